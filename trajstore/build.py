@@ -1,0 +1,440 @@
+"""Build a store: check, create or resume, run what is pending, set flags, finish."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any, Final
+
+from trajstore.attributes import HistoryEntry
+from trajstore.errors import (
+    InterruptedBuildError,
+    NotEnoughSpaceError,
+    SpecError,
+    SpecMismatchError,
+    StoreError,
+)
+from trajstore.executors import Executor, ThreadExecutor
+from trajstore.layout import ColumnGroup, Layout, Task, plan_layout
+from trajstore.progress import Progress, Report, ignore
+from trajstore.space import Estimate, check_space, inspect_filesystem, is_full, on_disk
+from trajstore.spec import DatasetSpec
+from trajstore.store import StoreHandle, check_is_free, create_store, exists, open_store
+from trajstore.summary import Summary, summarize
+from trajstore.tasks import WriteTask, measure_rows
+from trajstore.text import format_bytes, format_count
+
+PROBE_ROWS: Final = 64
+"""Rows that are rendered to estimate the size of all."""
+
+METADATA_BYTES: Final = 40_000
+"""What the metadata of a store takes, about."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of several equal slices of the tasks, for independent builders of one store.
+
+    Attributes
+    ----------
+    number, count : int
+        The slice, counted from 1, and how many there are.
+    """
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """Read ``i/n``.
+
+        Parameters
+        ----------
+        text : str
+            Such as ``2/8``.
+
+        Returns
+        -------
+        Part
+            The slice.
+
+        Raises
+        ------
+        SpecError
+            Unless 1 ≤ i ≤ n.
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            raise SpecError(f"part: found {text!r}, expected i/n with 1 ≤ i ≤ n, such as 1/4")
+        return cls(int(match[1]), int(match[2]))
+
+    def slice(self, count: int) -> range:
+        """Which of so many tasks belong to this part.
+
+        Parameters
+        ----------
+        count : int
+            How many tasks there are.
+
+        Returns
+        -------
+        range
+            A contiguous range of indices; those of all parts cover each index once.
+        """
+        return range((self.number - 1) * count // self.count, self.number * count // self.count)
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """What a build is about to do.
+
+    Attributes
+    ----------
+    location : str
+        The store.
+    spec : DatasetSpec
+        What it is built from.
+    layout : Layout
+        Its layout.
+    store : StoreHandle or None
+        The store, if it exists already.
+    part : Part or None
+        Which slice of the tasks.
+    pending : dict
+        Tasks that are not written and belong to this part, by column group.
+    """
+
+    location: str
+    spec: DatasetSpec
+    layout: Layout
+    store: StoreHandle | None
+    part: Part | None
+    pending: dict[str, list[Task]]
+
+    def pending_rows(self, group: str) -> int:
+        """Rows of a group that are to be written."""
+        return sum(len(task.rows) for task in self.pending[group])
+
+    def estimate(self) -> Estimate:
+        """Bytes and files that this build will add, from rendering some rows.
+
+        Returns
+        -------
+        Estimate
+            Whole blocks counted.
+        """
+        block = inspect_filesystem(self.location).block
+        samples = self.spec.dataset.samples
+        probe = range(0, min(PROBE_ROWS, samples))
+        label_bytes, video_bytes = measure_rows(self.spec, probe)
+        labels, video = self.layout.group("labels"), self.layout.group("video")
+        total, files = 0, 0
+        for task in self.pending["labels"]:
+            total += on_disk(label_bytes * len(task.rows), block=block)
+            # columns end within a block each: half a block is wasted by each of them on average
+            total += (len(labels.columns) * block) // 2 + block
+            files += len(labels.columns) + 1
+        (column,) = video.columns
+        index_bytes = 16 * prod(column.chunk_counts) + 4
+        for task in self.pending["video"]:
+            total += on_disk(video_bytes * len(task.rows) + index_bytes, block=block) + block
+            files += 2
+        if self.store is None:
+            arrays = len(list(self.layout.columns))
+            # a zarr.json and a folder for each array, the consolidated one, and the cameras
+            total += 2 * arrays * block + METADATA_BYTES
+            files += arrays + 3
+        return Estimate(bytes=total, files=files)
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did.
+
+    Attributes
+    ----------
+    summary : Summary
+        The store afterwards.
+    new_samples : int
+        Samples whose frames this run has written.
+    seconds : float
+        Wall time of the run.
+    """
+
+    summary: Summary
+    new_samples: int
+    seconds: float
+
+
+def build(
+    path: str | Path,
+    spec: DatasetSpec | None = None,
+    *,
+    workers: int | None = None,
+    part: str | None = None,
+    progress: Report | None = None,
+    force: bool = False,
+    should_stop: Callable[[], int] | None = None,
+    **fields: Any,
+) -> BuildReport:
+    """Build a store, or what is missing of it: running it again is resuming it.
+
+    Parameters
+    ----------
+    path : path-like
+        The store's folder.
+    spec : DatasetSpec, optional
+        The dataset. By default that of the store, where there is one, or the default spec.
+    workers : int, optional
+        Threads that compute; by default one for each processor.
+    part : str, optional
+        ``"i/n"``: only the i-th of n slices, counted from 1, so that n builders can share the work.
+    progress : callable, optional
+        Receives `trajstore.progress.Progress` events.
+    force : bool
+        Go on although the estimate says that it will not fit.
+    should_stop : callable, optional
+        Asked before each task; anything but 0 is the number of a signal, and stops the build after the tasks in flight.
+    **fields
+        Single fields of the spec by name, such as ``samples=100, seed=7``; they override ``spec``.
+
+    Returns
+    -------
+    BuildReport
+        What was done and what the store holds.
+
+    Raises
+    ------
+    SpecError
+        If a field or argument is invalid.
+    SpecMismatchError
+        If the store was built from another spec; each differing field is named.
+    StoreError
+        If the path cannot become a store, or cannot be written.
+    NotEnoughSpaceError
+        If it will not fit, or the disk became full: the store is valid, and the next build goes on.
+    InterruptedBuildError
+        If ``should_stop`` said so: likewise.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = build(f"{folder}/tiny.zarr", samples=8, frames=4, height=16, width=16)
+    ...     report.summary.classes
+    {'Linear': 2, 'Circular': 2, 'Helical': 2, 'Parabolic': 2}
+    """
+    started = time.monotonic()
+    executor = ThreadExecutor(workers)
+    plan = plan_build(path, spec, part=part, **fields)
+    _check_fits(plan, force=force)
+    run = _Run(plan, executor, progress or ignore, should_stop or (lambda: 0))
+    try:
+        store = plan.store or create_store(path, plan.spec)
+        _check_same(store.spec, plan.spec, plan.location)  # another builder may have been first
+        store.sweep()
+        for group in plan.layout.groups:
+            run.fill(store, group)
+        _finish(store)
+    except OSError as error:
+        raise run.explain(error) from error
+    return BuildReport(
+        summary=summarize(open_store(path)),
+        new_samples=run.new_samples,
+        seconds=time.monotonic() - started,
+    )
+
+
+def plan_build(
+    path: str | Path, spec: DatasetSpec | None = None, *, part: str | None = None, **fields: Any
+) -> BuildPlan:
+    """Find out what a build would do; writes nothing.
+
+    Parameters
+    ----------
+    path : path-like
+        The store's folder.
+    spec : DatasetSpec, optional
+        See `build`.
+    part : str, optional
+        See `build`.
+    **fields
+        See `build`.
+
+    Returns
+    -------
+    BuildPlan
+        The spec, the pending tasks and, on demand, an estimate of their size.
+
+    Raises
+    ------
+    SpecError
+        If a field or argument is invalid.
+    SpecMismatchError
+        If the store was built from another spec.
+    StoreError
+        If the path cannot become a store.
+    """
+    wanted_part = None if part is None else Part.parse(part)
+    store = open_store(path) if exists(path) else None
+    base = spec or (store.spec if store else DatasetSpec())
+    wanted = base.replace(**fields) if fields else base
+    if store is None:
+        check_is_free(path)
+    else:
+        _check_same(store.spec, wanted, str(path))
+    layout = plan_layout(wanted)
+    return BuildPlan(
+        location=str(path),
+        spec=wanted,
+        layout=layout,
+        store=store,
+        part=wanted_part,
+        pending={group.name: list(_pending(group, store, wanted_part)) for group in layout.groups},
+    )
+
+
+def _pending(group: ColumnGroup, store: StoreHandle | None, part: Part | None) -> Iterator[Task]:
+    """Tasks of a group that are not written and belong to a part."""
+    is_written = None if store is None else store.is_written(group)
+    for index in part.slice(len(group)) if part else range(len(group)):
+        if is_written is None or not is_written[index]:
+            yield group.task(index)
+
+
+def _check_same(stored: DatasetSpec, wanted: DatasetSpec, location: str) -> None:
+    """Refuse to go on with a store that was built from another spec."""
+    differences = stored.differences(wanted)
+    if differences:
+        raise SpecMismatchError(
+            f"{location}: the store was built from another spec ({'; '.join(differences)}); "
+            f"resume it without these, or name another path"
+        )
+
+
+def _check_fits(plan: BuildPlan, *, force: bool) -> None:
+    """Refuse a build that the filesystem cannot hold."""
+    if force or not any(plan.pending.values()):
+        return
+    check_space(plan.estimate(), inspect_filesystem(plan.location), location=plan.location)
+
+
+def _finish(store: StoreHandle) -> None:
+    """Note in the store's history that it is complete, once for each size."""
+    samples = store.spec.dataset.samples
+    if not all(store.is_written(group).all() for group in store.layout.groups):
+        return
+    last = open_store(store.location).attributes.history[-1]
+    if (last.event, last.samples) != ("finished", samples):
+        store.record(HistoryEntry.now("finished", samples=samples))
+
+
+class _Run:
+    """One run over pending tasks: counts, reports, and stops cleanly."""
+
+    def __init__(
+        self, plan: BuildPlan, executor: ThreadExecutor, report: Report, should_stop: Callable[[], int]
+    ) -> None:
+        self._plan = plan
+        self._report = report
+        self._should_stop = should_stop
+        self._failed = False
+        # one thread more than may compute at once: while it waits for the disk another one has its turn
+        self._turn = threading.Semaphore(executor.workers)
+        self._executor: Executor = ThreadExecutor(executor.workers + 1)
+        self.new_samples = 0
+
+    def fill(self, store: StoreHandle, group: ColumnGroup) -> None:
+        """Write the pending tasks of a group."""
+        pending = self._plan.pending[group.name]
+        rows = self._plan.pending_rows(group.name)
+        done = sum(
+            len(group.task(index).rows)
+            for index in (self._plan.part.slice(len(group)) if self._plan.part else range(len(group)))
+        )
+        total, done = done, done - rows
+        row_bytes = sum(prod(column.shape[1:]) * _width(column.dtype) for column in group.columns)
+        started, fresh, stored = time.monotonic(), 0, 0
+
+        def report() -> None:
+            self._report(
+                Progress(
+                    phase=group.name,
+                    done=done + fresh,
+                    total=total,
+                    fresh=fresh,
+                    stored_bytes=stored,
+                    raw_bytes=fresh * row_bytes,
+                    seconds=time.monotonic() - started,
+                )
+            )
+
+        report()
+        failure: Exception | None = None
+        for outcome in self._executor.run(WriteTask(store, self._turn), self._until_stopped(pending)):
+            if outcome.error is not None:
+                self._failed = True  # take no more tasks, but let those in flight end
+                failure = failure or outcome.error
+                continue
+            fresh += len(outcome.task.rows)
+            stored += outcome.value or 0
+            self.new_samples += len(outcome.task.rows) if group.name == "video" else 0
+            report()
+        if failure is not None:
+            raise failure
+        signal_number = self._should_stop()
+        if signal_number and fresh < rows:
+            raise InterruptedBuildError(
+                f"{self._plan.location}: interrupted; {self.state()}", exit_code=128 + signal_number
+            )
+
+    def _until_stopped(self, tasks: list[Task]) -> Iterator[Task]:
+        """Tasks, until one has failed or the build is asked to stop."""
+        for task in tasks:
+            if self._failed or self._should_stop():
+                return
+            yield task
+
+    def state(self) -> str:
+        """What is written, what is missing, and how to go on."""
+        plan = self._plan
+        part = f" --part {plan.part}" if plan.part else ""
+        command = f"trajstore build {shlex.quote(plan.location)}{part}"
+        total = plan.spec.dataset.samples
+        try:
+            store = open_store(plan.location)
+            written = store.count_written(store.layout.group("video"))
+        except (StoreError, OSError):
+            return f"no samples are written; continue with: {command}"
+        return (
+            f"{format_count(written)} of {format_count(total)} samples are written, "
+            f"{format_count(total - written)} are missing; continue with: {command}"
+        )
+
+    def explain(self, error: OSError) -> NotEnoughSpaceError | StoreError:
+        """The error to show for one that the filesystem raised."""
+        location = self._plan.location
+        if not is_full(error):
+            return StoreError(f"{location}: cannot be written: {error.strerror or error}; {self.state()}")
+        filesystem = inspect_filesystem(location)
+        hint = filesystem.hint()
+        return NotEnoughSpaceError(
+            f"{location}: the disk is full ({format_bytes(filesystem.free)} free); {self.state()}"
+            f"{hint and '; '}{hint}"
+        )
+
+
+def _width(dtype: str) -> int:
+    """Bytes of one element."""
+    import numpy as np
+
+    return np.dtype(dtype).itemsize

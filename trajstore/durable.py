@@ -1,0 +1,202 @@
+"""Files that are there whole and for good, or not at all: the one place where trajstore writes to a disk.
+
+In this order, always: bytes to a temporary file, fsync, rename, fsync of the folder. A process that is killed leaves
+at most a temporary file, whose name says who was writing; `sweep` removes those of dead writers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+import time
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from zarr.abc.store import ByteRequest
+from zarr.core.buffer import Buffer, BufferPrototype
+from zarr.storage import LocalStore
+
+PARTIAL_SUFFIX: Final = ".partial"
+_PARTIAL_NAME = re.compile(r"\.(?P<host>[\w-]+)~(?P<process>\d+)~\d+\.partial$")
+_STALE_SECONDS: Final = 24 * 3600
+_serial = count()
+_in_flight: set[str] = set()
+
+
+class DurableStore(LocalStore):
+    """A local zarr store in which every ``set`` is atomic and survives a power cut.
+
+    Parameters
+    ----------
+    root : path-like
+        The folder.
+    read_only : bool
+        Whether ``set`` and ``delete`` are refused.
+    """
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a key durably."""
+        self._check_writable()
+        await asyncio.to_thread(self.set_sync, key, value)
+
+    def set_sync(self, key: str, value: Buffer) -> None:
+        """Write a key durably."""
+        self._check_writable()
+        publish(self.root / key, value.as_buffer_like())
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        """Write a key durably unless it is there."""
+        self._check_writable()
+        with contextlib.suppress(FileExistsError):
+            await asyncio.to_thread(publish, self.root / key, value.as_buffer_like(), exclusive=True)
+
+    async def get(
+        self,
+        key: str,
+        prototype: BufferPrototype | None = None,
+        byte_range: ByteRequest | None = None,
+    ) -> Buffer | None:
+        """Read a key; unlike zarr's, never creates the folder."""
+        if not self.root.exists():
+            return None
+        return await super().get(key, prototype, byte_range)
+
+
+def publish(path: Path, data: bytes | bytearray | memoryview, *, exclusive: bool = False) -> None:
+    """Write a file so that it is there whole and for good when this returns, or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        Where; missing folders are made, durably.
+    data : bytes-like
+        What.
+    exclusive : bool
+        Refuse to replace a file.
+
+    Raises
+    ------
+    FileExistsError
+        If ``exclusive`` and the file is there.
+    OSError
+        If it cannot be written; no temporary file is left.
+    """
+    _make_folders(path.parent)
+    partial = path.with_name(f"{path.name}.{_host()}~{os.getpid()}~{next(_serial)}{PARTIAL_SUFFIX}")
+    _in_flight.add(partial.name)
+    try:
+        _write(partial, path, data, exclusive=exclusive)
+    finally:
+        _in_flight.discard(partial.name)
+    _sync_folder(path.parent)
+
+
+def _write(partial: Path, path: Path, data: bytes | bytearray | memoryview, *, exclusive: bool) -> None:
+    """Write to the temporary name, then rename; again if the temporary file was swept meanwhile."""
+    while True:
+        try:
+            with partial.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            if exclusive:
+                path.hardlink_to(partial)
+                partial.unlink()
+            else:
+                partial.replace(path)
+        except BaseException as error:
+            if isinstance(error, FileNotFoundError) and path.parent.is_dir():
+                continue  # swept by a builder that could not see this process: write it again
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
+        return
+
+
+def sweep(root: Path) -> list[Path]:
+    """Remove temporary files whose writer is dead.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of a store.
+
+    Returns
+    -------
+    list of Path
+        What was removed. Files of living processes stay, and those of other hosts for a day; a file that is swept by
+        mistake, from another process namespace, say, is written again by its writer.
+    """
+    removed = []
+    for partial in find_partials(root):
+        if _is_dead(partial):
+            partial.unlink(missing_ok=True)
+            removed.append(partial)
+    return removed
+
+
+def find_partials(root: Path) -> Iterator[Path]:
+    """All temporary files below a folder.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of a store.
+
+    Yields
+    ------
+    Path
+        Each file whose name is one that `publish` gives.
+    """
+    for partial in root.rglob(f"*{PARTIAL_SUFFIX}"):
+        if _PARTIAL_NAME.search(partial.name):
+            yield partial
+
+
+def _host() -> str:
+    """This machine's name in characters that are safe in a file's name."""
+    return re.sub(r"[^\w-]", "_", socket.gethostname()) or "_"
+
+
+def _is_dead(partial: Path) -> bool:
+    """Whether the writer of a temporary file is gone."""
+    match = _PARTIAL_NAME.search(partial.name)
+    if match is None:
+        return False
+    if match["host"] != _host():
+        with contextlib.suppress(FileNotFoundError):
+            return time.time() - partial.stat().st_mtime > _STALE_SECONDS
+        return False
+    process = int(match["process"])
+    if process == os.getpid():  # or an earlier process of the same number, as in containers
+        return partial.name not in _in_flight
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _make_folders(folder: Path) -> None:
+    """Make a folder and the missing ones above it, each entry on disk."""
+    if folder.is_dir():
+        return
+    _make_folders(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a folder's entries on disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,72 @@
+"""What can go wrong, as exceptions; the command line turns each into one line and an exit code.
+
+::
+
+    TrajstoreError                 exit code 1
+    ├── SpecError                  2   a spec, a field or an argument is invalid
+    │   └── SpecMismatchError      2   a store was built from another spec
+    ├── StoreError                 1   a folder is no store, or cannot be used as one
+    │   ├── NotAStoreError         1
+    │   ├── FormatVersionError     1
+    │   └── IncompleteStoreError   1   something asked for has not been written yet
+    ├── NotEnoughSpaceError        3   before writing, or while writing
+    └── InterruptedBuildError      130 (SIGINT) or 143 (SIGTERM); the store is valid and can be resumed
+
+Every message says what was found, what was expected, where, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class TrajstoreError(Exception):
+    """Base of all errors that trajstore raises on purpose."""
+
+    exit_code = 1
+
+
+class SpecError(TrajstoreError):
+    """A spec, one of its fields, or an argument is invalid."""
+
+    exit_code = 2
+
+
+class SpecMismatchError(SpecError):
+    """A store exists and was made from a spec that differs from the one given."""
+
+
+class StoreError(TrajstoreError):
+    """A location cannot be used as a store."""
+
+
+class NotAStoreError(StoreError):
+    """A location exists but holds no trajstore store."""
+
+
+class FormatVersionError(StoreError):
+    """A store was written in a format that this version does not know."""
+
+
+class IncompleteStoreError(StoreError):
+    """Something was asked of a store that has not been written yet."""
+
+
+class NotEnoughSpaceError(TrajstoreError):
+    """The filesystem cannot hold what is to be written."""
+
+    exit_code = 3
+
+
+class InterruptedBuildError(TrajstoreError):
+    """A build was asked to stop; what it had begun is finished, the rest is pending.
+
+    Parameters
+    ----------
+    message : str
+        What is done, what is missing, how to go on.
+    exit_code : int
+        130 after SIGINT, 143 after SIGTERM.
+    """
+
+    def __init__(self, message: str, *, exit_code: int = 130) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

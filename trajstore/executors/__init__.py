@@ -1,0 +1,8 @@
+"""Where tasks run: one small interface, and the executors that have it."""
+
+from __future__ import annotations
+
+from trajstore.executors.interface import Executor, Outcome
+from trajstore.executors.threads import ThreadExecutor
+
+__all__ = ["Executor", "Outcome", "ThreadExecutor"]

@@ -1,0 +1,32 @@
+"""How kernels are compiled: without the GIL, without ``fastmath``, cached on disk where there is a place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import numba
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def kernel(function: Function) -> Function:
+    """Compile a kernel at its first call.
+
+    Parameters
+    ----------
+    function : callable
+        Arrays and numbers in; writes into ``out``, its last argument.
+
+    Returns
+    -------
+    callable
+        The same, compiled; the function itself under ``NUMBA_DISABLE_JIT=1``.
+    """
+    # `error_model="numpy"` drops the division-by-zero branches that keep loops from being vectorised
+    options = {"nogil": True, "error_model": "numpy"}
+    try:
+        compiled: Function = numba.njit(cache=True, **options)(function)
+    except RuntimeError:  # no writable folder for the cache: compile anew in each process
+        compiled = numba.njit(**options)(function)
+    return compiled

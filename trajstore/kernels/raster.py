@@ -1,0 +1,186 @@
+"""The rasterizer: one Lambert-shaded sphere over a plain background, seen through a pinhole.
+
+A ray through the camera's origin with direction d meets a sphere with centre c and radius r exactly where
+``(d·c)² ≥ |d|² (|c|² − r²)``: on the image this is an ellipse. Along a scanline the border is the root of a quadratic, so
+a pixel's coverage is exact across and averaged over `SCANLINES` lines down.
+"""
+
+from __future__ import annotations
+
+from math import ceil, floor, sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajstore.kernels.compiler import kernel
+
+SCANLINES = 4
+"""Scanlines a pixel row is divided into for anti-aliasing; `draw_sphere` is unrolled for this number."""
+
+
+@kernel
+def fill_background(color: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
+    """Paint a plain frame.
+
+    Parameters
+    ----------
+    color : (3,) uint8
+        RGB.
+    out : (3, height, width) uint8
+        The frame; every pixel is written.
+    """
+    for channel in range(3):
+        plane = out[channel]
+        level = color[channel]
+        for row in range(out.shape[1]):
+            for column in range(out.shape[2]):
+                plane[row, column] = level
+
+
+@kernel
+def draw_sphere(
+    center_camera: NDArray[np.float64],
+    radius: float,
+    intrinsics: NDArray[np.float64],
+    light_camera: NDArray[np.float64],
+    ambient: float,
+    object_color: NDArray[np.uint8],
+    background_color: NDArray[np.uint8],
+    spans: NDArray[np.float64],
+    out: NDArray[np.uint8],
+) -> None:
+    """Draw a sphere into a frame that shows the plain background.
+
+    Parameters
+    ----------
+    center_camera : (3,) float64
+        The sphere's centre in the camera's frame, world units, z > radius.
+    radius : float
+        World units.
+    intrinsics : (3, 3) float64
+        ``K`` without skew, px.
+    light_camera : (3,) float64
+        Unit vector towards the light, camera frame.
+    ambient : float
+        Brightness of a surface turned away from the light, as a share of full brightness.
+    object_color, background_color : (3,) uint8
+        RGB at full brightness.
+    spans : (SCANLINES, 2) float64
+        Scratch.
+    out : (3, height, width) uint8
+        The frame, RGB; the pixels that the silhouette touches are written.
+    """
+    height, width = out.shape[1], out.shape[2]
+    x, y, z = center_camera[0], center_camera[1], center_camera[2]
+    focal_y, principal_x, principal_y = intrinsics[1, 1], intrinsics[0, 2], intrinsics[1, 2]
+    per_px_x, per_px_y = 1.0 / intrinsics[0, 0], 1.0 / focal_y
+    tangent_square = x * x + y * y + z * z - radius * radius
+    # a scanline crosses the border where a·ray_x² − 2b·ray_x − c = 0, with a the same for all of them
+    a = tangent_square - x * x
+    focal_by_a = intrinsics[0, 0] / a
+    # the light in units of the radius gives the cosine at the surface without a division a pixel
+    light_x, light_y, light_z = light_camera[0] / radius, light_camera[1] / radius, light_camera[2] / radius
+    light_center = light_x * x + light_y * y + light_z * z
+    diffuse = 1.0 - ambient
+    red, green, blue = float(object_color[0]), float(object_color[1]), float(object_color[2])
+    back_red, back_green = float(background_color[0]), float(background_color[1])
+    back_blue = float(background_color[2])
+
+    gap = z * z - radius * radius
+    reach = radius * sqrt(y * y + gap)
+    top = max(0, int(floor(focal_y * ((y * z - reach) / gap) + principal_y)))
+    bottom = min(height, int(ceil(focal_y * ((y * z + reach) / gap) + principal_y)))
+    for row in range(top, bottom):
+        leftmost, rightmost = float(width), 0.0
+        for line in range(SCANLINES):
+            ray_y = (row + (line + 0.5) / SCANLINES - principal_y) * per_px_y
+            m = ray_y * y + z
+            b = x * m
+            discriminant = b * b + a * (m * m - (ray_y * ray_y + 1.0) * tangent_square)
+            left, right = float(width), 0.0
+            if discriminant > 0.0:
+                root = sqrt(discriminant)
+                left = max(0.0, focal_by_a * (b - root) + principal_x)
+                right = min(float(width), focal_by_a * (b + root) + principal_x)
+            spans[line, 0], spans[line, 1] = left, right
+            leftmost, rightmost = min(leftmost, left), max(rightmost, right)
+        left_0, left_1, left_2, left_3 = spans[0, 0], spans[1, 0], spans[2, 0], spans[3, 0]
+        right_0, right_1, right_2, right_3 = spans[0, 1], spans[1, 1], spans[2, 1], spans[3, 1]
+
+        first = int(leftmost)
+        last = int(ceil(rightmost))
+        ray_y = (row + 0.5 - principal_y) * per_px_y
+        ray_center_y = ray_y * y + z
+        ray_square_y = ray_y * ray_y + 1.0
+        ray_light_y = ray_y * light_y + light_z
+        # slices, no branch, and an index from 0: only so does LLVM vectorise this loop (2.4 times as fast)
+        reds, greens, blues = out[0, row, first:last], out[1, row, first:last], out[2, row, first:last]
+        for i in range(last - first):
+            start = float(first) + float(i)
+            end = start + 1.0
+            coverage = (1.0 / SCANLINES) * (
+                max(0.0, min(right_0, end) - max(left_0, start))
+                + max(0.0, min(right_1, end) - max(left_1, start))
+                + max(0.0, min(right_2, end) - max(left_2, start))
+                + max(0.0, min(right_3, end) - max(left_3, start))
+            )
+            # the nearer point where the ray meets the sphere; where it misses, the nearest it comes to it
+            ray_x = (start + 0.5 - principal_x) * per_px_x
+            ray_square = ray_x * ray_x + ray_square_y
+            ray_center = ray_x * x + ray_center_y
+            inside = max(0.0, ray_center * ray_center - ray_square * tangent_square)
+            distance = (ray_center - sqrt(inside)) / ray_square
+            cosine = distance * (ray_x * light_x + ray_light_y) - light_center
+            brightness = ambient + diffuse * min(1.0, max(0.0, cosine))
+            reds[i] = np.uint8(back_red + coverage * (brightness * red - back_red) + 0.5)
+            greens[i] = np.uint8(back_green + coverage * (brightness * green - back_green) + 0.5)
+            blues[i] = np.uint8(back_blue + coverage * (brightness * blue - back_blue) + 0.5)
+
+
+@kernel
+def render(
+    center_camera: NDArray[np.float64],
+    radius: float,
+    intrinsics: NDArray[np.float64],
+    light_camera: NDArray[np.float64],
+    ambient: float,
+    object_color: NDArray[np.uint8],
+    background_color: NDArray[np.uint8],
+    spans: NDArray[np.float64],
+    out: NDArray[np.uint8],
+) -> None:
+    """Draw a clip: every camera, every frame.
+
+    Parameters
+    ----------
+    center_camera : (cameras, frames, 3) float64
+        The sphere's centre in each camera's frame, world units.
+    radius : float
+        World units.
+    intrinsics : (cameras, 3, 3) float64
+        ``K``, px.
+    light_camera : (cameras, 3) float64
+        Unit vector towards the light in each camera's frame.
+    ambient : float
+        Brightness of a surface turned away from the light, as a share of full brightness.
+    object_color, background_color : (3,) uint8
+        RGB at full brightness.
+    spans : (SCANLINES, 2) float64
+        Scratch.
+    out : (cameras, frames, 3, height, width) uint8
+        The clip; every pixel is written.
+    """
+    for camera in range(out.shape[0]):
+        for frame in range(out.shape[1]):
+            fill_background(background_color, out[camera, frame])
+            draw_sphere(
+                center_camera[camera, frame],
+                radius,
+                intrinsics[camera],
+                light_camera[camera],
+                ambient,
+                object_color,
+                background_color,
+                spans,
+                out[camera, frame],
+            )

@@ -1,0 +1,172 @@
+"""Progress as events, and two ways to show them: a live bar on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, TextIO
+
+from trajstore.text import format_bytes, format_count, format_seconds
+
+LINE_SECONDS: Final = 3.0
+"""At least this long between two plain lines."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is.
+
+    Attributes
+    ----------
+    phase : str
+        What is being done, such as ``labels`` or ``video``.
+    done, total : int
+        Samples: finished, by whomever, and wanted.
+    fresh : int
+        Samples finished by this run.
+    stored_bytes, raw_bytes : int
+        Bytes that this run has written, and what they hold uncompressed.
+    seconds : float
+        Since the phase began.
+    """
+
+    phase: str
+    done: int
+    total: int
+    fresh: int
+    stored_bytes: int
+    raw_bytes: int
+    seconds: float
+
+    @property
+    def rate(self) -> float:
+        """Samples per second of this run."""
+        return self.fresh / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def ratio(self) -> float:
+        """How many times smaller the stored bytes are."""
+        return self.raw_bytes / self.stored_bytes if self.stored_bytes else 0.0
+
+    @property
+    def percent(self) -> int:
+        """Share that is finished, rounded down."""
+        return 100 * self.done // self.total if self.total else 100
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time to go at this rate; None before there is a rate."""
+        return (self.total - self.done) / self.rate if self.rate else None
+
+    def figures(self) -> list[str]:
+        """Rate, bytes, ratio and time to go, as far as they are known.
+
+        Returns
+        -------
+        list of str
+            Such as ``["1,900/s", "115 MB", "53× smaller", "3.0 s left"]``.
+        """
+        figures = []
+        if self.rate:
+            figures.append(f"{format_count(self.rate)}/s")
+        if self.stored_bytes:
+            figures.append(format_bytes(self.stored_bytes))
+            figures.append(f"{self.ratio:.3g}× smaller")
+        if self.seconds_left is not None and self.done < self.total:
+            figures.append(f"{format_seconds(self.seconds_left)} left")
+        return figures
+
+
+Report = Callable[[Progress], None]
+"""Receives each event; may be called from one thread only, the one that runs the job."""
+
+
+def ignore(_: Progress) -> None:
+    """Show nothing.
+
+    Parameters
+    ----------
+    _ : Progress
+        The event.
+    """
+
+
+@contextmanager
+def show_progress(stream: TextIO | None = None) -> Iterator[Report]:
+    """Show progress in the way that fits the stream, for as long as the context lasts.
+
+    Parameters
+    ----------
+    stream : text file, optional
+        Standard error by default.
+
+    Yields
+    ------
+    callable
+        To be called with each `Progress`.
+    """
+    stream = stream or sys.stderr
+    if stream.isatty():
+        from rich.console import Console
+
+        console = Console(file=stream)
+        if console.is_interactive and not console.is_dumb_terminal:
+            with _show_bar(console) as report:
+                yield report
+            return
+    yield _Lines(stream)
+
+
+class _Lines:
+    """A plain line when a phase begins and ends, and every few seconds in between."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._phase = ""
+        self._last = 0.0
+
+    def __call__(self, event: Progress) -> None:
+        now = time.monotonic()
+        is_new = event.phase != self._phase
+        if not is_new and event.done < event.total and now - self._last < LINE_SECONDS:
+            return
+        self._phase, self._last = event.phase, now
+        line = (
+            f"{event.phase}: {format_count(event.done)} of {format_count(event.total)} samples ({event.percent} %)"
+        )
+        print(", ".join([line, *event.figures()]), file=self._stream, flush=True)  # noqa: T201
+
+
+@contextmanager
+def _show_bar(console: object) -> Iterator[Report]:
+    """A live bar for each phase."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn, TimeElapsedColumn
+
+    assert isinstance(console, Console)
+    bars = Bars(
+        TextColumn("{task.description:<6}"),
+        BarColumn(bar_width=None),
+        TextColumn("{task.fields[counts]}"),
+        TextColumn("{task.fields[figures]}", style="cyan"),
+        TimeElapsedColumn(),
+        console=console,
+        refresh_per_second=8,
+        expand=True,
+    )
+    phases: dict[str, TaskID] = {}
+
+    def report(event: Progress) -> None:
+        fields = {
+            "counts": f"{format_count(event.done)}/{format_count(event.total)} {event.percent}%",
+            "figures": " ".join(event.figures()).replace(" smaller", ""),
+        }
+        if event.phase not in phases:
+            phases[event.phase] = bars.add_task(event.phase, total=event.total, **fields)
+        bars.update(phases[event.phase], completed=event.done, **fields)
+
+    with bars:
+        yield report

@@ -1,0 +1,365 @@
+"""The spec: everything that decides a dataset, as frozen models read from TOML, JSON or keyword arguments."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from trajstore.errors import SpecError
+from trajstore.trajectories import FAMILIES
+
+GENERATOR_VERSION: Final = 1
+"""Raised whenever the same spec would give other rows; part of the fingerprint."""
+
+STRONGEST_CHANNEL_MIN: Final = 0.8
+"""Over a dark background, the least that the strongest channel of an object's colour is, as a share of 255."""
+
+DARK_OBJECT_MAX: Final = 140
+"""Over a bright background, the most that any channel of an object's colour is."""
+
+Range = Annotated[tuple[float, float], Field(strict=False)]
+
+
+def _check_range(name: str, values: tuple[float, float], *, below: float) -> None:
+    """Raise unless 0 < low ≤ high < below."""
+    low, high = values
+    if not 0.0 < low <= high < below:
+        message = f"{name}: found ({low}, {high}), expected 0 < low ≤ high < {below}"
+        raise ValueError(message)
+
+
+class _Section(BaseModel):
+    """Base of the sections: frozen, strict, and closed to unknown fields."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class DatasetSection(_Section):
+    """How many rows, which random numbers, which classes."""
+
+    samples: int = Field(default=10_000, ge=1, le=10**12)
+    """Rows of the dataset. Does not change what a row holds."""
+
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)
+    """Key of all random numbers."""
+
+    classes: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=127)] = tuple(FAMILIES)
+    """Trajectory families, by name; the label of a class is its place in this list, counted from 0."""
+
+    @field_validator("classes")
+    @classmethod
+    def _check_classes(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in classes if name not in FAMILIES]
+        if unknown:
+            message = f"unknown class {', '.join(map(repr, unknown))}, expected some of {', '.join(FAMILIES)}"
+            raise ValueError(message)
+        if len(set(classes)) != len(classes):
+            message = f"a class is named twice in {', '.join(classes)}, expected each once"
+            raise ValueError(message)
+        return classes
+
+
+class VideoSection(_Section):
+    """The size of a sample."""
+
+    cameras: int = Field(default=4, ge=1, le=256)
+    """Cameras, spaced evenly around the world's z axis."""
+
+    frames: int = Field(default=32, ge=1, le=100_000)
+    """Frames that are seen. Frames are numbered from 1: array index = frame − 1."""
+
+    height: int = Field(default=64, ge=1, le=16_384)
+    """Height of a frame, px."""
+
+    width: int = Field(default=64, ge=1, le=16_384)
+    """Width of a frame, px."""
+
+    horizon: int = Field(default=5, ge=1, le=100_000)
+    """How many frames after the last seen one `future_position` lies: frame 37 by default."""
+
+
+class SceneSection(_Section):
+    """What moves, and how far."""
+
+    radius: Range = (0.08, 0.16)
+    """Smallest and largest radius of the sphere, world units."""
+
+    size: Range = (0.5, 0.9)
+    """Half of a path's extent, smallest and largest, as a share of the room that the unit ball leaves the sphere."""
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> Self:
+        _check_range("scene.radius", self.radius, below=1.0)
+        _check_range("scene.size", self.size, below=1.0)
+        return self
+
+
+class CameraSection(_Section):
+    """Where the cameras stand; their focal length follows, so that each sees the whole unit ball."""
+
+    distance: float = Field(default=4.0, gt=1.0, le=1000.0)
+    """Distance of the cameras from the origin, world units."""
+
+    elevation: float = Field(default=25.0, ge=-89.0, le=89.0)
+    """Elevation of the cameras above the x–y plane, degrees."""
+
+    azimuth: float = Field(default=45.0, ge=-360.0, le=360.0)
+    """Azimuth of the first camera from the x axis, degrees."""
+
+    margin: float = Field(default=0.04, ge=0.0, lt=1.0)
+    """What is left free around the image of the unit ball, as a share of half the image's shorter side."""
+
+
+class RenderSection(_Section):
+    """How the picture looks."""
+
+    ambient: float = Field(default=0.4, gt=0.0, le=1.0)
+    """Brightness of a surface that is turned away from the light, as a share of full brightness."""
+
+    contrast: int = Field(default=40, ge=1, le=255)
+    """In at least one channel every pixel of the sphere differs from the background by at least this many levels."""
+
+    light: Annotated[tuple[float, float, float], Field(strict=False)] = (0.4, -0.3, 0.85)
+    """Direction towards the light in the world, of any length."""
+
+    @model_validator(mode="after")
+    def _check_render(self) -> Self:
+        most = min(int(STRONGEST_CHANNEL_MIN * 255 * self.ambient), 255 - DARK_OBJECT_MAX)
+        if self.contrast > most:
+            message = (
+                f"render.contrast: found {self.contrast}, expected at most {most} "
+                f"with render.ambient {self.ambient}; lower one or raise the other"
+            )
+            raise ValueError(message)
+        if not any(self.light):
+            message = "render.light: found (0, 0, 0), expected a direction"
+            raise ValueError(message)
+        return self
+
+
+class SplitsSection(_Section):
+    """Shares of the splits; they sum to 1."""
+
+    train: float = Field(default=0.70, ge=0.0, le=1.0)
+    """Share of the training split."""
+
+    val: float = Field(default=0.15, ge=0.0, le=1.0)
+    """Share of the validation split."""
+
+    test: float = Field(default=0.15, ge=0.0, le=1.0)
+    """Share of the test split."""
+
+    @model_validator(mode="after")
+    def _check_sum(self) -> Self:
+        total = self.train + self.val + self.test
+        if abs(total - 1.0) > 1e-9:
+            message = (
+                f"splits.train + splits.val + splits.test: found {self.train} + {self.val} + {self.test} "
+                f"= {total:.6g}, expected 1"
+            )
+            raise ValueError(message)
+        return self
+
+
+class StorageSection(_Section):
+    """How rows are laid out in files. Does not change what a row holds."""
+
+    samples_per_shard: int = Field(default=250, ge=1, le=1_000_000)
+    """Samples in one shard, which is one file, one task and one written flag."""
+
+    compression_level: int = Field(default=1, ge=1, le=22)
+    """Level of zstd."""
+
+
+class DatasetSpec(_Section):
+    """Everything that decides a dataset.
+
+    Examples
+    --------
+    >>> spec = DatasetSpec.from_fields(samples=100, seed=7, frames=16)
+    >>> spec.video.frames
+    16
+    >>> spec.fingerprint == DatasetSpec.from_fields(samples=200, seed=7, frames=16).fingerprint
+    True
+    """
+
+    dataset: DatasetSection = DatasetSection()
+    video: VideoSection = VideoSection()
+    scene: SceneSection = SceneSection()
+    camera: CameraSection = CameraSection()
+    render: RenderSection = RenderSection()
+    splits: SplitsSection = SplitsSection()
+    storage: StorageSection = StorageSection()
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any], *, source: str = "spec") -> Self:
+        """Build a spec from nested sections as TOML or JSON give them.
+
+        Parameters
+        ----------
+        data : mapping
+            ``{"video": {"frames": 16}, …}``; what is left out keeps its default.
+        source : str
+            Where the data came from, for messages.
+
+        Returns
+        -------
+        DatasetSpec
+            The spec.
+
+        Raises
+        ------
+        SpecError
+            If a field is unknown or a value invalid; the message names every such field.
+        """
+        try:
+            # through JSON, where an array is a tuple but 1.0 is no integer and "1" no number
+            return cls.model_validate_json(json.dumps(data, default=str))
+        except ValidationError as error:
+            raise SpecError(f"{source}: {'; '.join(_explain(error))}") from None
+
+    @classmethod
+    def from_fields(cls, **fields: Any) -> Self:
+        """Build a spec from field names alone; each name occurs in one section only.
+
+        Parameters
+        ----------
+        **fields
+            Such as ``samples=100, frames=16``; what is left out keeps its default.
+
+        Returns
+        -------
+        DatasetSpec
+            The spec.
+
+        Raises
+        ------
+        SpecError
+            If a field is unknown or a value invalid.
+        """
+        return cls().replace(**fields)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> Self:
+        """Read a spec from a TOML file, or from a JSON file if its name ends in ``.json``.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        Returns
+        -------
+        DatasetSpec
+            The spec.
+
+        Raises
+        ------
+        SpecError
+            If the file cannot be read or parsed, or the spec is invalid.
+        """
+        path = Path(path)
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        try:
+            text = path.read_text(encoding="utf-8")
+            data = json.loads(text) if kind == "JSON" else tomllib.loads(text)
+        except OSError as error:
+            raise SpecError(f"spec file {path}: {error.strerror}; expected a readable {kind} file") from None
+        except ValueError as error:  # both parsers and the UTF-8 decoder raise subclasses
+            raise SpecError(f"spec file {path}: not valid {kind}: {error}") from None
+        if not isinstance(data, dict):
+            raise SpecError(f"spec file {path}: found {type(data).__name__}, expected sections such as [video]")
+        return cls.from_mapping(data, source=f"spec file {path}")
+
+    def replace(self, **fields: Any) -> Self:
+        """Copy with some fields changed, by field name.
+
+        Parameters
+        ----------
+        **fields
+            Such as ``samples=100, frames=16``.
+
+        Returns
+        -------
+        DatasetSpec
+            The changed copy, checked anew.
+
+        Raises
+        ------
+        SpecError
+            If a field is unknown or a value invalid.
+        """
+        data = self.model_dump(mode="json")
+        section_of = {path[-1]: path[0] for path, _ in self.walk()}
+        for name, value in fields.items():
+            if name not in section_of:
+                raise SpecError(f"unknown field {name!r}, expected some of {', '.join(section_of)}")
+            data[section_of[name]][name] = value
+        return self.from_mapping(data)
+
+    def walk(self) -> Iterator[tuple[tuple[str, str], Any]]:
+        """Iterate over all fields.
+
+        Yields
+        ------
+        tuple
+            ``(section, field), value``.
+        """
+        for section, values in self.model_dump(mode="json").items():
+            for name, value in values.items():
+                yield (section, name), value
+
+    def differences(self, other: Self) -> list[str]:
+        """Name every field in which another spec differs.
+
+        Parameters
+        ----------
+        other : DatasetSpec
+            The spec to compare with.
+
+        Returns
+        -------
+        list of str
+            ``"video.frames: 32 here, 16 there"`` for each differing field.
+        """
+        return [
+            f"{'.'.join(path)}: {mine!r} stored, {theirs!r} given"
+            for (path, mine), (_, theirs) in zip(self.walk(), other.walk(), strict=True)
+            if mine != theirs
+        ]
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """All that decides a row: the spec without the number of samples and the storage, with the version."""
+        data = self.model_dump(mode="json")
+        del data["dataset"]["samples"], data["storage"]
+        return {"generator_version": GENERATOR_VERSION, **data}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of `content`, in hexadecimal: equal fingerprints mean equal rows."""
+        canonical = json.dumps(self.content, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    """One sentence for each thing that pydantic found wrong."""
+    for detail in error.errors(include_url=False):
+        place = ".".join(str(part) for part in detail["loc"])
+        message = detail["msg"].removeprefix("Value error, ")
+        if detail["type"] == "extra_forbidden":
+            yield f"{place}: unknown field, expected one named in schemas/spec.schema.json"
+        elif detail["type"] == "value_error" and message.startswith(tuple(DatasetSpec.model_fields)):
+            yield message
+        elif detail["type"] == "value_error":
+            yield f"{place}: {message}"
+        else:
+            yield f"{place}: found {detail['input']!r}; {message[0].lower()}{message[1:]}"

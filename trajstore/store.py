@@ -1,0 +1,438 @@
+"""Create, open and fill a store, and tell what is written; the only module that knows zarr's API.
+
+What decides whether something is there are the written flags: one object per task, published after the data.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Self
+
+import numpy as np
+import zarr
+from numpy.typing import NDArray
+from pydantic import ValidationError
+from zarr.abc.store import Store
+from zarr.core.buffer import default_buffer_prototype
+from zarr.core.sync import sync
+from zarr.storage import MemoryStore
+
+from trajstore.attributes import NAMESPACE, HistoryEntry, StoreAttributes
+from trajstore.durable import DurableStore, sweep
+from trajstore.errors import FormatVersionError, NotAStoreError, StoreError
+from trajstore.layout import FORMAT_VERSION, Column, ColumnGroup, Layout, Task, plan_layout
+from trajstore.shard import append_checksum
+from trajstore.spec import DatasetSpec
+
+ROOT_KEY: Final = "zarr.json"
+FLAG_WRITTEN: Final = append_checksum(b"\x01")
+"""The bytes of a flag that is set; anything else, also a damaged flag, means "not written"."""
+
+
+@dataclass(frozen=True)
+class StoreHandle:
+    """An open store: where it is, what it is, and what of it is written.
+
+    Attributes
+    ----------
+    location : str
+        As the user gave it.
+    attributes : StoreAttributes
+        The root attributes, as they were when the store was opened.
+    keys : zarr.abc.store.Store
+        The bytes.
+    """
+
+    location: str
+    attributes: StoreAttributes
+    keys: Store
+
+    @property
+    def spec(self) -> DatasetSpec:
+        """The spec that the store was built from."""
+        return self.attributes.spec
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The plan of the store."""
+        return plan_layout(self.spec)
+
+    def publish(self, key: str, data: bytes | bytearray) -> None:
+        """Write an object, durably, whole or not at all.
+
+        Parameters
+        ----------
+        key : str
+            Its name in the store.
+        data : bytes-like
+            Its content.
+        """
+        put(self.keys, key, data)
+
+    def mark_written(self, task: Task) -> None:
+        """Set the flag of a task whose data is published.
+
+        Parameters
+        ----------
+        task : Task
+            The task.
+        """
+        self.publish(self.layout.group(task.group).flags.key(task.index), FLAG_WRITTEN)
+
+    def is_written(self, group: ColumnGroup) -> NDArray[np.bool_]:
+        """Which tasks of a group have their flag set.
+
+        Parameters
+        ----------
+        group : ColumnGroup
+            One of the layout's groups.
+
+        Returns
+        -------
+        (tasks,) bool
+            In the order of the tasks.
+        """
+        written = np.zeros(len(group), dtype=bool)
+        prefix = f"{group.flags.name}/c."
+        present = sync(_list(self.keys, group.flags.name))
+        indices = (int(key.removeprefix(prefix)) for key in present if key.removeprefix(prefix).isdecimal())
+        for index in indices:
+            if index < len(group):
+                written[index] = get(self.keys, group.flags.key(index)) == FLAG_WRITTEN
+        return written
+
+    def count_written(self, group: ColumnGroup) -> int:
+        """How many rows of a group are written.
+
+        Parameters
+        ----------
+        group : ColumnGroup
+            One of the layout's groups.
+
+        Returns
+        -------
+        int
+            Rows.
+        """
+        return sum(len(group.task(int(index)).rows) for index in np.flatnonzero(self.is_written(group)))
+
+    def record(self, entry: HistoryEntry) -> None:
+        """Add an event to the history in the root attributes; nothing else in the root changes.
+
+        Parameters
+        ----------
+        entry : HistoryEntry
+            What happened.
+        """
+        current = open_store(self.location)
+        attributes = current.attributes.model_copy(
+            update={"history": (*current.attributes.history, entry)}
+        )
+        root = _load_root(self.keys, self.location)
+        root["attributes"] |= attributes.to_json()
+        self.publish(ROOT_KEY, json.dumps(root, indent=2).encode())
+
+    def sweep(self) -> list[Path]:
+        """Remove temporary files of dead builders.
+
+        Returns
+        -------
+        list of Path
+            What was removed.
+        """
+        return sweep(self.keys.root) if isinstance(self.keys, DurableStore) else []
+
+    def stored_bytes(self) -> dict[str, int]:
+        """Bytes of the files of each array.
+
+        Returns
+        -------
+        dict
+            From an array's name, or ``zarr.json`` for the root, to bytes.
+        """
+        sizes: dict[str, int] = {}
+        for key in sync(_list(self.keys, "")):
+            name = key.partition("/")[0]
+            sizes[name] = sizes.get(name, 0) + sync(self.keys.getsize(key))
+        return sizes
+
+
+def create_store(location: str | Path, spec: DatasetSpec) -> StoreHandle:
+    """Create a store with all its metadata and no rows; harmless where one is being created from the same spec.
+
+    Parameters
+    ----------
+    location : path-like
+        A folder that does not exist, is empty, or holds what is left of an interrupted creation.
+    spec : DatasetSpec
+        The dataset.
+
+    Returns
+    -------
+    StoreHandle
+        The new store, or the one that another builder created first.
+
+    Raises
+    ------
+    NotAStoreError
+        If the folder holds other files.
+    """
+    metadata = _render_metadata(spec)
+    check_is_free(location, metadata)
+    keys = _open_keys(location)
+    root = metadata.pop(ROOT_KEY)
+    for key, data in metadata.items():
+        put(keys, key, data)
+    # the root comes last and never replaces another: it is what makes a folder a store
+    value = default_buffer_prototype().buffer.from_bytes(root)
+    sync(keys.set_if_not_exists(ROOT_KEY, value))
+    return open_store(location)
+
+
+def open_store(location: str | Path) -> StoreHandle:
+    """Open a store of ours.
+
+    Parameters
+    ----------
+    location : path-like
+        The store's folder.
+
+    Returns
+    -------
+    StoreHandle
+        The store.
+
+    Raises
+    ------
+    NotAStoreError
+        If there is none.
+    FormatVersionError
+        If it was written by a version with another layout.
+    StoreError
+        If its attributes are damaged.
+    """
+    keys = _open_keys(location)
+    root = _load_root(keys, location)
+    found = root["attributes"].get(NAMESPACE)
+    if not isinstance(found, dict):
+        raise NotAStoreError(
+            f"{location}: found a zarr group without the attribute {NAMESPACE!r}, expected a trajstore store; "
+            "name another path"
+        )
+    if found.get("format_version") != FORMAT_VERSION:
+        raise FormatVersionError(
+            f"{location}: found store format {found.get('format_version')!r}, expected {FORMAT_VERSION}; "
+            "use the trajstore version that wrote it (see attributes.trajstore.history in its zarr.json)"
+        )
+    try:
+        attributes = StoreAttributes.model_validate_json(json.dumps(found))
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in detail["loc"])
+        raise StoreError(
+            f"{location}/zarr.json: attribute {NAMESPACE}.{place}: {detail['msg'].lower()}; the attributes are damaged"
+        ) from None
+    return StoreHandle(location=str(location), attributes=attributes, keys=keys)
+
+
+def exists(location: str | Path) -> bool:
+    """Whether a zarr group lies at a location, ours or not.
+
+    Parameters
+    ----------
+    location : path-like
+        A folder, which need not exist.
+
+    Returns
+    -------
+    bool
+        True if there is a ``zarr.json``.
+    """
+    return os.path.lexists(Path(location) / ROOT_KEY)
+
+
+def check_is_free(location: str | Path, allowed: Iterable[str] | None = None) -> None:
+    """Check that a store can be created at a location, without writing anything.
+
+    Parameters
+    ----------
+    location : path-like
+        Where.
+    allowed : iterable of str, optional
+        Keys that an interrupted creation may have left.
+
+    Raises
+    ------
+    NotAStoreError
+        If it is a file or a folder with files of somebody else's.
+    StoreError
+        If the parent folder is missing or not writable.
+    """
+    path = Path(location)
+    if path.is_dir():
+        allowed = set(_render_metadata(DatasetSpec()) if allowed is None else allowed)
+        for file in sorted(path.rglob("*")):
+            key = file.relative_to(path).as_posix()
+            if file.is_file() and not (key in allowed or key.endswith(".partial")):
+                raise NotAStoreError(
+                    f"{location}: found a folder with other files ({key}), expected a store, an empty folder or none; "
+                    "name another path"
+                )
+        folder = path
+    elif os.path.lexists(path):
+        raise NotAStoreError(
+            f"{location}: found a file, expected a store's folder or nothing; name another path"
+        )
+    else:
+        folder = path.parent
+        if not folder.is_dir():
+            raise StoreError(
+                f"{location}: the folder {folder} does not exist, expected a folder to create the store in; "
+                f"make it first: mkdir -p {folder}"
+            )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreError(
+            f"{location}: no permission to write in {folder}; change its permissions or name another path"
+        )
+
+
+def read_written(store: StoreHandle, group: ColumnGroup, name: str) -> NDArray[np.generic]:
+    """Read the rows of a column whose flags are set.
+
+    Parameters
+    ----------
+    store : StoreHandle
+        The store.
+    group : ColumnGroup
+        The group that the column belongs to.
+    name : str
+        The column.
+
+    Returns
+    -------
+    (rows, ...) ndarray
+        Rows of unwritten tasks are left out.
+    """
+    array = zarr.open_array(store.keys, path=name, mode="r", zarr_format=3)
+    parts = [group.task(int(index)).rows for index in np.flatnonzero(store.is_written(group))]
+    if not parts:
+        return np.empty((0, *array.shape[1:]), dtype=array.dtype)
+    return np.concatenate([np.asarray(array[rows.start : rows.stop]) for rows in parts])
+
+
+def put(keys: Store, key: str, data: bytes | bytearray) -> None:
+    """Write an object of a zarr store.
+
+    Parameters
+    ----------
+    keys : zarr.abc.store.Store
+        The store.
+    key : str
+        The object's name.
+    data : bytes-like
+        Its content.
+    """
+    sync(keys.set(key, default_buffer_prototype().buffer.from_bytes(data)))  # type: ignore[arg-type]
+
+
+def get(keys: Store, key: str) -> bytes | None:
+    """Read an object of a zarr store.
+
+    Parameters
+    ----------
+    keys : zarr.abc.store.Store
+        The store.
+    key : str
+        The object's name.
+
+    Returns
+    -------
+    bytes or None
+        Its content; None if it is not there.
+    """
+    value = sync(keys.get(key, prototype=default_buffer_prototype()))
+    return None if value is None else value.to_bytes()
+
+
+def _open_keys(location: str | Path) -> Store:
+    """The zarr store at a location; nothing is created."""
+    return DurableStore(Path(location))
+
+
+async def _list(keys: Store, prefix: str) -> list[str]:
+    """All keys below a prefix."""
+    return [key async for key in keys.list_prefix(prefix)]
+
+
+def _load_root(keys: Store, location: str | Path) -> dict[str, Any]:
+    """The root's ``zarr.json``."""
+    try:
+        data = get(keys, ROOT_KEY)
+    except OSError as error:
+        raise StoreError(f"{location}: cannot be read: {error.strerror}") from None
+    if data is None:
+        found = "nothing" if not os.path.lexists(location) else "no zarr.json"
+        raise NotAStoreError(
+            f"{location}: found {found}, expected a trajstore store; make one with: trajstore build {location}"
+        )
+    try:
+        root = json.loads(data)
+    except ValueError as error:
+        raise StoreError(f"{location}/zarr.json: not valid JSON: {error}; the file is damaged") from None
+    if not isinstance(root, dict) or root.get("node_type") != "group" or root.get("zarr_format") != 3:
+        raise NotAStoreError(f"{location}: found no Zarr v3 group, expected a trajstore store; name another path")
+    if not isinstance(root.setdefault("attributes", {}), dict):
+        raise StoreError(f"{location}/zarr.json: attributes are no object; the file is damaged")
+    return root
+
+
+def _render_metadata(spec: DatasetSpec) -> dict[str, bytes]:
+    """All objects of a store without rows: metadata and static arrays, made by zarr in memory."""
+    from trajstore.scene import place_cameras  # compiles kernels: only where a store is created
+
+    memory = MemoryStore()
+    root = zarr.create_group(memory, zarr_format=3, attributes=StoreAttributes.created(spec).to_json())
+    layout = plan_layout(spec)
+    for column in layout.columns:
+        _create_array(root, column, spec)
+    rig = place_cameras(spec)
+    root["intrinsics"][...] = rig.intrinsics  # type: ignore[index]
+    root["extrinsics"][...] = rig.extrinsics  # type: ignore[index]
+    with warnings.catch_warnings():
+        # zarr 3.1 warns that consolidated metadata is no part of the specification; without it xarray warns
+        warnings.simplefilter("ignore")
+        zarr.consolidate_metadata(memory)
+    objects = {key: get(memory, key) or b"" for key in sorted(sync(_list(memory, "")))}
+    # zarr lists the members in the order of a set; ours is the same in every store
+    described = json.loads(objects[ROOT_KEY])
+    members = described["consolidated_metadata"]["metadata"]
+    described["consolidated_metadata"]["metadata"] = {
+        column.name: members[column.name] for column in layout.columns
+    }
+    return objects | {ROOT_KEY: json.dumps(described, indent=2).encode()}
+
+
+def _create_array(root: zarr.Group, column: Column, spec: DatasetSpec) -> None:
+    """Create one array with the codecs that `trajstore.shard` writes."""
+    checksum = zarr.codecs.Crc32cCodec()
+    zstd = zarr.codecs.ZstdCodec(level=spec.storage.compression_level)
+    root.create_array(
+        column.name,
+        shape=column.shape,
+        dtype=column.dtype,
+        chunks=column.chunk_shape,
+        shards=column.shard_shape,
+        compressors=[checksum] if column.dtype == "bool" else [zstd, checksum],
+        filters=None,
+        fill_value=column.fill_value,
+        dimension_names=column.dims,
+        attributes=dict(column.attributes),
+        chunk_key_encoding={"name": "default", "separator": "."},
+        config={"write_empty_chunks": True},
+    )

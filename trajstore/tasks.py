@@ -1,0 +1,147 @@
+"""The tasks of a build: make the files of one task, publish them, then set its flag."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import numpy as np
+from numcodecs import Zstd
+from numpy.typing import NDArray
+
+from trajstore.layout import Column, Layout, Task, plan_layout
+from trajstore.scene import Scene, describe
+from trajstore.shard import assemble_shard, encode_chunk
+from trajstore.spec import DatasetSpec
+from trajstore.store import StoreHandle
+
+
+@dataclass(frozen=True)
+class WriteTask:
+    """Write one task of a store; carries no state, so that it may run anywhere, twice, or at once with itself.
+
+    Parameters
+    ----------
+    store : StoreHandle
+        Where.
+    turn : context manager
+        Held while computing and released while waiting for the disk: lets more threads than processors share them.
+    """
+
+    store: StoreHandle
+    turn: AbstractContextManager[object] | threading.Semaphore = field(default_factory=nullcontext)
+
+    def __call__(self, task: Task) -> int:
+        """Write a task.
+
+        Parameters
+        ----------
+        task : Task
+            Which rows of which columns.
+
+        Returns
+        -------
+        int
+            Bytes written.
+        """
+        written = 0
+        with self.turn:
+            files = make_files(self.store.spec, self.store.layout, task)
+        for key, data in files:
+            self.store.publish(key, data)
+            written += len(data)
+        self.store.mark_written(task)
+        return written
+
+
+def make_files(spec: DatasetSpec, layout: Layout, task: Task) -> list[tuple[str, bytes | bytearray]]:
+    """Everything that a task writes but its flag: a pure function.
+
+    Parameters
+    ----------
+    spec : DatasetSpec
+        The dataset.
+    layout : Layout
+        Its layout.
+    task : Task
+        Which rows of which columns.
+
+    Returns
+    -------
+    list of (key, bytes)
+        The objects.
+    """
+    columns = layout.group(task.group).columns
+    codec = Zstd(level=spec.storage.compression_level)
+    scene = describe(spec, task.rows)
+    if task.group == "labels":
+        return [
+            (column.key(task.index), encode_chunk(_pad(scene.columns[column.name], column), codec))
+            for column in columns
+        ]
+    (video,) = columns
+    capacity = int(np.prod(video.chunk_counts))
+    chunks = encode_samples(scene, video, len(task.rows), codec)
+    return [(video.key(task.index), assemble_shard(chunks, capacity=capacity))]
+
+
+def encode_samples(scene: Scene, video: Column, count: int, codec: Zstd) -> Iterator[bytes]:
+    """Draw and compress samples, one chunk after the other in a buffer that stays in the cache.
+
+    Parameters
+    ----------
+    scene : Scene
+        The rows.
+    video : Column
+        The frames' chunk grid.
+    count : int
+        How many samples, from the scene's first.
+    codec : numcodecs.Zstd
+        This thread's codec.
+
+    Yields
+    ------
+    bytes
+        Encoded chunks, in C order of (sample, camera, frame).
+    """
+    buffer = np.empty(video.chunk_shape[1:], np.uint8)
+    cameras, frames = video.chunk_shape[1:3]
+    for index in range(count):
+        for camera in range(0, video.shape[1], cameras):
+            for frame in range(0, video.shape[2], frames):
+                scene.draw(index, slice(camera, camera + cameras), slice(frame, frame + frames), buffer)
+                yield encode_chunk(buffer, codec)
+
+
+def measure_rows(spec: DatasetSpec, rows: range) -> tuple[float, float]:
+    """Stored bytes of some rows, from rendering them.
+
+    Parameters
+    ----------
+    spec : DatasetSpec
+        The dataset.
+    rows : range
+        The rows to render.
+
+    Returns
+    -------
+    labels, video : float
+        Bytes per row.
+    """
+    codec = Zstd(level=spec.storage.compression_level)
+    scene = describe(spec, rows)
+    (video,) = plan_layout(spec).group("video").columns
+    labels = sum(len(encode_chunk(values, codec)) for values in scene.columns.values())
+    frames = sum(len(chunk) for chunk in encode_samples(scene, video, len(rows), codec))
+    return labels / len(rows), frames / len(rows)
+
+
+def _pad(values: NDArray[np.generic], column: Column) -> NDArray[np.generic]:
+    """Fill a chunk at the end of an array up to a whole chunk, as zarr does."""
+    missing = column.chunk_shape[0] - len(values)
+    if not missing:
+        return values
+    padding = np.full((missing, *values.shape[1:]), column.fill_value, dtype=values.dtype)
+    return np.concatenate([values, padding])
