@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trajstore.build import BuildReport, build
+    from trajstore.builder import BuildReport, build
     from trajstore.dataset import open  # noqa: A004
     from trajstore.errors import TrajstoreError
     from trajstore.spec import DatasetSpec
@@ -22,11 +22,11 @@ __all__ = ["BuildReport", "DatasetSpec", "Summary", "TrajstoreError", "build", "
 
 # imported when first used: `import trajstore` and `trajstore --help` stay fast
 _MODULES = {
-    "BuildReport": "trajstore.build",
+    "BuildReport": "trajstore.builder",
     "DatasetSpec": "trajstore.spec",
     "Summary": "trajstore.summary",
     "TrajstoreError": "trajstore.errors",
-    "build": "trajstore.build",
+    "build": "trajstore.builder",
     "info": "trajstore.summary",
     "open": "trajstore.dataset",
 }

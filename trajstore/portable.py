@@ -98,6 +98,6 @@ def rotate(matrices: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArr
     (..., 3) float64
         ``matrices @ vectors``.
     """
-    product = matrices * vectors[..., None, :]
-    total: NDArray[np.float64] = product[..., 0] + product[..., 1] + product[..., 2]
-    return total
+    x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
+    rows = [matrices[..., i, 0] * x + matrices[..., i, 1] * y + matrices[..., i, 2] * z for i in range(3)]
+    return np.stack(rows, axis=-1)

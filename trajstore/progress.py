@@ -84,6 +84,59 @@ Report = Callable[[Progress], None]
 """Receives each event; may be called from one thread only, the one that runs the job."""
 
 
+class Tally:
+    """Counts the samples of a phase as they are finished and reports each step; the first when it is made.
+
+    Parameters
+    ----------
+    phase : str
+        What is being done.
+    report : callable
+        Receives each event.
+    total, done : int
+        Samples wanted, and finished before.
+    raw_bytes_each : int
+        Uncompressed bytes of a sample.
+    """
+
+    def __init__(self, phase: str, report: Report, *, total: int, done: int, raw_bytes_each: int) -> None:
+        self._phase, self._report = phase, report
+        self._total, self._done, self._raw_bytes_each = total, done, raw_bytes_each
+        self._started = time.monotonic()
+        self._stored_bytes = 0
+        self.fresh = 0
+        self.add(0, stored_bytes=0)
+
+    @property
+    def is_short(self) -> bool:
+        """Whether samples are missing."""
+        return self._done + self.fresh < self._total
+
+    def add(self, samples: int, *, stored_bytes: int) -> None:
+        """Count some samples that are finished.
+
+        Parameters
+        ----------
+        samples : int
+            How many.
+        stored_bytes : int
+            What was written for them.
+        """
+        self.fresh += samples
+        self._stored_bytes += stored_bytes
+        self._report(
+            Progress(
+                phase=self._phase,
+                done=self._done + self.fresh,
+                total=self._total,
+                fresh=self.fresh,
+                stored_bytes=self._stored_bytes,
+                raw_bytes=self.fresh * self._raw_bytes_each,
+                seconds=time.monotonic() - self._started,
+            )
+        )
+
+
 def ignore(_: Progress) -> None:
     """Show nothing.
 

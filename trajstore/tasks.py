@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import numpy as np
-from numcodecs import Zstd
 from numpy.typing import NDArray
+from zstandard import ZstdCompressor
 
 from trajstore.layout import Column, Layout, Task, plan_layout
 from trajstore.scene import Scene, describe
@@ -56,7 +56,7 @@ class WriteTask:
         return written
 
 
-def make_files(spec: DatasetSpec, layout: Layout, task: Task) -> list[tuple[str, bytes | bytearray]]:
+def make_files(spec: DatasetSpec, layout: Layout, task: Task) -> list[tuple[str, bytes]]:
     """Everything that a task writes but its flag: a pure function.
 
     Parameters
@@ -74,20 +74,20 @@ def make_files(spec: DatasetSpec, layout: Layout, task: Task) -> list[tuple[str,
         The objects.
     """
     columns = layout.group(task.group).columns
-    codec = Zstd(level=spec.storage.compression_level)
+    compressor = ZstdCompressor(level=spec.storage.compression_level)
     scene = describe(spec, task.rows)
     if task.group == "labels":
         return [
-            (column.key(task.index), encode_chunk(_pad(scene.columns[column.name], column), codec))
+            (column.key(task.index), encode_chunk(_pad(scene.columns[column.name], column), compressor))
             for column in columns
         ]
     (video,) = columns
     capacity = int(np.prod(video.chunk_counts))
-    chunks = encode_samples(scene, video, len(task.rows), codec)
+    chunks = encode_samples(scene, video, len(task.rows), compressor)
     return [(video.key(task.index), assemble_shard(chunks, capacity=capacity))]
 
 
-def encode_samples(scene: Scene, video: Column, count: int, codec: Zstd) -> Iterator[bytes]:
+def encode_samples(scene: Scene, video: Column, count: int, compressor: ZstdCompressor) -> Iterator[bytes]:
     """Draw and compress samples, one chunk after the other in a buffer that stays in the cache.
 
     Parameters
@@ -98,8 +98,8 @@ def encode_samples(scene: Scene, video: Column, count: int, codec: Zstd) -> Iter
         The frames' chunk grid.
     count : int
         How many samples, from the scene's first.
-    codec : numcodecs.Zstd
-        This thread's codec.
+    compressor : zstandard.ZstdCompressor
+        This thread's own.
 
     Yields
     ------
@@ -112,7 +112,7 @@ def encode_samples(scene: Scene, video: Column, count: int, codec: Zstd) -> Iter
         for camera in range(0, video.shape[1], cameras):
             for frame in range(0, video.shape[2], frames):
                 scene.draw(index, slice(camera, camera + cameras), slice(frame, frame + frames), buffer)
-                yield encode_chunk(buffer, codec)
+                yield encode_chunk(buffer, compressor)
 
 
 def measure_rows(spec: DatasetSpec, rows: range) -> tuple[float, float]:
@@ -130,11 +130,11 @@ def measure_rows(spec: DatasetSpec, rows: range) -> tuple[float, float]:
     labels, video : float
         Bytes per row.
     """
-    codec = Zstd(level=spec.storage.compression_level)
+    compressor = ZstdCompressor(level=spec.storage.compression_level)
     scene = describe(spec, rows)
     (video,) = plan_layout(spec).group("video").columns
-    labels = sum(len(encode_chunk(values, codec)) for values in scene.columns.values())
-    frames = sum(len(chunk) for chunk in encode_samples(scene, video, len(rows), codec))
+    labels = sum(len(encode_chunk(values, compressor)) for values in scene.columns.values())
+    frames = sum(len(chunk) for chunk in encode_samples(scene, video, len(rows), compressor))
     return labels / len(rows), frames / len(rows)
 
 

@@ -12,6 +12,8 @@ from math import prod
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from trajstore.attributes import HistoryEntry
 from trajstore.errors import (
     InterruptedBuildError,
@@ -22,7 +24,7 @@ from trajstore.errors import (
 )
 from trajstore.executors import Executor, ThreadExecutor
 from trajstore.layout import ColumnGroup, Layout, Task, plan_layout
-from trajstore.progress import Progress, Report, ignore
+from trajstore.progress import Report, Tally, ignore
 from trajstore.space import Estimate, check_space, inspect_filesystem, is_full, on_disk
 from trajstore.spec import DatasetSpec
 from trajstore.store import StoreHandle, check_is_free, create_store, exists, open_store
@@ -32,6 +34,9 @@ from trajstore.text import format_bytes, format_count
 
 PROBE_ROWS: Final = 64
 """Rows that are rendered to estimate the size of all."""
+
+WAITING_THREADS: Final = 2
+"""Threads beside those that compute, so that writes to the disk overlap with computing."""
 
 METADATA_BYTES: Final = 40_000
 """What the metadata of a store takes, about."""
@@ -234,16 +239,15 @@ def build(
     {'Linear': 2, 'Circular': 2, 'Helical': 2, 'Parabolic': 2}
     """
     started = time.monotonic()
-    executor = ThreadExecutor(workers)
+    threads = ThreadExecutor(workers).workers
     plan = plan_build(path, spec, part=part, **fields)
     _check_fits(plan, force=force)
-    run = _Run(plan, executor, progress or ignore, should_stop or (lambda: 0))
+    run = _Run(plan, threads, progress or ignore, should_stop or (lambda: 0))
     try:
         store = plan.store or create_store(path, plan.spec)
         _check_same(store.spec, plan.spec, plan.location)  # another builder may have been first
         store.sweep()
-        for group in plan.layout.groups:
-            run.fill(store, group)
+        run.fill(store)
         _finish(store)
     except OSError as error:
         raise run.explain(error) from error
@@ -342,60 +346,51 @@ class _Run:
     """One run over pending tasks: counts, reports, and stops cleanly."""
 
     def __init__(
-        self, plan: BuildPlan, executor: ThreadExecutor, report: Report, should_stop: Callable[[], int]
+        self, plan: BuildPlan, workers: int, report: Report, should_stop: Callable[[], int]
     ) -> None:
         self._plan = plan
         self._report = report
         self._should_stop = should_stop
         self._failed = False
-        # one thread more than may compute at once: while it waits for the disk another one has its turn
-        self._turn = threading.Semaphore(executor.workers)
-        self._executor: Executor = ThreadExecutor(executor.workers + 1)
+        # more threads than may compute at once: while some wait for the disk the others have their turn
+        self._turn = threading.Semaphore(workers)
+        self._executor: Executor = ThreadExecutor(workers + WAITING_THREADS)
         self.new_samples = 0
 
-    def fill(self, store: StoreHandle, group: ColumnGroup) -> None:
-        """Write the pending tasks of a group."""
-        pending = self._plan.pending[group.name]
-        rows = self._plan.pending_rows(group.name)
-        done = sum(
-            len(group.task(index).rows)
-            for index in (self._plan.part.slice(len(group)) if self._plan.part else range(len(group)))
-        )
-        total, done = done, done - rows
-        row_bytes = sum(prod(column.shape[1:]) * _width(column.dtype) for column in group.columns)
-        started, fresh, stored = time.monotonic(), 0, 0
-
-        def report() -> None:
-            self._report(
-                Progress(
-                    phase=group.name,
-                    done=done + fresh,
-                    total=total,
-                    fresh=fresh,
-                    stored_bytes=stored,
-                    raw_bytes=fresh * row_bytes,
-                    seconds=time.monotonic() - started,
-                )
-            )
-
-        report()
+    def fill(self, store: StoreHandle) -> None:
+        """Write all pending tasks: labels first, and video as soon as a thread has no labels to write."""
+        tallies = {group.name: self._tally(group) for group in self._plan.layout.groups}
+        pending = [task for tasks in self._plan.pending.values() for task in tasks]
         failure: Exception | None = None
         for outcome in self._executor.run(WriteTask(store, self._turn), self._until_stopped(pending)):
             if outcome.error is not None:
                 self._failed = True  # take no more tasks, but let those in flight end
                 failure = failure or outcome.error
-                continue
-            fresh += len(outcome.task.rows)
-            stored += outcome.value or 0
-            self.new_samples += len(outcome.task.rows) if group.name == "video" else 0
-            report()
+            else:
+                tallies[outcome.task.group].add(
+                    len(outcome.task.rows), stored_bytes=outcome.value or 0
+                )
+        self.new_samples = tallies["video"].fresh
         if failure is not None:
             raise failure
         signal_number = self._should_stop()
-        if signal_number and fresh < rows:
+        if signal_number and any(tally.is_short for tally in tallies.values()):
             raise InterruptedBuildError(
                 f"{self._plan.location}: interrupted; {self.state()}", exit_code=128 + signal_number
             )
+
+    def _tally(self, group: ColumnGroup) -> Tally:
+        """Begin to count and report a column group."""
+        indices = self._plan.part.slice(len(group)) if self._plan.part else range(len(group))
+        total = sum(len(group.task(index).rows) for index in indices)
+        row_bytes = sum(prod(column.shape[1:]) * np.dtype(column.dtype).itemsize for column in group.columns)
+        return Tally(
+            group.name,
+            self._report,
+            total=total,
+            done=total - self._plan.pending_rows(group.name),
+            raw_bytes_each=row_bytes,
+        )
 
     def _until_stopped(self, tasks: list[Task]) -> Iterator[Task]:
         """Tasks, until one has failed or the build is asked to stop."""
@@ -431,10 +426,3 @@ class _Run:
             f"{location}: the disk is full ({format_bytes(filesystem.free)} free); {self.state()}"
             f"{hint and '; '}{hint}"
         )
-
-
-def _width(dtype: str) -> int:
-    """Bytes of one element."""
-    import numpy as np
-
-    return np.dtype(dtype).itemsize
