@@ -8,11 +8,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from math import prod
+from math import ceil, prod
 from pathlib import Path
 from typing import Any, Final
-
-import numpy as np
 
 from trajstore.attributes import HistoryEntry
 from trajstore.errors import (
@@ -25,7 +23,8 @@ from trajstore.errors import (
 from trajstore.executors import Executor, ThreadExecutor
 from trajstore.layout import ColumnGroup, Layout, Task, plan_layout
 from trajstore.progress import Report, Tally, ignore
-from trajstore.space import Estimate, check_space, inspect_filesystem, is_full, on_disk
+from trajstore.shard import CHECKSUM_BYTES
+from trajstore.space import Estimate, check_space, fits, inspect_filesystem, is_full, round_up
 from trajstore.spec import DatasetSpec
 from trajstore.store import StoreHandle, check_is_free, create_store, exists, open_store
 from trajstore.summary import Summary, summarize
@@ -35,7 +34,7 @@ from trajstore.text import format_bytes, format_count
 PROBE_ROWS: Final = 64
 """Rows that are rendered to estimate the size of all."""
 
-WAITING_THREADS: Final = 2
+WAITING_THREADS: Final = 3
 """Threads beside those that compute, so that writes to the disk overlap with computing."""
 
 METADATA_BYTES: Final = 40_000
@@ -76,7 +75,8 @@ class Part:
         """
         match = re.fullmatch(r"(\d+)/(\d+)", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise SpecError(f"part: found {text!r}, expected i/n with 1 ≤ i ≤ n, such as 1/4")
+            message = f"part: found {text!r}, expected i/n with 1 ≤ i ≤ n, such as 1/4"
+            raise SpecError(message)
         return cls(int(match[1]), int(match[2]))
 
     def slice(self, count: int) -> range:
@@ -129,35 +129,56 @@ class BuildPlan:
         """Rows of a group that are to be written."""
         return sum(len(task.rows) for task in self.pending[group])
 
-    def estimate(self) -> Estimate:
+    def estimate(self, block: int) -> Estimate:
         """Bytes and files that this build will add, from rendering some rows.
+
+        Parameters
+        ----------
+        block : int
+            Bytes that a file's size is rounded up to.
 
         Returns
         -------
         Estimate
-            Whole blocks counted.
+            Within a few percent of what is then used.
         """
-        block = inspect_filesystem(self.location).block
-        samples = self.spec.dataset.samples
-        probe = range(0, min(PROBE_ROWS, samples))
-        label_bytes, video_bytes = measure_rows(self.spec, probe)
+        rows = range(min(PROBE_ROWS, self.spec.dataset.samples))
+        return self._add_up(*measure_rows(self.spec, rows), block=block)
+
+    def bound(self, block: int) -> Estimate:
+        """More bytes than this build can possibly add, at no cost: those of incompressible rows.
+
+        Parameters
+        ----------
+        block : int
+            Bytes that a file's size is rounded up to.
+
+        Returns
+        -------
+        Estimate
+            An upper bound.
+        """
+        labels, video = (1.01 * group.row_bytes for group in self.layout.groups)
+        return self._add_up(labels, video, block=block)
+
+    def _add_up(self, label_bytes: float, video_bytes: float, *, block: int) -> Estimate:
+        """Bytes and files of all pending tasks, from bytes per row."""
         labels, video = self.layout.group("labels"), self.layout.group("video")
         total, files = 0, 0
         for task in self.pending["labels"]:
-            total += on_disk(label_bytes * len(task.rows), block=block)
-            # columns end within a block each: half a block is wasted by each of them on average
-            total += (len(labels.columns) * block) // 2 + block
+            # each column's file ends somewhere in a block: half a block is wasted on average; and the flag
+            total += ceil(label_bytes * len(task.rows)) + len(labels.columns) * block // 2 + block
             files += len(labels.columns) + 1
         (column,) = video.columns
-        index_bytes = 16 * prod(column.chunk_counts) + 4
+        index_bytes = 16 * prod(column.chunk_counts) + CHECKSUM_BYTES
         for task in self.pending["video"]:
-            total += on_disk(video_bytes * len(task.rows) + index_bytes, block=block) + block
+            total += round_up(video_bytes * len(task.rows) + index_bytes, block) + block
             files += 2
         if self.store is None:
             arrays = len(list(self.layout.columns))
-            # a zarr.json and a folder for each array, the consolidated one, and the cameras
-            total += 2 * arrays * block + METADATA_BYTES
-            files += arrays + 3
+            # a folder and a zarr.json for each array, the consolidated zarr.json, and the cameras
+            total += (2 * arrays + 2 * len(self.layout.static)) * block + METADATA_BYTES
+            files += arrays + 1 + len(self.layout.static)
         return Estimate(bytes=total, files=files)
 
 
@@ -319,17 +340,19 @@ def _check_same(stored: DatasetSpec, wanted: DatasetSpec, location: str) -> None
     """Refuse to go on with a store that was built from another spec."""
     differences = stored.differences(wanted)
     if differences:
-        raise SpecMismatchError(
+        message = (
             f"{location}: the store was built from another spec ({'; '.join(differences)}); "
             f"resume it without these, or name another path"
         )
+        raise SpecMismatchError(message)
 
 
 def _check_fits(plan: BuildPlan, *, force: bool) -> None:
     """Refuse a build that the filesystem cannot hold."""
-    if force or not any(plan.pending.values()):
-        return
-    check_space(plan.estimate(), inspect_filesystem(plan.location), location=plan.location)
+    filesystem = inspect_filesystem(plan.location)
+    # rendering rows takes longer than a look at the disk: only do it where even raw frames would not fit
+    if not force and any(plan.pending.values()) and not fits(plan.bound(filesystem.block), filesystem):
+        check_space(plan.estimate(filesystem.block), filesystem, location=plan.location)
 
 
 def _finish(store: StoreHandle) -> None:
@@ -345,9 +368,7 @@ def _finish(store: StoreHandle) -> None:
 class _Run:
     """One run over pending tasks: counts, reports, and stops cleanly."""
 
-    def __init__(
-        self, plan: BuildPlan, workers: int, report: Report, should_stop: Callable[[], int]
-    ) -> None:
+    def __init__(self, plan: BuildPlan, workers: int, report: Report, should_stop: Callable[[], int]) -> None:
         self._plan = plan
         self._report = report
         self._should_stop = should_stop
@@ -367,29 +388,25 @@ class _Run:
                 self._failed = True  # take no more tasks, but let those in flight end
                 failure = failure or outcome.error
             else:
-                tallies[outcome.task.group].add(
-                    len(outcome.task.rows), stored_bytes=outcome.value or 0
-                )
+                tallies[outcome.task.group].add(len(outcome.task.rows), stored_bytes=outcome.value or 0)
         self.new_samples = tallies["video"].fresh
         if failure is not None:
             raise failure
         signal_number = self._should_stop()
         if signal_number and any(tally.is_short for tally in tallies.values()):
-            raise InterruptedBuildError(
-                f"{self._plan.location}: interrupted; {self.state()}", exit_code=128 + signal_number
-            )
+            message = f"{self._plan.location}: interrupted; {self.state()}"
+            raise InterruptedBuildError(message, exit_code=128 + signal_number)
 
     def _tally(self, group: ColumnGroup) -> Tally:
         """Begin to count and report a column group."""
         indices = self._plan.part.slice(len(group)) if self._plan.part else range(len(group))
         total = sum(len(group.task(index).rows) for index in indices)
-        row_bytes = sum(prod(column.shape[1:]) * np.dtype(column.dtype).itemsize for column in group.columns)
         return Tally(
             group.name,
             self._report,
             total=total,
             done=total - self._plan.pending_rows(group.name),
-            raw_bytes_each=row_bytes,
+            raw_bytes_each=group.row_bytes,
         )
 
     def _until_stopped(self, tasks: list[Task]) -> Iterator[Task]:

@@ -50,7 +50,7 @@ def open(path: str | Path) -> xarray.Dataset:  # noqa: A001
     """
     store = open_store(path)
     spec = store.spec
-    dataset = xarray.open_zarr(str(path), chunks=None, zarr_format=3)
+    dataset: xarray.Dataset = xarray.open_zarr(str(path), chunks=None, zarr_format=3)
     dataset = dataset.assign_coords(
         sample=np.arange(spec.dataset.samples),
         camera=np.arange(spec.video.cameras),
@@ -59,8 +59,7 @@ def open(path: str | Path) -> xarray.Dataset:  # noqa: A001
         channel=["red", "green", "blue"],
         uv=["u", "v"],
         edge=["u_min", "v_min", "u_max", "v_max"],
-        **{"class": list(spec.dataset.classes)},
-    )
+    ).assign_coords({"class": list(spec.dataset.classes)})
     if find_spec("dask") is None:
         return dataset
     return dataset.assign(

@@ -159,7 +159,7 @@ def find_partials(root: Path) -> Iterator[Path]:
 
 
 def _host() -> str:
-    """This machine's name in characters that are safe in a file's name."""
+    """Name of the machine in characters that are safe in a file's name."""
     return re.sub(r"[^\w-]", "_", socket.gethostname()) or "_"
 
 

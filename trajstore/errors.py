@@ -8,7 +8,8 @@
     ├── StoreError                 1   a folder is no store, or cannot be used as one
     │   ├── NotAStoreError         1
     │   ├── FormatVersionError     1
-    │   └── IncompleteStoreError   1   something asked for has not been written yet
+    │   ├── IncompleteStoreError   1   something asked for has not been written yet
+    │   └── CorruptDataError       1   a checksum is wrong or bytes cannot be decoded
     ├── NotEnoughSpaceError        3   before writing, or while writing
     └── InterruptedBuildError      130 (SIGINT) or 143 (SIGTERM); the store is valid and can be resumed
 
@@ -48,6 +49,10 @@ class FormatVersionError(StoreError):
 
 class IncompleteStoreError(StoreError):
     """Something was asked of a store that has not been written yet."""
+
+
+class CorruptDataError(StoreError):
+    """Bytes of a store are damaged."""
 
 
 class NotEnoughSpaceError(TrajstoreError):

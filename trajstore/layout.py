@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from math import ceil, prod
 from typing import Any, Final
 
+import numpy as np
+
 from trajstore.sampling import SPLIT_NAMES
 from trajstore.spec import DatasetSpec
 
@@ -113,6 +115,11 @@ class ColumnGroup:
     rows_per_task: int
     flags: Column
 
+    @property
+    def row_bytes(self) -> int:
+        """Uncompressed bytes of a row."""
+        return sum(prod(column.shape[1:]) * np.dtype(column.dtype).itemsize for column in self.columns)
+
     def task(self, index: int) -> Task:
         """The task of an index."""
         first = index * self.rows_per_task
@@ -209,7 +216,9 @@ def _group(
     return ColumnGroup(name, columns, samples, rows_per_task, flags)
 
 
-def _static(name: str, dims: tuple[str, ...], shape: tuple[int, ...], attributes: Mapping[str, Any]) -> Column:
+def _static(
+    name: str, dims: tuple[str, ...], shape: tuple[int, ...], attributes: Mapping[str, Any]
+) -> Column:
     """Describe an array in a single chunk."""
     return Column(name, dims, shape, shape, "float64", float("nan"), attributes)
 
@@ -249,9 +258,7 @@ def _label_columns(spec: DatasetSpec) -> tuple[Column, ...]:
     ) -> Column:
         texts = {"long_name": long_name, "units": units, "comment": comment}
         flags = {"class_label": spec.dataset.classes, "split": SPLIT_NAMES}.get(name)
-        meanings = (
-            {"flag_values": list(range(len(flags))), "flag_meanings": " ".join(flags)} if flags else {}
-        )
+        meanings = {"flag_values": list(range(len(flags))), "flag_meanings": " ".join(flags)} if flags else {}
         return Column(
             name=name,
             dims=("sample", *extra),

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 from trajstore.text import format_bytes, format_count, format_seconds
 
@@ -187,17 +187,16 @@ class _Lines:
         if not is_new and event.done < event.total and now - self._last < LINE_SECONDS:
             return
         self._phase, self._last = event.phase, now
-        line = (
-            f"{event.phase}: {format_count(event.done)} of {format_count(event.total)} samples ({event.percent} %)"
-        )
-        print(", ".join([line, *event.figures()]), file=self._stream, flush=True)  # noqa: T201
+        line = f"{event.phase}: {format_count(event.done)} of {format_count(event.total)} samples ({event.percent} %)"
+        print(", ".join([line, *event.figures()]), file=self._stream, flush=True)
 
 
 @contextmanager
 def _show_bar(console: object) -> Iterator[Report]:
     """A live bar for each phase."""
     from rich.console import Console
-    from rich.progress import BarColumn, Progress as Bars, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
 
     assert isinstance(console, Console)
     bars = Bars(
@@ -213,7 +212,7 @@ def _show_bar(console: object) -> Iterator[Report]:
     phases: dict[str, TaskID] = {}
 
     def report(event: Progress) -> None:
-        fields = {
+        fields: dict[str, Any] = {
             "counts": f"{format_count(event.done)}/{format_count(event.total)} {event.percent}%",
             "figures": " ".join(event.figures()).replace(" smaller", ""),
         }

@@ -26,9 +26,7 @@ class Stream(IntEnum):
     APPEARANCE = 4
 
 
-def uniforms(
-    seed: int, stream: int, *, first: int, count: int, width: int
-) -> NDArray[np.float64]:
+def uniforms(seed: int, stream: int, *, first: int, count: int, width: int) -> NDArray[np.float64]:
     """Rows ``first … first + count − 1`` of a stream's table of uniforms.
 
     Parameters
@@ -116,9 +114,7 @@ def splits(
     block_rows = classes * GROUPS_PER_SPLIT_BLOCK
     rows = np.arange(first, first + count)
     first_block, blocks = _spanned(first, count, block_rows)
-    table = uniforms(
-        seed, Stream.SPLIT, first=first_block, count=blocks, width=GROUPS_PER_SPLIT_BLOCK
-    )
+    table = uniforms(seed, Stream.SPLIT, first=first_block, count=blocks, width=GROUPS_PER_SPLIT_BLOCK)
     rank = np.argsort(np.argsort(table, axis=1, kind="stable"), axis=1, kind="stable")
     edges = np.arange(first_block, first_block + blocks + 1, dtype=np.float64)
     below_val = np.diff(_quota(edges, shares[0]))

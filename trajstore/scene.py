@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import floor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +59,7 @@ class Scene:
         See `trajstore.spec.RenderSection`.
     """
 
-    columns: Mapping[str, NDArray[np.generic]]
+    columns: Mapping[str, NDArray[Any]]
     center_camera: NDArray[np.float64]
     rig: Rig
     ambient: float
@@ -78,7 +79,7 @@ class Scene:
         columns = self.columns
         render(
             self.center_camera[index, cameras, frames],
-            float(columns["radius"][index]),  # type: ignore[arg-type]
+            float(columns["radius"][index]),
             self.rig.intrinsics[cameras],
             self.rig.light_camera[cameras],
             self.ambient,
@@ -165,7 +166,7 @@ def describe(spec: DatasetSpec, rows: range) -> Scene:
     pixel = np.empty((*seen, 2), np.float32)
     box = np.empty((*seen, 4), np.float32)
     observe(position, radius, rig.intrinsics, rig.extrinsics, center_camera, pixel, box)
-    columns = {
+    columns: dict[str, NDArray[Any]] = {
         "class_label": label,
         "split": split,
         "position": position,
@@ -185,9 +186,7 @@ def _trace_shapes(spec: DatasetSpec, label: NDArray[np.int8], first: int) -> NDA
     video = spec.video
     # all frames up to the future one, because the sphere must stay in the unit ball in between, too
     times = np.arange(video.frames + video.horizon) / max(video.frames - 1, 1)
-    table = uniforms(
-        spec.dataset.seed, Stream.SHAPE, first=first, count=len(label), width=SHAPE_UNIFORMS
-    )
+    table = uniforms(spec.dataset.seed, Stream.SHAPE, first=first, count=len(label), width=SHAPE_UNIFORMS)
     shape = np.empty((len(label), len(times), 3))
     for index, name in enumerate(spec.dataset.classes):
         is_class = label == index

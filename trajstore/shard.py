@@ -1,4 +1,4 @@
-"""The bytes of chunks and shards, assembled here because a library's sharded write costs ten times as much.
+"""The bytes of chunks and shards, made and read here because a library's sharded access costs ten times as much.
 
 A chunk is compressed by zstd and followed by the crc32c of the compressed bytes. A shard is its chunks one after the
 other and then the index: offset and length of each chunk as little-endian uint64, and the index's own crc32c.
@@ -15,8 +15,13 @@ from typing import Final
 
 import google_crc32c
 import numpy as np
+from numcodecs import Zstd
 from numpy.typing import NDArray
 from zstandard import ZstdCompressor
+
+from trajstore.errors import CorruptDataError
+
+Bytes = bytes | bytearray | memoryview
 
 ABSENT: Final = 2**64 - 1
 """Offset and length that the index gives for a chunk that is not there."""
@@ -39,7 +44,8 @@ def encode_chunk(values: NDArray[np.generic], compressor: ZstdCompressor) -> byt
     bytes
         A chunk of the codecs ``bytes``, ``zstd``, ``crc32c``.
     """
-    return append_checksum(compressor.compress(values.data))
+    compressed: bytes = compressor.compress(values.data)
+    return append_checksum(compressed)
 
 
 def append_checksum(data: bytes) -> bytes:
@@ -55,7 +61,8 @@ def append_checksum(data: bytes) -> bytes:
     bytes
         Four bytes longer.
     """
-    return data + google_crc32c.value(data).to_bytes(CHECKSUM_BYTES, "little")
+    checksum: int = google_crc32c.value(data)
+    return data + checksum.to_bytes(CHECKSUM_BYTES, "little")
 
 
 def assemble_shard(chunks: Iterable[bytes], *, capacity: int) -> bytes:
@@ -79,3 +86,89 @@ def assemble_shard(chunks: Iterable[bytes], *, capacity: int) -> bytes:
     index[: len(parts), 0] = np.cumsum(lengths) - lengths
     index[: len(parts), 1] = lengths
     return b"".join([*parts, append_checksum(index.tobytes())])
+
+
+def index_size(capacity: int) -> int:
+    """Bytes of a shard's index, which is the end of the shard.
+
+    Parameters
+    ----------
+    capacity : int
+        Chunks that a full shard holds.
+
+    Returns
+    -------
+    int
+        16 for each chunk, and the checksum.
+    """
+    return 16 * capacity + CHECKSUM_BYTES
+
+
+def parse_index(tail: Bytes, *, capacity: int, shard_size: int) -> NDArray[np.uint64]:
+    """Read a shard's index and check it.
+
+    Parameters
+    ----------
+    tail : bytes-like
+        The last `index_size` bytes of the shard, or as many as it has.
+    capacity : int
+        Chunks that a full shard holds.
+    shard_size : int
+        Bytes of the whole shard.
+
+    Returns
+    -------
+    (capacity, 2) uint64
+        Offset and length of each chunk; both `ABSENT` where there is none.
+
+    Raises
+    ------
+    CorruptDataError
+        If the shard is too short, its checksum is wrong, or the index points outside of it.
+    """
+    size = index_size(capacity)
+    if len(tail) < size:
+        message = f"the shard has {shard_size} bytes, its index alone takes {size}"
+        raise CorruptDataError(message)
+    content = _strip_checksum(tail, what="shard index")
+    index = np.frombuffer(content, dtype="<u8").reshape(capacity, 2)
+    present = index[index[:, 0] != ABSENT]
+    if (present[:, 0] > shard_size).any() or (present.sum(axis=1) > shard_size - size).any():
+        message = "the shard index points outside the shard"
+        raise CorruptDataError(message)
+    return index.astype(np.uint64, copy=False)
+
+
+def decode_chunk(data: Bytes, out: NDArray[np.generic], codec: Zstd) -> None:
+    """Check and decompress a chunk straight into an array.
+
+    Parameters
+    ----------
+    data : bytes-like
+        An encoded chunk.
+    out : ndarray
+        C-contiguous, of the chunk's size; overwritten.
+    codec : numcodecs.Zstd
+        Any; one per thread.
+
+    Raises
+    ------
+    CorruptDataError
+        If the checksum is wrong or the data does not decode to the array's size.
+    """
+    content = _strip_checksum(data, what="chunk")
+    try:
+        codec.decode(content, out=out)
+    except (RuntimeError, ValueError) as error:
+        message = f"the chunk does not decompress: {error}"
+        raise CorruptDataError(message) from None
+
+
+def _strip_checksum(data: Bytes, *, what: str) -> memoryview:
+    """Compare the crc32c at the end of some bytes with that of the rest."""
+    view = memoryview(data)
+    content, stored = view[:-CHECKSUM_BYTES], view[-CHECKSUM_BYTES:]
+    if google_crc32c.value(bytes(content)) != int.from_bytes(stored, "little"):
+        message = f"the checksum of the {what} is wrong"
+        raise CorruptDataError(message)
+    return content

@@ -115,24 +115,41 @@ def inspect_filesystem(path: str | Path, *, devices: str | Path = "/sys/dev/bloc
     )
 
 
-def on_disk(size: float, *, block: int, files: float = 1) -> int:
-    """Bytes that files take, rounded up to whole blocks.
+def round_up(size: float, block: int) -> int:
+    """Bytes that a file takes in whole blocks.
 
     Parameters
     ----------
     size : float
-        Bytes of each file.
+        Bytes of the file.
     block : int
         Bytes of a block.
-    files : float
-        How many such files.
 
     Returns
     -------
     int
         Bytes.
     """
-    return ceil(ceil(size / block) * block * files)
+    return ceil(size / block) * block
+
+
+def fits(estimate: Estimate, filesystem: Filesystem) -> bool:
+    """Whether something fits, with some to spare.
+
+    Parameters
+    ----------
+    estimate : Estimate
+        What is to be written.
+    filesystem : Filesystem
+        Where.
+
+    Returns
+    -------
+    bool
+        True if bytes and files fit.
+    """
+    has_files = filesystem.free_files is None or estimate.files <= filesystem.free_files
+    return has_files and estimate.bytes * RESERVE <= filesystem.free
 
 
 def check_space(estimate: Estimate, filesystem: Filesystem, *, location: str) -> None:
@@ -155,16 +172,18 @@ def check_space(estimate: Estimate, filesystem: Filesystem, *, location: str) ->
     needed = ceil(estimate.bytes * RESERVE)
     hint = filesystem.hint()
     if needed > filesystem.free:
-        raise NotEnoughSpaceError(
+        message = (
             f"{location}: needs about {format_bytes(needed)}, found {format_bytes(filesystem.free)} free, "
             f"{format_bytes(needed - filesystem.free)} are missing; free some space, write fewer samples, name "
             f"another path, or go on with --force{hint and '; '}{hint}"
         )
+        raise NotEnoughSpaceError(message)
     if filesystem.free_files is not None and estimate.files > filesystem.free_files:
-        raise NotEnoughSpaceError(
+        message = (
             f"{location}: needs about {format_count(estimate.files)} files, the filesystem has room for "
             f"{format_count(filesystem.free_files)} more; raise storage.samples_per_shard or name another path"
         )
+        raise NotEnoughSpaceError(message)
 
 
 def is_full(error: BaseException | None) -> bool:

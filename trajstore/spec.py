@@ -224,7 +224,8 @@ class DatasetSpec(_Section):
             # through JSON, where an array is a tuple but 1.0 is no integer and "1" no number
             return cls.model_validate_json(json.dumps(data, default=str))
         except ValidationError as error:
-            raise SpecError(f"{source}: {'; '.join(_explain(error))}") from None
+            message = f"{source}: {'; '.join(_explain(error))}"
+            raise SpecError(message) from None
 
     @classmethod
     def from_fields(cls, **fields: Any) -> Self:
@@ -272,11 +273,14 @@ class DatasetSpec(_Section):
             text = path.read_text(encoding="utf-8")
             data = json.loads(text) if kind == "JSON" else tomllib.loads(text)
         except OSError as error:
-            raise SpecError(f"spec file {path}: {error.strerror}; expected a readable {kind} file") from None
+            message = f"spec file {path}: {error.strerror}; expected a readable {kind} file"
+            raise SpecError(message) from None
         except ValueError as error:  # both parsers and the UTF-8 decoder raise subclasses
-            raise SpecError(f"spec file {path}: not valid {kind}: {error}") from None
+            message = f"spec file {path}: not valid {kind}: {error}"
+            raise SpecError(message) from None
         if not isinstance(data, dict):
-            raise SpecError(f"spec file {path}: found {type(data).__name__}, expected sections such as [video]")
+            message = f"spec file {path}: found {type(data).__name__}, expected sections such as [video]"
+            raise SpecError(message)
         return cls.from_mapping(data, source=f"spec file {path}")
 
     def replace(self, **fields: Any) -> Self:
@@ -301,7 +305,8 @@ class DatasetSpec(_Section):
         section_of = {path[-1]: path[0] for path, _ in self.walk()}
         for name, value in fields.items():
             if name not in section_of:
-                raise SpecError(f"unknown field {name!r}, expected some of {', '.join(section_of)}")
+                message = f"unknown field {name!r}, expected some of {', '.join(section_of)}"
+                raise SpecError(message)
             data[section_of[name]][name] = value
         return self.from_mapping(data)
 
@@ -354,7 +359,7 @@ def _explain(error: ValidationError) -> Iterator[str]:
     """One sentence for each thing that pydantic found wrong."""
     for detail in error.errors(include_url=False):
         place = ".".join(str(part) for part in detail["loc"])
-        message = detail["msg"].removeprefix("Value error, ")
+        message = detail["message"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
             yield f"{place}: unknown field, expected one named in schemas/spec.schema.json"
         elif detail["type"] == "value_error" and message.startswith(tuple(DatasetSpec.model_fields)):

@@ -5,20 +5,23 @@ What decides whether something is there are the written flags: one object per ta
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 import os
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from pydantic import ValidationError
 from zarr.abc.store import Store
+from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import MemoryStore
@@ -98,13 +101,12 @@ class StoreHandle:
         (tasks,) bool
             In the order of the tasks.
         """
-        written = np.zeros(len(group), dtype=bool)
         prefix = f"{group.flags.name}/c."
-        present = sync(_list(self.keys, group.flags.name))
-        indices = (int(key.removeprefix(prefix)) for key in present if key.removeprefix(prefix).isdecimal())
-        for index in indices:
-            if index < len(group):
-                written[index] = get(self.keys, group.flags.key(index)) == FLAG_WRITTEN
+        numbers = (key.removeprefix(prefix) for key in sync(_list(self.keys, group.flags.name)))
+        indices = [int(number) for number in numbers if number.isdecimal() and int(number) < len(group)]
+        flags = sync(_gather(self.keys, [group.flags.key(index) for index in indices]))
+        written = np.zeros(len(group), dtype=bool)
+        written[indices] = [flag == FLAG_WRITTEN for flag in flags]
         return written
 
     def count_written(self, group: ColumnGroup) -> int:
@@ -131,9 +133,7 @@ class StoreHandle:
             What happened.
         """
         current = open_store(self.location)
-        attributes = current.attributes.model_copy(
-            update={"history": (*current.attributes.history, entry)}
-        )
+        attributes = current.attributes.model_copy(update={"history": (*current.attributes.history, entry)})
         root = _load_root(self.keys, self.location)
         root["attributes"] |= attributes.to_json()
         self.publish(ROOT_KEY, json.dumps(root, indent=2).encode())
@@ -157,9 +157,9 @@ class StoreHandle:
             From an array's name, or ``zarr.json`` for the root, to bytes.
         """
         sizes: dict[str, int] = {}
-        for key in sync(_list(self.keys, "")):
+        for key, size in sync(_measure(self.keys)):
             name = key.partition("/")[0]
-            sizes[name] = sizes.get(name, 0) + sync(self.keys.getsize(key))
+            sizes[name] = sizes.get(name, 0) + size
         return sizes
 
 
@@ -221,23 +221,24 @@ def open_store(location: str | Path) -> StoreHandle:
     root = _load_root(keys, location)
     found = root["attributes"].get(NAMESPACE)
     if not isinstance(found, dict):
-        raise NotAStoreError(
+        message = (
             f"{location}: found a zarr group without the attribute {NAMESPACE!r}, expected a trajstore store; "
             "name another path"
         )
+        raise NotAStoreError(message)
     if found.get("format_version") != FORMAT_VERSION:
-        raise FormatVersionError(
+        message = (
             f"{location}: found store format {found.get('format_version')!r}, expected {FORMAT_VERSION}; "
             "use the trajstore version that wrote it (see attributes.trajstore.history in its zarr.json)"
         )
+        raise FormatVersionError(message)
     try:
         attributes = StoreAttributes.model_validate_json(json.dumps(found))
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in detail["loc"])
-        raise StoreError(
-            f"{location}/zarr.json: attribute {NAMESPACE}.{place}: {detail['msg'].lower()}; the attributes are damaged"
-        ) from None
+        message = f"{location}/zarr.json: attribute {NAMESPACE}.{place}: {detail['message'].lower()}; the attributes are damaged"
+        raise StoreError(message) from None
     return StoreHandle(location=str(location), attributes=attributes, keys=keys)
 
 
@@ -280,26 +281,28 @@ def check_is_free(location: str | Path, allowed: Iterable[str] | None = None) ->
         for file in sorted(path.rglob("*")):
             key = file.relative_to(path).as_posix()
             if file.is_file() and not (key in allowed or key.endswith(".partial")):
-                raise NotAStoreError(
+                message = (
                     f"{location}: found a folder with other files ({key}), expected a store, an empty folder or none; "
                     "name another path"
                 )
+                raise NotAStoreError(message)
         folder = path
     elif os.path.lexists(path):
-        raise NotAStoreError(
-            f"{location}: found a file, expected a store's folder or nothing; name another path"
-        )
+        message = f"{location}: found a file, expected a store's folder or nothing; name another path"
+        raise NotAStoreError(message)
     else:
         folder = path.parent
         if not folder.is_dir():
-            raise StoreError(
+            message = (
                 f"{location}: the folder {folder} does not exist, expected a folder to create the store in; "
                 f"make it first: mkdir -p {folder}"
             )
+            raise StoreError(message)
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise StoreError(
+        message = (
             f"{location}: no permission to write in {folder}; change its permissions or name another path"
         )
+        raise StoreError(message)
 
 
 def read_written(store: StoreHandle, group: ColumnGroup, name: str) -> NDArray[np.generic]:
@@ -338,7 +341,7 @@ def put(keys: Store, key: str, data: bytes | bytearray) -> None:
     data : bytes-like
         Its content.
     """
-    sync(keys.set(key, default_buffer_prototype().buffer.from_bytes(data)))  # type: ignore[arg-type]
+    sync(keys.set(key, default_buffer_prototype().buffer.from_bytes(data)))
 
 
 def get(keys: Store, key: str) -> bytes | None:
@@ -370,25 +373,47 @@ async def _list(keys: Store, prefix: str) -> list[str]:
     return [key async for key in keys.list_prefix(prefix)]
 
 
+async def _gather(keys: Store, names: list[str]) -> list[bytes | None]:
+    """Read many small objects."""
+    prototype = default_buffer_prototype()
+    values = await asyncio.gather(*(keys.get(name, prototype=prototype) for name in names))
+    return [None if value is None else value.to_bytes() for value in values]
+
+
+async def _measure(keys: Store) -> list[tuple[str, int]]:
+    """All objects with their sizes; one that vanishes meanwhile, a temporary file, has none."""
+
+    async def measure(key: str) -> int:
+        with contextlib.suppress(FileNotFoundError):
+            return await keys.getsize(key)
+        return 0
+
+    names = await _list(keys, "")
+    return list(zip(names, await asyncio.gather(*map(measure, names)), strict=True))
+
+
 def _load_root(keys: Store, location: str | Path) -> dict[str, Any]:
     """The root's ``zarr.json``."""
     try:
         data = get(keys, ROOT_KEY)
     except OSError as error:
-        raise StoreError(f"{location}: cannot be read: {error.strerror}") from None
+        message = f"{location}: cannot be read: {error.strerror}"
+        raise StoreError(message) from None
     if data is None:
         found = "nothing" if not os.path.lexists(location) else "no zarr.json"
-        raise NotAStoreError(
-            f"{location}: found {found}, expected a trajstore store; make one with: trajstore build {location}"
-        )
+        message = f"{location}: found {found}, expected a trajstore store; make one with: trajstore build {location}"
+        raise NotAStoreError(message)
     try:
         root = json.loads(data)
     except ValueError as error:
-        raise StoreError(f"{location}/zarr.json: not valid JSON: {error}; the file is damaged") from None
+        message = f"{location}/zarr.json: not valid JSON: {error}; the file is damaged"
+        raise StoreError(message) from None
     if not isinstance(root, dict) or root.get("node_type") != "group" or root.get("zarr_format") != 3:
-        raise NotAStoreError(f"{location}: found no Zarr v3 group, expected a trajstore store; name another path")
+        message = f"{location}: found no Zarr v3 group, expected a trajstore store; name another path"
+        raise NotAStoreError(message)
     if not isinstance(root.setdefault("attributes", {}), dict):
-        raise StoreError(f"{location}/zarr.json: attributes are no object; the file is damaged")
+        message = f"{location}/zarr.json: attributes are no object; the file is damaged"
+        raise StoreError(message)
     return root
 
 
@@ -420,8 +445,8 @@ def _render_metadata(spec: DatasetSpec) -> dict[str, bytes]:
 
 def _create_array(root: zarr.Group, column: Column, spec: DatasetSpec) -> None:
     """Create one array with the codecs that `trajstore.shard` writes."""
-    checksum = zarr.codecs.Crc32cCodec()
-    zstd = zarr.codecs.ZstdCodec(level=spec.storage.compression_level)
+    checksum = Crc32cCodec()
+    zstd = ZstdCodec(level=spec.storage.compression_level)
     root.create_array(
         column.name,
         shape=column.shape,

@@ -75,12 +75,24 @@ def measure(folder: Path, *, samples: int, rounds: int) -> None:
 
     rows = [
         ("trajstore build, end to end", median["build"], ""),
-        ("trajstore build, one thread", median["build-1"], f"two or more give {ratio('build', 'build-1'):.2f} ×"),
+        (
+            "trajstore build, one thread",
+            median["build-1"],
+            f"two or more give {ratio('build', 'build-1'):.2f} ×",
+        ),
         (f"kernel bound, {threads} threads", median["bound"], f"build reaches {ratio('build', 'bound'):.0%}"),
         ("kernel bound, one thread", median["bound-1"], f"threads give {ratio('bound', 'bound-1'):.2f} ×"),
-        ("tensorstore, same arrays", median["tensorstore"], f"build is {ratio('build', 'tensorstore'):.1f} ×"),
+        (
+            "tensorstore, same arrays",
+            median["tensorstore"],
+            f"build is {ratio('build', 'tensorstore'):.1f} ×",
+        ),
         ("zarr-python, same arrays", median["zarr"], f"build is {ratio('build', 'zarr'):.1f} ×"),
-        ("by hand: OpenCV, torch.save, JSON", median["by hand"], f"build is {ratio('build', 'by hand'):.1f} ×"),
+        (
+            "by hand: OpenCV, torch.save, JSON",
+            median["by hand"],
+            f"build is {ratio('build', 'by hand'):.1f} ×",
+        ),
     ]
     print(f"{samples:,} samples of {spec.video.cameras} × {spec.video.frames} × 3 × {spec.video.height} × "
           f"{spec.video.width}, {threads} threads, median of {rounds} rounds\n")  # fmt: skip
@@ -150,14 +162,18 @@ def with_zarr(folder: Path, spec: DatasetSpec, frames: np.ndarray, count: int) -
 
 
 def with_tensorstore(folder: Path, spec: DatasetSpec, frames: np.ndarray, count: int) -> float:
-    """tensorstore's sharded write, all shards at once in its own threads."""
+    """Tensorstore's sharded write, all shards at once in its own threads."""
     import tensorstore
 
     (column,) = plan_layout(spec).group("video").columns
     path = fresh(folder / "tensorstore.zarr")
     codecs = {
         "chunk_shape": column.chunk_shape,
-        "codecs": [{"name": "bytes"}, {"name": "zstd", "configuration": {"level": spec.storage.compression_level}}, {"name": "crc32c"}],
+        "codecs": [
+            {"name": "bytes"},
+            {"name": "zstd", "configuration": {"level": spec.storage.compression_level}},
+            {"name": "crc32c"},
+        ],
         "index_codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
     }
     array = tensorstore.open(

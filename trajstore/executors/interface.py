@@ -32,9 +32,7 @@ class Outcome(Generic[Item, Value]):
 class Executor(Protocol):
     """Runs a function over tasks, in parallel."""
 
-    def run(
-        self, function: Callable[[Item], Value], tasks: Iterable[Item]
-    ) -> Iterator[Outcome[Item, Value]]:
+    def run(self, function: Callable[[Item], Value], tasks: Iterable[Item]) -> Iterator[Outcome[Item, Value]]:
         """Run a function over tasks and yield outcomes as they finish, in any order.
 
         Parameters

@@ -22,12 +22,11 @@ class ThreadExecutor:
 
     def __init__(self, workers: int | None = None) -> None:
         if workers is not None and workers < 1:
-            raise SpecError(f"workers: found {workers}, expected at least 1")
+            message = f"workers: found {workers}, expected at least 1"
+            raise SpecError(message)
         self.workers = workers or count_processors()
 
-    def run(
-        self, function: Callable[[Item], Value], tasks: Iterable[Item]
-    ) -> Iterator[Outcome[Item, Value]]:
+    def run(self, function: Callable[[Item], Value], tasks: Iterable[Item]) -> Iterator[Outcome[Item, Value]]:
         """Run a function over tasks; see `trajstore.executors.Executor`.
 
         Parameters

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numba
 
@@ -24,7 +24,7 @@ def kernel(function: Function) -> Function:
         The same, compiled; the function itself under ``NUMBA_DISABLE_JIT=1``.
     """
     # `error_model="numpy"` drops the division-by-zero branches that keep loops from being vectorised
-    options = {"nogil": True, "error_model": "numpy"}
+    options: Any = {"nogil": True, "error_model": "numpy"}
     try:
         compiled: Function = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no writable folder for the cache: compile anew in each process

@@ -1,8 +1,8 @@
 """The rasterizer: one Lambert-shaded sphere over a plain background, seen through a pinhole.
 
 A ray through the camera's origin with direction d meets a sphere with centre c and radius r exactly where
-``(d·c)² ≥ |d|² (|c|² − r²)``: on the image this is an ellipse. Along a scanline the border is the root of a quadratic, so
-a pixel's coverage is exact across and averaged over `SCANLINES` lines down.
+``(d·c)² ≥ |d|² (|c|² − r²)``: on the image this is an ellipse. Along a scanline the border is the root of a quadratic,
+so a pixel's coverage is exact across and averaged over `SCANLINES` lines down.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def draw_sphere(
 
     gap = z * z - radius * radius
     reach = radius * sqrt(y * y + gap)
-    top = max(0, int(floor(focal_y * ((y * z - reach) / gap) + principal_y)))
-    bottom = min(height, int(ceil(focal_y * ((y * z + reach) / gap) + principal_y)))
+    top = max(0, floor(focal_y * ((y * z - reach) / gap) + principal_y))
+    bottom = min(height, ceil(focal_y * ((y * z + reach) / gap) + principal_y))
     for row in range(top, bottom):
         leftmost, rightmost = float(width), 0.0
         for line in range(SCANLINES):
@@ -108,7 +108,7 @@ def draw_sphere(
         right_0, right_1, right_2, right_3 = spans[0, 1], spans[1, 1], spans[2, 1], spans[3, 1]
 
         first = int(leftmost)
-        last = int(ceil(rightmost))
+        last = ceil(rightmost)
         ray_y = (row + 0.5 - principal_y) * per_px_y
         ray_center_y = ray_y * y + z
         ray_square_y = ray_y * ray_y + 1.0

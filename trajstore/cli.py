@@ -1,0 +1,224 @@
+"""The command line: parse, call one library function, print. Nobody imports this module."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trajstore.errors import TrajstoreError
+
+if TYPE_CHECKING:
+    from trajstore.builder import BuildReport
+    from trajstore.progress import Report
+    from trajstore.spec import DatasetSpec
+
+app = typer.Typer(
+    name="trajstore",
+    help="Synthetic multi-camera video datasets with exact labels, in one Zarr store.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+StoreArgument = Annotated[
+    Path, typer.Argument(metavar="STORE", help="Folder of the store, such as store.zarr.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+
+
+def main() -> None:
+    """Run a command; every error that is meant for people becomes one line and an exit code."""
+    try:
+        app()
+    except TrajstoreError as error:
+        if "--debug" in sys.argv:
+            raise
+        _fail(str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    if version:
+        from importlib.metadata import version as find_version
+
+        print(f"trajstore {find_version('trajstore')}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.command(
+    epilog="Examples: trajstore build store.zarr   |   trajstore build store.zarr --samples 1000 --seed 7   |   "
+    "trajstore build store.zarr --spec spec.toml --dry-run"
+)
+def build(
+    store: StoreArgument,
+    spec: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML or JSON file with the spec; the options below override it."),
+    ] = None,
+    samples: Annotated[int | None, typer.Option(help="Rows of the dataset. [default: 10000]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Key of all random numbers. [default: 0]")] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="A,B,…", help="Trajectory families. [default: Linear,Circular,Helical,Parabolic]"
+        ),
+    ] = None,
+    cameras: Annotated[int | None, typer.Option(help="Cameras around the scene. [default: 4]")] = None,
+    frames: Annotated[int | None, typer.Option(help="Frames that are seen. [default: 32]")] = None,
+    height: Annotated[int | None, typer.Option(help="Height of a frame, px. [default: 64]")] = None,
+    width: Annotated[int | None, typer.Option(help="Width of a frame, px. [default: 64]")] = None,
+    horizon: Annotated[
+        int | None, typer.Option(help="Frames from the last seen one to the future position. [default: 5]")
+    ] = None,
+    samples_per_shard: Annotated[int | None, typer.Option(help="Samples in one file. [default: 250]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Threads that compute. [default: one for each processor]")
+    ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Build the I-th of N slices only, so that N jobs share the work."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be written, and write nothing.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Go on although it seems not to fit.")] = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Build a store, or what is missing of it.
+
+    Running it again is resuming it; the path alone is enough then.
+    """
+    fields = {
+        "samples": samples,
+        "seed": seed,
+        "classes": None if classes is None else [name.strip() for name in classes.split(",")],
+        "cameras": cameras,
+        "frames": frames,
+        "height": height,
+        "width": width,
+        "horizon": horizon,
+        "samples_per_shard": samples_per_shard,
+    }
+    given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
+    read = _read_spec(spec)
+    if dry_run:
+        _print_estimate(store, read, part=part, fields=given)
+        return
+
+    from trajstore.builder import build as run
+
+    with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
+        done = run(
+            store,
+            read,
+            workers=workers,
+            part=part,
+            progress=report,
+            force=force,
+            should_stop=should_stop,
+            **given,
+        )
+    _print_report(done, part=part)
+
+
+@app.command(epilog="Example: trajstore info store.zarr --json")
+def info(store: StoreArgument, as_json: JsonOption = False, debug: DebugOption = False) -> None:
+    """Show what a store holds, how complete it is, and what it takes on disk."""
+    from trajstore.summary import info as summarize
+
+    summary = summarize(store)
+    if as_json:
+        print(json.dumps(summary.to_json(), indent=2))  # noqa: T201
+        return
+    from trajstore.report import describe_summary
+
+    print(describe_summary(summary))  # noqa: T201
+
+
+def _read_spec(path: Path | None) -> DatasetSpec | None:
+    """The spec of a file."""
+    if path is None:
+        return None
+    from trajstore.spec import DatasetSpec
+
+    return DatasetSpec.from_file(path)
+
+
+def _print_estimate(
+    store: Path, spec: DatasetSpec | None, *, part: str | None, fields: dict[str, Any]
+) -> None:
+    """What a build would write."""
+    from trajstore.builder import plan_build
+    from trajstore.report import describe_plan
+    from trajstore.space import check_space, inspect_filesystem
+
+    plan = plan_build(store, spec, part=part, **fields)
+    filesystem = inspect_filesystem(store)
+    estimate = plan.estimate(filesystem.block)
+    print(describe_plan(plan, estimate, filesystem))  # noqa: T201
+    check_space(estimate, filesystem, location=str(store))
+
+
+def _print_report(report: BuildReport, *, part: str | None) -> None:
+    """What a build did."""
+    from trajstore.report import describe_build
+
+    print(describe_build(report, part=part))  # noqa: T201
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Report]:
+    """Progress on standard error, or none."""
+    from trajstore.progress import ignore, show_progress
+
+    if quiet:
+        yield ignore
+        return
+    with show_progress() as report:
+        yield report
+
+
+@contextmanager
+def _stop_on_signals() -> Iterator[Callable[[], int]]:
+    """Turn the first SIGINT or SIGTERM into a request to stop; the second ends the process at once."""
+    received: list[int] = []
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if received:
+            os._exit(128 + number)  # safe at any instant: whatever is on the disk is whole
+        received.append(number)
+        os.write(2, b"\nstopping: what has begun is finished first (once more to stop at once)\n")
+
+    old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: received[0] if received else 0
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _fail(message: str, code: int) -> None:
+    """Print one line on standard error and exit."""
+    line = " ".join(message.split())
+    print(f"trajstore: {line}", file=sys.stderr)  # noqa: T201
+    sys.exit(code)

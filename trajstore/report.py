@@ -1,0 +1,150 @@
+"""What the commands print: plans, results and stores in a few aligned lines."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from trajstore.text import format_bytes, format_count, format_seconds
+
+if TYPE_CHECKING:
+    from trajstore.builder import BuildPlan, BuildReport
+    from trajstore.space import Estimate, Filesystem
+    from trajstore.summary import Summary
+
+
+def describe_summary(summary: Summary) -> str:
+    """Describe a store.
+
+    Parameters
+    ----------
+    summary : Summary
+        The store in numbers.
+
+    Returns
+    -------
+    str
+        Several lines.
+    """
+    sizes = summary.sample_shape
+    shape = f"{sizes['camera']} cameras × {sizes['frame']} frames × 3 channels × {sizes['y']} × {sizes['x']}"
+    last = summary.history[-1]
+    lines = [
+        _headline(summary),
+        *_rows(
+            ("written", _written(summary)),
+            ("classes", _counts(summary.classes)),
+            ("splits", _counts(summary.splits)),
+            ("sample", f"{shape}, uint8, {format_bytes(summary.sample_bytes)}"),
+            ("size", _size(summary)),
+            ("seed", f"{summary.spec['dataset']['seed']}, fingerprint {summary.fingerprint[:16]}"),
+            ("built", f"{last['event']} {last['time']} by trajstore {last['versions']['trajstore']}"),
+        ),
+    ]
+    if not summary.is_complete:
+        lines.append(f"continue with: trajstore build {shlex.quote(summary.location)}")
+    return "\n".join(lines)
+
+
+def describe_build(report: BuildReport, *, part: str | None) -> str:
+    """Describe what a build did.
+
+    Parameters
+    ----------
+    report : BuildReport
+        The build.
+    part : str or None
+        Which slice it built.
+
+    Returns
+    -------
+    str
+        Several lines.
+    """
+    summary = report.summary
+    rate = f", {format_count(report.new_samples / report.seconds)} samples/s" if report.new_samples else ""
+    nothing = "" if report.new_samples else ", nothing was missing"
+    location = shlex.quote(summary.location)
+    lines = [
+        _headline(summary) + (f", part {part} done" if part else ""),
+        *_rows(
+            ("classes", _counts(summary.classes)),
+            ("splits", _counts(summary.splits)),
+            ("size", _size(summary)),
+            ("time", f"{format_seconds(report.seconds)}{rate}{nothing}"),
+        ),
+    ]
+    if summary.is_complete:
+        code = f"import trajstore; print(trajstore.open({summary.location!r}))"
+        lines += [f"next: trajstore info {location}", f"      python -c {shlex.quote(code)}"]
+    elif part:
+        lines += [f"next: the other parts, or all that is missing: trajstore build {location}"]
+    return "\n".join(lines)
+
+
+def describe_plan(plan: BuildPlan, estimate: Estimate, filesystem: Filesystem) -> str:
+    """Describe what a build would write.
+
+    Parameters
+    ----------
+    plan : BuildPlan
+        The build.
+    estimate : Estimate
+        Its size.
+    filesystem : Filesystem
+        Where.
+
+    Returns
+    -------
+    str
+        Several lines.
+    """
+    rows, total = plan.pending_rows("video"), plan.spec.dataset.samples
+    lines = [
+        f"{plan.location}: would write {format_count(rows)} of {format_count(total)} samples",
+        *_rows(
+            ("size", f"about {format_bytes(estimate.bytes)} in {format_count(estimate.files)} files"),
+            ("free", f"{format_bytes(filesystem.free)} on the filesystem of {filesystem.path}"),
+        ),
+    ]
+    hint = filesystem.hint()
+    return "\n".join([*lines, *([f"note: {hint}"] if hint else [])])
+
+
+def _headline(summary: Summary) -> str:
+    """Name a store and say whether it is complete."""
+    if summary.is_complete:
+        return f"{summary.location}: complete, {format_count(summary.samples)} samples"
+    written = format_count(summary.written["video"])
+    return f"{summary.location}: unfinished, {written} of {format_count(summary.samples)} samples"
+
+
+def _rows(*rows: tuple[str, str]) -> list[str]:
+    """Names and values, aligned."""
+    return [f"  {name:<9}{value}" for name, value in rows]
+
+
+def _counts(counts: dict[str, int]) -> str:
+    """Names with counts."""
+    return ", ".join(f"{name} {format_count(count)}" for name, count in counts.items())
+
+
+def _written(summary: Summary) -> str:
+    """Rows of each column group."""
+    return ", ".join(
+        f"{name} {format_count(rows)} ({100 * rows // summary.samples} %)"
+        for name, rows in summary.written.items()
+    )
+
+
+def _size(summary: Summary) -> str:
+    """Stored and raw bytes."""
+    stored = format_bytes(summary.total_stored_bytes)
+    rows = summary.written["video"]
+    if not rows:
+        return f"{stored} stored"
+    each = format_bytes(summary.total_stored_bytes / rows)
+    return (
+        f"{stored} stored, {format_bytes(summary.raw_bytes)} raw "
+        f"({summary.raw_bytes / summary.total_stored_bytes:.3g}× smaller), {each} a sample"
+    )
