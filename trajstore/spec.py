@@ -359,7 +359,7 @@ def _explain(error: ValidationError) -> Iterator[str]:
     """One sentence for each thing that pydantic found wrong."""
     for detail in error.errors(include_url=False):
         place = ".".join(str(part) for part in detail["loc"])
-        message = detail["message"].removeprefix("Value error, ")
+        message = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
             yield f"{place}: unknown field, expected one named in schemas/spec.schema.json"
         elif detail["type"] == "value_error" and message.startswith(tuple(DatasetSpec.model_fields)):

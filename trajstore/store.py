@@ -237,7 +237,10 @@ def open_store(location: str | Path) -> StoreHandle:
     except ValidationError as error:
         detail = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in detail["loc"])
-        message = f"{location}/zarr.json: attribute {NAMESPACE}.{place}: {detail['message'].lower()}; the attributes are damaged"
+        message = (
+            f"{location}/zarr.json: attribute {NAMESPACE}.{place}: {detail['msg'].lower()}; "
+            "the attributes are damaged"
+        )
         raise StoreError(message) from None
     return StoreHandle(location=str(location), attributes=attributes, keys=keys)
 
