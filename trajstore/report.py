@@ -75,8 +75,7 @@ def describe_build(report: BuildReport, *, part: str | None) -> str:
         ),
     ]
     if summary.is_complete:
-        code = f"import trajstore; print(trajstore.open({summary.location!r}))"
-        lines += [f"next: trajstore info {location}", f"      python -c {shlex.quote(code)}"]
+        lines += [f"next: trajstore info {location}", f"      {_open_command(summary.location)}"]
     elif part:
         lines += [f"next: the other parts, or all that is missing: trajstore build {location}"]
     return "\n".join(lines)
@@ -109,6 +108,12 @@ def describe_plan(plan: BuildPlan, estimate: Estimate, filesystem: Filesystem) -
     ]
     hint = filesystem.hint()
     return "\n".join([*lines, *([f"note: {hint}"] if hint else [])])
+
+
+def _open_command(location: str) -> str:
+    """The shell command that opens a store in Python, in the quotes that are easiest to read."""
+    code = f"import trajstore; print(trajstore.open({location!r}))"
+    return f'python -c "{code}"' if not set(code) & set('"$`\\!') else f"python -c {shlex.quote(code)}"
 
 
 def _headline(summary: Summary) -> str:
