@@ -30,7 +30,7 @@ from trajstore.attributes import NAMESPACE, HistoryEntry, StoreAttributes
 from trajstore.durable import DurableStore, sweep
 from trajstore.errors import FormatVersionError, NotAStoreError, StoreError
 from trajstore.layout import FORMAT_VERSION, Column, ColumnGroup, Layout, Task, plan_layout
-from trajstore.shard import append_checksum
+from trajstore.shard import Bytes, append_checksum
 from trajstore.spec import DatasetSpec
 
 ROOT_KEY: Final = "zarr.json"
@@ -66,7 +66,7 @@ class StoreHandle:
         """The plan of the store."""
         return plan_layout(self.spec)
 
-    def publish(self, key: str, data: bytes | bytearray) -> None:
+    def publish(self, key: str, data: Bytes) -> None:
         """Write an object, durably, whole or not at all.
 
         Parameters
@@ -332,7 +332,7 @@ def read_written(store: StoreHandle, group: ColumnGroup, name: str) -> NDArray[n
     return np.concatenate([np.asarray(array[rows.start : rows.stop]) for rows in parts])
 
 
-def put(keys: Store, key: str, data: bytes | bytearray) -> None:
+def put(keys: Store, key: str, data: Bytes) -> None:
     """Write an object of a zarr store.
 
     Parameters
