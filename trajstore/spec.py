@@ -333,7 +333,7 @@ class DatasetSpec(_Section):
         Returns
         -------
         list of str
-            ``"video.frames: 32 here, 16 there"`` for each differing field.
+            ``"video.frames: 32 stored, 16 given"`` for each differing field.
         """
         return [
             f"{'.'.join(path)}: {mine!r} stored, {theirs!r} given"
