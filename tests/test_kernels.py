@@ -119,12 +119,12 @@ def measure_moments(coverage: NDArray[np.float64]) -> tuple[NDArray[np.float64],
 def digest() -> str:
     """Hash of labels and pixels of some rows, and of all the odd spheres."""
     spec = DatasetSpec.from_fields(frames=3, height=24, width=32, seed=6)
-    scene = describe(spec, range(24))
+    scene = describe(spec, range(8))
     clip = np.empty((4, 3, 3, 24, 32), np.uint8)
     state = hashlib.sha256()
     for column in scene.columns.values():
         state.update(column.tobytes())
-    for index in range(24):
+    for index in range(8):
         scene.draw(index, slice(None), slice(None), clip)
         state.update(clip.tobytes())
     for center, radius in SPHERES.values():

@@ -75,7 +75,7 @@ def test_pixel_depth_and_box_follow_from_position_and_calibration(sized: tuple[D
     np.testing.assert_allclose(columns["pixel"], uvw[..., :2] / uvw[..., 2:], rtol=0, atol=1e-5)
     np.testing.assert_allclose(columns["depth"], camera[..., 2], rtol=0, atol=3e-7)
 
-    # the silhouette's dual conic: a line l touches the sphere's image where lᵀ K (c cᵀ − r² 1) Kᵀ l = 0... solved for u, v
+    # a line u = const touches the silhouette where its dual conic, K (c cᵀ − r² 1) Kᵀ, vanishes
     radius = columns["radius"].astype(np.float64)[:, None, None, None, None]
     quadric = camera[..., :, None] * camera[..., None, :] - radius**2 * np.eye(3)
     intrinsics = rig.intrinsics[None, :, None]
