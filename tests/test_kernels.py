@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import naive
-import numpy as np
 import numba
+import numpy as np
 import pytest
 from numpy.typing import NDArray
 
@@ -54,7 +54,9 @@ SPHERES = {
 Clip = NDArray[np.uint8]
 
 
-def draw(center: tuple[float, ...], radius: float, *, ambient: float, size: tuple[int, int] = FRAME_SIZE) -> Clip:
+def draw(
+    center: tuple[float, ...], radius: float, *, ambient: float, size: tuple[int, int] = FRAME_SIZE
+) -> Clip:
     """A white sphere over black, drawn in the middle of a larger array that must stay as it is."""
     height, width = size
     canvas = np.full((5, height + 2, width + 2), GUARD, np.uint8)

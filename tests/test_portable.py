@@ -71,7 +71,9 @@ def test_norm_is_the_euclidean_length(vectors: np.ndarray):
 
 @given(arrays(np.float64, (3, 3), elements=coordinates), arrays(np.float64, (4, 3), elements=coordinates))
 def test_rotate_is_the_matrix_product(matrix: np.ndarray, vectors: np.ndarray):
-    expected = [[math.fsum(a * b for a, b in zip(row, vector, strict=True)) for row in matrix] for vector in vectors]
+    expected = [
+        [math.fsum(a * b for a, b in zip(row, vector, strict=True)) for row in matrix] for vector in vectors
+    ]
     np.testing.assert_allclose(rotate(matrix, vectors), expected, rtol=0, atol=1e-9)
 
 

@@ -81,7 +81,9 @@ def test_labels_and_splits_match_the_twin(classes: int):
     labels = class_labels(11, first=rows.start, count=len(rows), classes=classes)
     split = splits(11, first=rows.start, count=len(rows), classes=classes, shares=DEFAULT_SHARES)
     assert labels.tolist() == [naive.find_label(11, row=row, classes=classes) for row in rows]
-    assert split.tolist() == [naive.find_split(11, row=row, classes=classes, per_block=(14, 3)) for row in rows]
+    assert split.tolist() == [
+        naive.find_split(11, row=row, classes=classes, per_block=(14, 3)) for row in rows
+    ]
 
 
 @given(seeds, class_counts, st.integers(0, 10**9))

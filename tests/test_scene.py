@@ -94,7 +94,9 @@ def test_pixel_and_box_match_brute_force(sized: tuple[DatasetSpec, Scene, range]
             frame = index % spec.video.frames
             radius = float(scene.columns["radius"][index])
             pixel, depth = naive.project(
-                scene.columns["position"][index, frame], scene.rig.intrinsics[camera], scene.rig.extrinsics[camera]
+                scene.columns["position"][index, frame],
+                scene.rig.intrinsics[camera],
+                scene.rig.extrinsics[camera],
             )
             center = scene.center_camera[index, camera, frame]
             box = naive.bound_sphere(center, radius, scene.rig.intrinsics[camera])
@@ -107,7 +109,9 @@ def test_labels_and_splits_match_the_twin(sized: tuple[DatasetSpec, Scene, range
     spec, scene, rows = sized
     classes = len(spec.dataset.classes)
     labels = [naive.find_label(spec.dataset.seed, row=row, classes=classes) for row in rows]
-    splits = [naive.find_split(spec.dataset.seed, row=row, classes=classes, per_block=(14, 3)) for row in rows]
+    splits = [
+        naive.find_split(spec.dataset.seed, row=row, classes=classes, per_block=(14, 3)) for row in rows
+    ]
     assert scene.columns["class_label"].tolist() == labels
     assert scene.columns["split"].tolist() == splits
 
@@ -143,7 +147,9 @@ def test_cameras_are_proper_and_look_at_the_origin_from_their_distance(cameras: 
 
 @pytest.mark.parametrize("size", [(64, 64), (96, 128), (50, 20)])
 @pytest.mark.parametrize("distance", [1.001, 1.5, 4.0, 1000.0])
-def test_every_camera_sees_the_whole_unit_ball_and_no_more_than_it_must(size: tuple[int, int], distance: float):
+def test_every_camera_sees_the_whole_unit_ball_and_no_more_than_it_must(
+    size: tuple[int, int], distance: float
+):
     height, width = size
     spec = DatasetSpec.from_fields(height=height, width=width, cameras=3, distance=distance, margin=0.1)
     rig = place_cameras(spec)
@@ -166,11 +172,19 @@ def test_the_light_is_a_unit_vector_and_the_same_in_all_cameras():
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"contrast": 80}, {"ambient": 0.2}, {"ambient": 1.0, "contrast": 115}, {"ambient": 0.05, "contrast": 10}],
+    [
+        {},
+        {"contrast": 80},
+        {"ambient": 0.2},
+        {"ambient": 1.0, "contrast": 115},
+        {"ambient": 0.05, "contrast": 10},
+    ],
     ids=str,
 )
 def test_every_pixel_of_the_sphere_keeps_the_contrast(fields: dict):
-    spec = DatasetSpec.from_fields(frames=2, height=48, width=48, cameras=2, seed=1, radius=(0.15, 0.25), **fields)
+    spec = DatasetSpec.from_fields(
+        frames=2, height=48, width=48, cameras=2, seed=1, radius=(0.15, 0.25), **fields
+    )
     scene = describe(spec, range(60))
     clips = draw_all(scene, spec).astype(int)
     was_dark = set()
@@ -198,7 +212,9 @@ def test_rows_are_the_same_however_they_are_cut(first: int, edges: list[int]):
         scene = describe(spec, rows)
         clips = draw_all(scene, spec)
         return [
-            b"".join([*(column[index].tobytes() for column in scene.columns.values()), clips[index].tobytes()])
+            b"".join(
+                [*(column[index].tobytes() for column in scene.columns.values()), clips[index].tobytes()]
+            )
             for index in range(len(rows))
         ]
 
@@ -229,7 +245,12 @@ def hash_row(spec: DatasetSpec) -> str:
 
 def test_samples_and_storage_do_not_change_a_row_but_the_seed_does():
     spec = DatasetSpec.from_fields(**TINY)
-    same = [spec, spec.replace(samples=6), spec.replace(samples_per_shard=3), spec.replace(compression_level=9)]
+    same = [
+        spec,
+        spec.replace(samples=6),
+        spec.replace(samples_per_shard=3),
+        spec.replace(compression_level=9),
+    ]
     assert len({hash_row(spec) for spec in same}) == 1
     assert len({hash_row(spec.replace(seed=seed)) for seed in (0, 1, 2**63 - 1)}) == 3
 
@@ -238,4 +259,6 @@ def test_positions_do_not_depend_on_how_they_are_filmed():
     spec = DatasetSpec.from_fields(**TINY)
     other = spec.replace(cameras=3, height=40, width=30, distance=2.0, contrast=20)
     for name in ("class_label", "split", "position", "future_position", "radius"):
-        np.testing.assert_array_equal(describe(spec, range(40)).columns[name], describe(other, range(40)).columns[name])
+        np.testing.assert_array_equal(
+            describe(spec, range(40)).columns[name], describe(other, range(40)).columns[name]
+        )

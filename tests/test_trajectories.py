@@ -51,7 +51,12 @@ def measure_winding(points: Array) -> tuple[float, float, float, float]:
     radius = math.sqrt(rest + center[0] ** 2 + center[1] ** 2)
     angle = np.unwrap(np.arctan2(arms[:, 1], arms[:, 0]))
     roundness = np.abs(np.linalg.norm(arms, axis=1) - radius).max()
-    return abs(angle[-1] - angle[0]) / (2.0 * math.pi), abs((points[-1] - points[0]) @ axis), radius, roundness
+    return (
+        abs(angle[-1] - angle[0]) / (2.0 * math.pi),
+        abs((points[-1] - points[0]) @ axis),
+        radius,
+        roundness,
+    )
 
 
 def measure_arc(points: Array) -> tuple[float, float]:
@@ -171,7 +176,12 @@ def trace_twins(spec: DatasetSpec, rows: range) -> Iterator[tuple[int, Array, fl
         radius = float(columns["radius"][index])
         name = spec.dataset.classes[columns["class_label"][index]]
         path = naive.trace_path(
-            name, seed=spec.dataset.seed, row=row, frames=spec.video.frames, horizon=spec.video.horizon, radius=radius
+            name,
+            seed=spec.dataset.seed,
+            row=row,
+            frames=spec.video.frames,
+            horizon=spec.video.horizon,
+            radius=radius,
         )
         yield index, path, radius
 
@@ -224,5 +234,7 @@ def test_a_fifth_family_is_one_function_and_one_registry_line(monkeypatch: pytes
 
 def test_a_spec_can_select_a_single_family():
     alone = DatasetSpec.from_fields(classes=["Helical"], cameras=1)
-    turns, *_ = per_path(describe(alone, range(100)).columns["position"].astype(np.float64), measure_winding).T
+    turns, *_ = per_path(
+        describe(alone, range(100)).columns["position"].astype(np.float64), measure_winding
+    ).T
     assert turns.min() > MARGINS["helix_turns_min"] - 1e-3
