@@ -262,3 +262,17 @@ def test_positions_do_not_depend_on_how_they_are_filmed():
         np.testing.assert_array_equal(
             describe(spec, range(40)).columns[name], describe(other, range(40)).columns[name]
         )
+
+
+@pytest.mark.parametrize(("ambient", "contrast"), [(0.4, 40), (0.4, 81), (0.3, 1), (1.0, 115)])
+def test_colors_keep_the_contrast_in_any_light(ambient: float, contrast: int):
+    spec = DatasetSpec.from_fields(cameras=1, frames=1, ambient=ambient, contrast=contrast)
+    columns = describe(spec, range(20_000)).columns
+    background = columns["background_color"].astype(float)
+    lit = columns["object_color"].astype(float)
+    # a pixel of the sphere lies between full light and ambient light, rounded to the nearest level
+    darkest, brightest = np.floor(ambient * lit + 0.5), lit
+    difference = np.maximum(darkest - background, background - brightest)
+    assert difference.max(axis=1).min() >= contrast
+    is_dark = (background.max(axis=1) <= 204.0 * ambient - contrast) & (lit.max(axis=1) >= 204.0)
+    assert 0.48 < is_dark.mean() < 0.52
