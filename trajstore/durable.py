@@ -106,7 +106,7 @@ def _write(partial: Path, path: Path, data: bytes | bytearray | memoryview, *, e
                 os.fsync(file.fileno())
             if exclusive:
                 path.hardlink_to(partial)
-                partial.unlink()
+                partial.unlink(missing_ok=True)
             else:
                 partial.replace(path)
         except BaseException as error:

@@ -192,7 +192,12 @@ def create_store(location: str | Path, spec: DatasetSpec) -> StoreHandle:
     # the root comes last and never replaces another: it is what makes a folder a store
     value = default_buffer_prototype().buffer.from_bytes(root)
     sync(keys.set_if_not_exists(ROOT_KEY, value))
-    return open_store(location)
+    store = open_store(location)
+    if store.spec != spec:  # another builder was first: give it back what was overwritten
+        for key, data in _render_metadata(store.spec).items():
+            if key != ROOT_KEY:
+                put(keys, key, data)
+    return store
 
 
 def open_store(location: str | Path) -> StoreHandle:
