@@ -408,8 +408,12 @@ def _load_root(keys: Store, location: str | Path) -> dict[str, Any]:
         message = f"{location}: cannot be read: {error.strerror}"
         raise StoreError(message) from None
     if data is None:
-        found = "nothing" if not os.path.lexists(location) else "no zarr.json"
-        message = f"{location}: found {found}, expected a trajstore store; make one with: trajstore build {location}"
+        if not os.path.lexists(location):
+            found = "nothing"
+        else:
+            found = "no zarr.json" if Path(location).is_dir() else "a file"
+        action = "name another path" if found == "a file" else f"make one with: trajstore build {location}"
+        message = f"{location}: found {found}, expected a trajstore store; {action}"
         raise NotAStoreError(message)
     try:
         root = json.loads(data)
