@@ -28,7 +28,7 @@ from zarr.storage import MemoryStore
 
 from trajstore.attributes import NAMESPACE, HistoryEntry, StoreAttributes
 from trajstore.durable import DurableStore, sweep
-from trajstore.errors import FormatVersionError, NotAStoreError, StoreError
+from trajstore.errors import CorruptDataError, FormatVersionError, NotAStoreError, StoreError
 from trajstore.layout import FORMAT_VERSION, Column, ColumnGroup, Layout, Task, plan_layout
 from trajstore.shard import append_checksum
 from trajstore.spec import DatasetSpec
@@ -329,12 +329,21 @@ def read_written(store: StoreHandle, group: ColumnGroup, name: str) -> NDArray[n
     -------
     (rows, ...) ndarray
         Rows of unwritten tasks are left out.
+
+    Raises
+    ------
+    CorruptDataError
+        If a checksum is wrong or bytes cannot be decoded.
     """
-    array = zarr.open_array(store.keys, path=name, mode="r", zarr_format=3)
-    parts = [group.task(int(index)).rows for index in np.flatnonzero(store.is_written(group))]
-    if not parts:
-        return np.empty((0, *array.shape[1:]), dtype=array.dtype)
-    return np.concatenate([np.asarray(array[rows.start : rows.stop]) for rows in parts])
+    try:
+        array = zarr.open_array(store.keys, path=name, mode="r", zarr_format=3)
+        parts = [group.task(int(index)).rows for index in np.flatnonzero(store.is_written(group))]
+        if not parts:
+            return np.empty((0, *array.shape[1:]), dtype=array.dtype)
+        return np.concatenate([np.asarray(array[rows.start : rows.stop]) for rows in parts])
+    except (ValueError, RuntimeError, KeyError) as error:  # what zarr and its codecs raise
+        message = f"{store.location}: the column {name} is damaged: {error}"
+        raise CorruptDataError(message) from None
 
 
 def put(keys: Store, key: str, data: bytes | bytearray) -> None:
