@@ -177,7 +177,9 @@ def test_what_an_interrupted_creation_left_is_completed(
         path = tmp_path / f"{limit}.zarr"
         written: list[str] = []
 
-        def put_some(store: Any, key: str, data: bytes, written: list[str] = written, limit: int = limit) -> None:
+        def put_some(
+            store: Any, key: str, data: bytes, written: list[str] = written, limit: int = limit
+        ) -> None:
             if len(written) == limit:
                 raise KeyboardInterrupt
             written.append(key)

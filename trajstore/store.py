@@ -417,11 +417,11 @@ def _load_root(keys: Store, location: str | Path) -> dict[str, Any]:
         message = f"{location}: cannot be read: {error.strerror}"
         raise StoreError(message) from None
     if data is None:
-        if not os.path.lexists(location):
-            found = "nothing"
-        else:
-            found = "no zarr.json" if Path(location).is_dir() else "a file"
-        action = "name another path" if found == "a file" else f"make one with: trajstore build {location}"
+        found, action = "nothing", f"make one with: trajstore build {location}"
+        if Path(location).is_dir():
+            found = "no zarr.json"
+        elif os.path.lexists(location):
+            found, action = "a file", "name another path"
         message = f"{location}: found {found}, expected a trajstore store; {action}"
         raise NotAStoreError(message)
     try:
