@@ -28,7 +28,7 @@ from zarr.storage import MemoryStore
 
 from trajstore.attributes import NAMESPACE, HistoryEntry, StoreAttributes
 from trajstore.durable import DurableStore, sweep
-from trajstore.errors import FormatVersionError, NotAStoreError, StoreError
+from trajstore.errors import CorruptDataError, FormatVersionError, NotAStoreError, StoreError
 from trajstore.layout import FORMAT_VERSION, Column, ColumnGroup, Layout, Task, plan_layout
 from trajstore.shard import Bytes, append_checksum
 from trajstore.spec import DatasetSpec
@@ -192,7 +192,12 @@ def create_store(location: str | Path, spec: DatasetSpec) -> StoreHandle:
     # the root comes last and never replaces another: it is what makes a folder a store
     value = default_buffer_prototype().buffer.from_bytes(root)
     sync(keys.set_if_not_exists(ROOT_KEY, value))
-    return open_store(location)
+    store = open_store(location)
+    if store.spec != spec:  # another builder was first: give it back what was overwritten
+        for key, data in _render_metadata(store.spec).items():
+            if key != ROOT_KEY:
+                put(keys, key, data)
+    return store
 
 
 def open_store(location: str | Path) -> StoreHandle:
@@ -324,12 +329,21 @@ def read_written(store: StoreHandle, group: ColumnGroup, name: str) -> NDArray[n
     -------
     (rows, ...) ndarray
         Rows of unwritten tasks are left out.
+
+    Raises
+    ------
+    CorruptDataError
+        If a checksum is wrong or bytes cannot be decoded.
     """
-    array = zarr.open_array(store.keys, path=name, mode="r", zarr_format=3)
-    parts = [group.task(int(index)).rows for index in np.flatnonzero(store.is_written(group))]
-    if not parts:
-        return np.empty((0, *array.shape[1:]), dtype=array.dtype)
-    return np.concatenate([np.asarray(array[rows.start : rows.stop]) for rows in parts])
+    try:
+        array = zarr.open_array(store.keys, path=name, mode="r", zarr_format=3)
+        parts = [group.task(int(index)).rows for index in np.flatnonzero(store.is_written(group))]
+        if not parts:
+            return np.empty((0, *array.shape[1:]), dtype=array.dtype)
+        return np.concatenate([np.asarray(array[rows.start : rows.stop]) for rows in parts])
+    except (ValueError, RuntimeError, KeyError) as error:  # what zarr and its codecs raise
+        message = f"{store.location}: the column {name} is damaged: {error}"
+        raise CorruptDataError(message) from None
 
 
 def put(keys: Store, key: str, data: Bytes) -> None:
@@ -403,8 +417,12 @@ def _load_root(keys: Store, location: str | Path) -> dict[str, Any]:
         message = f"{location}: cannot be read: {error.strerror}"
         raise StoreError(message) from None
     if data is None:
-        found = "nothing" if not os.path.lexists(location) else "no zarr.json"
-        message = f"{location}: found {found}, expected a trajstore store; make one with: trajstore build {location}"
+        found, action = "nothing", f"make one with: trajstore build {location}"
+        if Path(location).is_dir():
+            found = "no zarr.json"
+        elif os.path.lexists(location):
+            found, action = "a file", "name another path"
+        message = f"{location}: found {found}, expected a trajstore store; {action}"
         raise NotAStoreError(message)
     try:
         root = json.loads(data)
