@@ -169,7 +169,7 @@ def test_any_split_of_the_rows_gives_the_same_rows(
             plan_layout(big.replace(samples_per_shard=1)),
             plan_layout(big.replace(samples_per_shard=1)).group("video").task(row),
         )
-        assert alone[: -16 - 4] in shard
+        assert bytes(alone[: -16 - 4]) in bytes(shard)
 
 
 def test_building_a_finished_store_changes_nothing(tiny_copy: Path, tiny_store: Path) -> None:
