@@ -20,7 +20,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from zarr.abc.store import Store
+from zarr.abc.store import ByteRequest, Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
@@ -28,7 +28,7 @@ from zarr.storage import MemoryStore
 
 from trajstore.attributes import NAMESPACE, HistoryEntry, StoreAttributes
 from trajstore.durable import DurableStore, sweep
-from trajstore.errors import FormatVersionError, NotAStoreError, StoreError
+from trajstore.errors import CorruptDataError, FormatVersionError, NotAStoreError, StoreError
 from trajstore.layout import FORMAT_VERSION, Column, ColumnGroup, Layout, Task, plan_layout
 from trajstore.shard import append_checksum
 from trajstore.spec import DatasetSpec
@@ -332,6 +332,36 @@ def read_written(store: StoreHandle, group: ColumnGroup, name: str) -> NDArray[n
     return np.concatenate([np.asarray(array[rows.start : rows.stop]) for rows in parts])
 
 
+def read_rows(store: StoreHandle, name: str, rows: range) -> NDArray[np.generic]:
+    """Read some rows of a column, written or not.
+
+    Parameters
+    ----------
+    store : StoreHandle
+        The store.
+    name : str
+        The column.
+    rows : range
+        Contiguous rows.
+
+    Returns
+    -------
+    (rows, ...) ndarray
+        What is not written reads as the fill value.
+
+    Raises
+    ------
+    CorruptDataError
+        If a checksum is wrong or bytes do not decode.
+    """
+    try:
+        array = zarr.open_array(store.keys, path=name, mode="r", zarr_format=3)
+        return np.asarray(array[rows.start : rows.stop])
+    except (ValueError, RuntimeError) as error:
+        message = f"{store.location}: column {name}, rows {rows.start}…{rows.stop - 1}: {error}; the store is damaged"
+        raise CorruptDataError(message) from None
+
+
 def put(keys: Store, key: str, data: bytes | bytearray) -> None:
     """Write an object of a zarr store.
 
@@ -347,7 +377,7 @@ def put(keys: Store, key: str, data: bytes | bytearray) -> None:
     sync(keys.set(key, default_buffer_prototype().buffer.from_bytes(data)))
 
 
-def get(keys: Store, key: str) -> bytes | None:
+def get(keys: Store, key: str, byte_range: ByteRequest | None = None) -> bytes | None:
     """Read an object of a zarr store.
 
     Parameters
@@ -356,13 +386,15 @@ def get(keys: Store, key: str) -> bytes | None:
         The store.
     key : str
         The object's name.
+    byte_range : zarr.abc.store.ByteRequest, optional
+        Which part of it; all by default.
 
     Returns
     -------
     bytes or None
         Its content; None if it is not there.
     """
-    value = sync(keys.get(key, prototype=default_buffer_prototype()))
+    value = sync(keys.get(key, prototype=default_buffer_prototype(), byte_range=byte_range))
     return None if value is None else value.to_bytes()
 
 
