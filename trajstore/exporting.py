@@ -277,9 +277,7 @@ def plan_export(
     writer = find_format(format)
     numbers = select_rows(handle, ranges, split)
     if not len(numbers):
-        message = (
-            f"{store}: found no row of split {split} in rows {wanted[0]}:{wanted[1]}, expected some; choose others"
-        )
+        message = f"{store}: found no row of split {split} in rows {wanted[0]}:{wanted[1]}, expected some"
         raise SpecError(message)
     source = Source.model_validate(
         {

@@ -260,9 +260,8 @@ class Frames:
         self._start, stop = int(entries[:, 0].min()), int(entries.sum(axis=1).max())
         self._data = memoryview(get(keys, self._key, RangeByteRequest(self._start, stop)) or b"")
         if len(self._data) < stop - self._start:
-            raise self._damage(
-                f"found {len(self._data)} bytes from {self._start} on, expected {stop - self._start}"
-            )
+            message = f"found {len(self._data)} bytes from {self._start} on, expected {stop - self._start}"
+            raise self._damage(message)
         self._codec = Zstd()
 
     def decode(self, row: int, out: NDArray[np.uint8]) -> None:
