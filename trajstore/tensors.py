@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-import warnings
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 TensorFault = Literal["video-unreadable", "video-unsafe", "video-dtype", "video-storage", "video-checksum"]
 
+DATA_RECORD: Final = "/data/0"
 DTYPES: Final = ("uint8", "float32")
 
 
@@ -42,27 +43,46 @@ class StoredTensor:
     ----------
     values : ndarray
         Its elements.
-    checksum : int or None
-        CRC-32 of its memory according to the file; None if the file has none.
+    path : Path
+        The file.
+    is_archive : bool
+        Whether the file is a zip archive, with checksums; files of PyTorch before 1.6 are not.
     """
 
     values: NDArray[Any]
-    checksum: int | None
+    path: Path
+    is_archive: bool
 
     def check(self) -> None:
-        """Compare the elements with the file's checksum.
+        """Compare all bytes with the file's checksums, which PyTorch does not do when it loads a file.
 
         Raises
         ------
         BadTensorError
             If they differ.
         """
-        if (
-            self.checksum is not None
-            and zlib.crc32(self.values.reshape(-1).view(np.uint8).data) != self.checksum
-        ):
-            detail = "its checksum is wrong: bytes of the tensor have changed"
-            raise BadTensorError(detail, code="video-checksum")
+        if not self.is_archive:
+            return
+        with zipfile.ZipFile(self.path) as archive:
+            for record in archive.infolist():
+                if not record.CRC:  # PyTorch can leave it out
+                    continue
+                if record.filename.endswith(DATA_RECORD):
+                    checksum = zlib.crc32(self.values.reshape(-1).view(np.uint8).data)
+                else:
+                    checksum = zlib.crc32(_read_record(archive, record))
+                if checksum != record.CRC:
+                    name = record.filename.partition("/")[2]
+                    detail = f"the checksum of {name} in it is wrong: bytes have changed since it was written"
+                    raise BadTensorError(detail, code="video-checksum")
+
+
+def _read_record(archive: zipfile.ZipFile, record: zipfile.ZipInfo) -> bytes:
+    """Read a small record, or nothing if that fails."""
+    try:
+        return archive.read(record)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
+        return b""
 
 
 def open_tensor(path: Path) -> StoredTensor:
@@ -90,40 +110,33 @@ def open_tensor(path: Path) -> StoredTensor:
     with path.open("rb") as file:
         is_archive = zipfile.is_zipfile(file)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about what is odd in a file: what matters becomes a fault
-            tensor = torch.load(path, weights_only=True, mmap=is_archive, map_location="cpu")
+        tensor = torch.load(path, weights_only=True, mmap=is_archive, map_location="cpu")
     except pickle.UnpicklingError as error:
-        detail = f"refused, nothing of it was run: {_summarize(error)}"
+        detail = f"refused, and nothing in it was run: {_summarize(error)}"
         raise BadTensorError(detail, code="video-unsafe") from None
     except OSError:
         raise
     except Exception as error:  # noqa: BLE001 - damaged bytes make PyTorch raise almost anything
-        raise BadTensorError("video-unreadable", _summarize(error)) from None
+        detail = _summarize(error)
+        raise BadTensorError(detail, code="video-unreadable") from None
     if not isinstance(tensor, torch.Tensor):
         detail = f"found a {type(tensor).__name__}, expected a tensor"
         raise BadTensorError(detail, code="video-unreadable")
     dtype = str(tensor.dtype).removeprefix("torch.")
     if tensor.layout != torch.strided or dtype not in DTYPES:
-        detail = f"found {dtype}, expected one of {', '.join(DTYPES)}"
+        kind = "" if tensor.layout == torch.strided else f"{tensor.layout} "
+        detail = f"found {kind}{dtype}, expected {' or '.join(DTYPES)}"
         raise BadTensorError(detail, code="video-dtype")
     stored, own = tensor.untyped_storage().nbytes(), tensor.numel() * tensor.element_size()
     if stored != own or not tensor.is_contiguous():
         detail = f"found a view of {stored:,} bytes, expected a tensor with its own {own:,}"
         raise BadTensorError(detail, code="video-storage")
-    return StoredTensor(tensor.detach().numpy(), _find_checksum(path) if is_archive else None)
-
-
-def _find_checksum(path: Path) -> int | None:
-    """CRC-32 of the only tensor, as the archive has it; PyTorch can leave it out."""
-    with zipfile.ZipFile(path) as archive:
-        found = [record.CRC for record in archive.infolist() if record.filename.endswith("/data/0")]
-    return found[0] if found and found[0] else None
+    return StoredTensor(tensor.detach().numpy(), path, is_archive)
 
 
 def _summarize(error: Exception) -> str:
-    """The beginning of an error's message, in one line."""
+    """What matters of PyTorch's long messages, in one line."""
     text = str(error)
-    _, _, reason = text.partition("WeightsUnpickler error: ")
-    line = (reason or text).strip().partition("\n")[0]
-    return line[:200] or type(error).__name__
+    reason = re.search(r"(?i:unsupported )[^\n]+|(?<=WeightsUnpickler error: )[^\n]+", text)
+    line = reason[0] if reason else text.strip().partition("\n")[0].partition(". ")[0]
+    return f"no tensor file ({type(error).__name__}: {line[:150].rstrip('. ')})"

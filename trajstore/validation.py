@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -280,7 +281,9 @@ def validate(
     per_shard = reader.column.file_shape[0] if reader else BATCH_ROWS
     batches = make_batches(rows, rows_per_shard=per_shard, rows_max=BATCH_ROWS)
     stop = should_stop or (lambda: 0)
-    run_tasks(executor, check, batches, should_stop=stop, finished=finished)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's about odd files: what matters becomes a fault
+        run_tasks(executor, check, batches, should_stop=stop, finished=finished)
     if stop() and tally.is_short:
         message = f"{folder}: interrupted before all samples were checked; run it again"
         raise InterruptedBuildError(message, exit_code=128 + stop())
