@@ -17,7 +17,7 @@ EXPORT_VERSION: Final = 1
 """Raised whenever exported folders are laid out in another way."""
 
 Count = Annotated[int, Field(ge=0)]
-Point = Annotated[tuple[float, float, float], Field(description="x, y, z, z up, world units.")]
+Point = tuple[float, float, float]
 Split = Annotated[Literal["train", "val", "test"], Field(description="Part of the dataset.")]
 RowRange = Annotated[tuple[Count, Count], Field(description="First row, and the row after the last.")]
 Version = Annotated[Literal[1], Field(description="Version of the exported folder's layout.")]
