@@ -15,20 +15,38 @@ if TYPE_CHECKING:
     from trajstore.builder import BuildReport, build
     from trajstore.dataset import open  # noqa: A004
     from trajstore.errors import TrajstoreError
+    from trajstore.exporting import ExportReport, export
     from trajstore.spec import DatasetSpec
     from trajstore.summary import Summary, info
+    from trajstore.validation import ValidationReport, validate
 
-__all__ = ["BuildReport", "DatasetSpec", "Summary", "TrajstoreError", "build", "info", "open"]
+__all__ = [
+    "BuildReport",
+    "DatasetSpec",
+    "ExportReport",
+    "Summary",
+    "TrajstoreError",
+    "ValidationReport",
+    "build",
+    "export",
+    "info",
+    "open",
+    "validate",
+]
 
 # imported when first used: `import trajstore` and `trajstore --help` stay fast
 _MODULES = {
     "BuildReport": "trajstore.builder",
     "DatasetSpec": "trajstore.spec",
+    "ExportReport": "trajstore.exporting",
     "Summary": "trajstore.summary",
     "TrajstoreError": "trajstore.errors",
     "build": "trajstore.builder",
+    "ValidationReport": "trajstore.validation",
+    "export": "trajstore.exporting",
     "info": "trajstore.summary",
     "open": "trajstore.dataset",
+    "validate": "trajstore.validation",
 }
 
 

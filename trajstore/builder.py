@@ -23,13 +23,14 @@ from trajstore.errors import (
 from trajstore.executors import Executor, ThreadExecutor
 from trajstore.layout import ColumnGroup, Layout, Task, plan_layout
 from trajstore.progress import Report, Tally, ignore
+from trajstore.running import describe_full_disk, run_tasks
 from trajstore.shard import CHECKSUM_BYTES
 from trajstore.space import Estimate, check_space, fits, inspect_filesystem, is_full, round_up
 from trajstore.spec import DatasetSpec
 from trajstore.store import StoreHandle, check_is_free, create_store, exists, open_store
 from trajstore.summary import Summary, summarize
 from trajstore.tasks import WriteTask, measure_rows
-from trajstore.text import format_bytes, format_count
+from trajstore.text import format_count
 
 PROBE_ROWS: Final = 64
 """Rows that are rendered to estimate the size of all."""
@@ -380,7 +381,6 @@ class _Run:
         self._plan = plan
         self._report = report
         self._should_stop = should_stop
-        self._failed = False
         # more threads than may compute at once: while some wait for the disk the others have their turn
         self._turn = threading.Semaphore(workers)
         self._executor: Executor = ThreadExecutor(workers + WAITING_THREADS)
@@ -390,16 +390,18 @@ class _Run:
         """Write all pending tasks: labels first, and video as soon as a thread has no labels to write."""
         tallies = {group.name: self._tally(group) for group in self._plan.layout.groups}
         pending = [task for tasks in self._plan.pending.values() for task in tasks]
-        failure: Exception | None = None
-        for outcome in self._executor.run(WriteTask(store, self._turn), self._until_stopped(pending)):
-            if outcome.error is not None:
-                self._failed = True  # take no more tasks, but let those in flight end
-                failure = failure or outcome.error
-            else:
-                tallies[outcome.task.group].add(len(outcome.task.rows), stored_bytes=outcome.value or 0)
-        self.new_samples = tallies["video"].fresh
-        if failure is not None:
-            raise failure
+
+        def finished(task: Task, stored_bytes: int | None) -> None:
+            tallies[task.group].add(len(task.rows), stored_bytes=stored_bytes or 0)
+            self.new_samples = tallies["video"].fresh
+
+        run_tasks(
+            self._executor,
+            WriteTask(store, self._turn),
+            pending,
+            should_stop=self._should_stop,
+            finished=finished,
+        )
         signal_number = self._should_stop()
         if signal_number and any(tally.is_short for tally in tallies.values()):
             message = f"{self._plan.location}: interrupted; {self.state()}"
@@ -416,13 +418,6 @@ class _Run:
             done=total - self._plan.pending_rows(group.name),
             raw_bytes_each=group.row_bytes,
         )
-
-    def _until_stopped(self, tasks: list[Task]) -> Iterator[Task]:
-        """Tasks, until one has failed or the build is asked to stop."""
-        for task in tasks:
-            if self._failed or self._should_stop():
-                return
-            yield task
 
     def state(self) -> str:
         """What is written, what is missing, and how to go on."""
@@ -445,9 +440,4 @@ class _Run:
         location = self._plan.location
         if not is_full(error):
             return StoreError(f"{location}: cannot be written: {error.strerror or error}; {self.state()}")
-        filesystem = inspect_filesystem(location)
-        hint = filesystem.hint()
-        return NotEnoughSpaceError(
-            f"{location}: the disk is full ({format_bytes(filesystem.free)} free); {self.state()}"
-            f"{hint and '; '}{hint}"
-        )
+        return describe_full_disk(location, state=self.state())

@@ -10,8 +10,11 @@
     │   ├── FormatVersionError     1
     │   ├── IncompleteStoreError   1   something asked for has not been written yet
     │   └── CorruptDataError       1   a checksum is wrong or bytes cannot be decoded
+    ├── ExportError                1   a folder is no export, or cannot be used as one
+    ├── MissingExtraError          1   an optional package is not installed
+    ├── DamageError                4   verify or validate found damage
     ├── NotEnoughSpaceError        3   before writing, or while writing
-    └── InterruptedBuildError      130 (SIGINT) or 143 (SIGTERM); the store is valid and can be resumed
+    └── InterruptedBuildError      130 (SIGINT) or 143 (SIGTERM); what was begun is finished and can be resumed
 
 Every message says what was found, what was expected, where, and what to do.
 """
@@ -55,6 +58,20 @@ class CorruptDataError(StoreError):
     """Bytes of a store are damaged."""
 
 
+class ExportError(TrajstoreError):
+    """A folder is no export, or cannot be used as one."""
+
+
+class MissingExtraError(TrajstoreError):
+    """An optional package is not installed."""
+
+
+class DamageError(TrajstoreError):
+    """Verification or validation found damage."""
+
+    exit_code = 4
+
+
 class NotEnoughSpaceError(TrajstoreError):
     """The filesystem cannot hold what is to be written."""
 
@@ -62,7 +79,7 @@ class NotEnoughSpaceError(TrajstoreError):
 
 
 class InterruptedBuildError(TrajstoreError):
-    """A build was asked to stop; what it had begun is finished, the rest is pending.
+    """A build, an export or a validation was asked to stop; what it had begun is finished, the rest is pending.
 
     Parameters
     ----------

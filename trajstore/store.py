@@ -20,7 +20,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from zarr.abc.store import Store
+from zarr.abc.store import ByteRequest, Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
@@ -335,14 +335,37 @@ def read_written(store: StoreHandle, group: ColumnGroup, name: str) -> NDArray[n
     CorruptDataError
         If a checksum is wrong or bytes cannot be decoded.
     """
+    parts = [group.task(int(index)).rows for index in np.flatnonzero(store.is_written(group))]
+    return np.concatenate([read_rows(store, name, rows) for rows in parts or [range(0)]])
+
+
+def read_rows(store: StoreHandle, name: str, rows: range) -> NDArray[np.generic]:
+    """Read some rows of a column, written or not.
+
+    Parameters
+    ----------
+    store : StoreHandle
+        The store.
+    name : str
+        The column.
+    rows : range
+        Contiguous rows.
+
+    Returns
+    -------
+    (rows, ...) ndarray
+        What is not written reads as the fill value.
+
+    Raises
+    ------
+    CorruptDataError
+        If a checksum is wrong or bytes do not decode.
+    """
     try:
         array = zarr.open_array(store.keys, path=name, mode="r", zarr_format=3)
-        parts = [group.task(int(index)).rows for index in np.flatnonzero(store.is_written(group))]
-        if not parts:
-            return np.empty((0, *array.shape[1:]), dtype=array.dtype)
-        return np.concatenate([np.asarray(array[rows.start : rows.stop]) for rows in parts])
+        return np.asarray(array[rows.start : rows.stop])
     except (ValueError, RuntimeError, KeyError) as error:  # what zarr and its codecs raise
-        message = f"{store.location}: the column {name} is damaged: {error}"
+        message = f"{store.location}: column {name}, rows {rows.start}…{rows.stop - 1}: {error}; the store is damaged"
         raise CorruptDataError(message) from None
 
 
@@ -361,7 +384,7 @@ def put(keys: Store, key: str, data: Bytes) -> None:
     sync(keys.set(key, default_buffer_prototype().buffer.from_bytes(data)))
 
 
-def get(keys: Store, key: str) -> bytes | None:
+def get(keys: Store, key: str, byte_range: ByteRequest | None = None) -> bytes | None:
     """Read an object of a zarr store.
 
     Parameters
@@ -370,13 +393,15 @@ def get(keys: Store, key: str) -> bytes | None:
         The store.
     key : str
         The object's name.
+    byte_range : zarr.abc.store.ByteRequest, optional
+        Which part of it; all by default.
 
     Returns
     -------
     bytes or None
         Its content; None if it is not there.
     """
-    value = sync(keys.get(key, prototype=default_buffer_prototype()))
+    value = sync(keys.get(key, prototype=default_buffer_prototype(), byte_range=byte_range))
     return None if value is None else value.to_bytes()
 
 
