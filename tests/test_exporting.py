@@ -281,7 +281,7 @@ def test_a_damaged_store_is_named(copy: Path, tmp_path: Path) -> None:
         trajstore.export(copy, tmp_path / "b")
     trajstore.build(tmp_path / "again.zarr", **TINY)
     (tmp_path / "again.zarr/position/c.0.0.0").unlink()
-    with pytest.raises(CorruptDataError, match="row 0: found no label"):
+    with pytest.raises(CorruptDataError, match=r"row \d+: found no label"):
         trajstore.export(tmp_path / "again.zarr", tmp_path / "c")
 
 
