@@ -211,6 +211,21 @@ def test_builders_that_start_at_once_fill_one_store(
     assert set(events) == {"created", "finished"}
 
 
+@pytest.mark.parametrize("part", ["1/2", "1/1"])
+def test_a_builder_that_overlooked_another_joins_it(
+    tmp_path: Path, tiny_store: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """The store appears, with rows, after the look whether there is one."""
+    path = tmp_path / "a.zarr"
+    spec = open_store(tiny_store).spec
+    build(path, spec, part=part)
+    monkeypatch.setattr(builder, "exists", lambda _: False)
+    with pytest.raises(SpecMismatchError):
+        build(path, spec, frames=5)
+    build(path, spec)
+    assert_same_bytes(path, tiny_store)
+
+
 def test_builders_of_different_specs_do_not_mix(
     tmp_path: Path, tiny_store: Path, tiny_options: list[str]
 ) -> None:

@@ -188,6 +188,8 @@ def create_store(location: str | Path, spec: DatasetSpec) -> StoreHandle:
     keys = _open_keys(location)
     root = metadata.pop(ROOT_KEY)
     for key, data in metadata.items():
+        if exists(location):  # another builder is first: leave its store alone
+            break
         put(keys, key, data)
     # the root comes last and never replaces another: it is what makes a folder a store
     value = default_buffer_prototype().buffer.from_bytes(root)
@@ -272,7 +274,7 @@ def check_is_free(location: str | Path, allowed: Iterable[str] | None = None) ->
     Parameters
     ----------
     location : path-like
-        Where.
+        Where; a store, which another builder may have created by now, is no obstacle.
     allowed : iterable of str, optional
         Keys that an interrupted creation may have left.
 
@@ -289,6 +291,8 @@ def check_is_free(location: str | Path, allowed: Iterable[str] | None = None) ->
         for file in sorted(path.rglob("*")):
             key = file.relative_to(path).as_posix()
             if file.is_file() and not (key in allowed or key.endswith(".partial")):
+                if exists(location):  # another builder has just created the store
+                    return
                 message = (
                     f"{location}: found a folder with other files ({key}), expected a store, an empty folder or none; "
                     "name another path"
