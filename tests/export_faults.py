@@ -14,6 +14,8 @@ from typing import Any, Final
 
 import pytest
 
+from trajstore import cli
+
 TINY: Final[dict[str, Any]] = {
     "samples": 44,
     "frames": 4,
@@ -108,3 +110,13 @@ def small_disk(folder: Path, size: str) -> Iterator[None]:
 def grow_disk(folder: Path, size: str) -> None:
     """Give a small disk another size."""
     subprocess.run(["mount", "-o", f"remount,size={size}", str(folder)], check=True)
+
+
+def run_command(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
+    """Run a command in this process; returns its exit code."""
+    monkeypatch.setattr(sys, "argv", ["trajstore", *map(str, arguments)])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    code = caught.value.code or 0
+    assert isinstance(code, int)
+    return code

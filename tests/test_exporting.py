@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import sys
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from export_faults import TINY, assert_is_part, contents, export_and_die, grow_disk, small_disk
+from export_faults import TINY, assert_is_part, contents, export_and_die, grow_disk, run_command, small_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import trajstore
-from trajstore import cli
 from trajstore.errors import (
     CorruptDataError,
     ExportError,
@@ -303,7 +301,7 @@ def test_bad_options_are_one_line_and_write_nothing(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
     options: list[str], code: int, text: str,
 ) -> None:  # fmt: skip
-    assert run(monkeypatch, "export", store, tmp_path / "out", "-q", *options) == code
+    assert run_command(monkeypatch, "export", store, tmp_path / "out", "-q", *options) == code
     message = capsys.readouterr().err
     assert text in message
     assert message.count("\n") == 1
@@ -328,7 +326,7 @@ def test_bad_places_are_one_line(
         (store, store / "out", "lies in the store"),
     ]
     for source, target, text in cases:
-        assert run(monkeypatch, "export", source, target, "-q") == 1
+        assert run_command(monkeypatch, "export", source, target, "-q") == 1
         message = capsys.readouterr().err
         assert text in message
         assert message.count("\n") == 1
@@ -359,21 +357,15 @@ def test_what_cannot_be_written_is_one_error(
 def test_the_command_exports_and_says_so(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "export", store, tmp_path / "out", "--split", "val", "--dtype", "float32") == 0
+    assert (
+        run_command(monkeypatch, "export", store, tmp_path / "out", "--split", "val", "--dtype", "float32")
+        == 0
+    )
     printed = capsys.readouterr()
     assert "exported" in printed.out
     assert "(100 %)" in printed.err
     metadata = json.loads((tmp_path / "out/metadata.json").read_bytes())
     assert (metadata["split"], metadata["tensor_dtype"]) == ("val", "float32")
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Run a command in this process; returns its exit code."""
-    monkeypatch.setattr(sys, "argv", ["trajstore", *map(str, arguments)])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    assert isinstance(caught.value.code, int)
-    return caught.value.code
 
 
 @settings(max_examples=50, deadline=None)

@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import shutil
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from export_faults import TINY
+from export_faults import TINY, run_command
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 import trajstore
-from trajstore import cli
 from trajstore.errors import ExportError, InterruptedBuildError, StoreError
 from trajstore.records import Label, Metadata
 from trajstore.validation import FAULTS
@@ -296,28 +294,19 @@ def test_what_is_no_export_is_refused(folder: Path, tmp_path: Path) -> None:
 def test_the_command_prints_a_table_or_json(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(monkeypatch, "validate", folder, "-q") == 0
+    assert run_command(monkeypatch, "validate", folder, "-q") == 0
     assert "valid, 44 samples" in capsys.readouterr().out
     os.truncate(video(folder, 5), 5000)
     label(folder, 6).write_text("")
-    assert run(monkeypatch, "validate", folder, "-q", "--json") == 4
+    assert run_command(monkeypatch, "validate", folder, "-q", "--json") == 4
     printed = capsys.readouterr()
     data = json.loads(printed.out)
     assert data["fault_counts"] == {"metadata-mismatch": 2, "video-unreadable": 1, "label-unreadable": 1}
     assert printed.err.count("\n") == 1
-    assert run(monkeypatch, "validate", folder, "-q", "--max-faults", "1") == 4
+    assert run_command(monkeypatch, "validate", folder, "-q", "--max-faults", "1") == 4
     table = capsys.readouterr().out
     assert "4 faults" in table
     assert "3 more" in table
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
-    """Run a command in this process; returns its exit code."""
-    monkeypatch.setattr(sys, "argv", ["trajstore", *map(str, arguments)])
-    with pytest.raises(SystemExit) as caught:
-        cli.main()
-    assert isinstance(caught.value.code, int)
-    return caught.value.code
 
 
 def test_exported_files_are_as_their_schemas_say(folder: Path, foreign: Path) -> None:
