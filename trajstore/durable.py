@@ -55,6 +55,11 @@ class DurableStore(LocalStore):
         with contextlib.suppress(FileExistsError):
             await asyncio.to_thread(publish, self.root / key, value.as_buffer_like(), exclusive=True)
 
+    async def delete(self, key: str) -> None:
+        """Delete a key durably."""
+        self._check_writable()
+        await asyncio.to_thread(remove, self.root / key)
+
     async def get(
         self,
         key: str,
@@ -118,6 +123,19 @@ def _write(partial: Path, path: Path, data: bytes | bytearray | memoryview, *, e
         return
 
 
+def remove(path: Path) -> None:
+    """Remove a file so that it is gone for good when this returns; harmless where there is none.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+        _sync_folder(path.parent)
+
+
 def sweep(root: Path) -> list[Path]:
     """Remove temporary files whose writer is dead.
 
@@ -132,16 +150,14 @@ def sweep(root: Path) -> list[Path]:
         What was removed. Files of living processes stay, and those of other hosts for a day; a file that is swept by
         mistake, from another process namespace, say, is written again by its writer.
     """
-    removed = []
-    for partial in find_partials(root):
-        if _is_dead(partial):
-            partial.unlink(missing_ok=True)
-            removed.append(partial)
-    return removed
+    debris = list(find_debris(root))
+    for partial in debris:
+        partial.unlink(missing_ok=True)
+    return debris
 
 
-def find_partials(root: Path) -> Iterator[Path]:
-    """All temporary files below a folder.
+def find_debris(root: Path) -> Iterator[Path]:
+    """Temporary files of dead writers below a folder.
 
     Parameters
     ----------
@@ -151,11 +167,27 @@ def find_partials(root: Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        Each file whose name is one that `publish` gives.
+        What `sweep` would remove.
     """
     for partial in root.rglob(f"*{PARTIAL_SUFFIX}"):
-        if _PARTIAL_NAME.search(partial.name):
+        if _is_dead(partial):
             yield partial
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file's name is one that `publish` gives temporary files.
+
+    Parameters
+    ----------
+    name : str
+        The name or key.
+
+    Returns
+    -------
+    bool
+        True whether its writer lives or not.
+    """
+    return _PARTIAL_NAME.search(name) is not None
 
 
 def _host() -> str:

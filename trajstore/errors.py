@@ -9,7 +9,9 @@
     │   ├── NotAStoreError         1
     │   ├── FormatVersionError     1
     │   ├── IncompleteStoreError   1   something asked for has not been written yet
-    │   └── CorruptDataError       1   a checksum is wrong or bytes cannot be decoded
+    │   ├── CorruptDataError       1   a checksum is wrong or bytes cannot be decoded
+    │   └── DriftError             1   the installed generator does not make the rows of a store
+    ├── DamageError                4   verify or validate found damage
     ├── NotEnoughSpaceError        3   before writing, or while writing
     └── InterruptedBuildError      130 (SIGINT) or 143 (SIGTERM); the store is valid and can be resumed
 
@@ -53,6 +55,16 @@ class IncompleteStoreError(StoreError):
 
 class CorruptDataError(StoreError):
     """Bytes of a store are damaged."""
+
+
+class DriftError(StoreError):
+    """The rows of a store are not those that the installed generator makes."""
+
+
+class DamageError(TrajstoreError):
+    """Verification or validation found damage."""
+
+    exit_code = 4
 
 
 class NotEnoughSpaceError(TrajstoreError):
