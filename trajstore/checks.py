@@ -302,6 +302,59 @@ def choose_sample(task: Task) -> int:
     return (task.index * 2654435761 % 2**32) * len(task.rows) >> 32
 
 
+def draw_sample(spec: DatasetSpec, video: Column, row: int) -> NDArray[np.uint8]:
+    """Draw the first chunk of one sample.
+
+    Parameters
+    ----------
+    spec : DatasetSpec
+        The dataset.
+    video : Column
+        The frames' chunk grid.
+    row : int
+        Which.
+
+    Returns
+    -------
+    (cameras, frames, 3, height, width) uint8
+        The chunk, which is the whole sample unless it is a large one.
+    """
+    drawn = np.empty(video.chunk_shape[1:], np.uint8)
+    cameras, frames = (first[0] for first in _parts(video))
+    describe(spec, range(row, row + 1)).draw(0, cameras, frames, drawn)
+    return drawn
+
+
+def read_sample(store: StoreHandle, task: Task, sample: int) -> NDArray[np.uint8] | None:
+    """Read the first chunk of one sample of a shard.
+
+    Parameters
+    ----------
+    store : StoreHandle
+        Where.
+    task : Task
+        The shard's task.
+    sample : int
+        Counted from the shard's first.
+
+    Returns
+    -------
+    (cameras, frames, 3, height, width) uint8 or None
+        None if it is not there or damaged.
+    """
+    (video,) = store.layout.group("video").columns
+    capacity = prod(video.chunk_counts)
+    stored = np.empty(video.chunk_shape[1:], np.uint8)
+    try:
+        data = memoryview(read_object(store, video.key(task.index)) or b"")
+        index = parse_index(data[-index_size(capacity) :], capacity=capacity, shard_size=len(data))
+        start, length = index[sample * prod(video.chunk_counts[1:])].tolist()
+        decode_chunk(data[start : start + length], stored, Zstd())
+    except CorruptDataError:
+        return None
+    return stored
+
+
 def _check_samples(
     spec: DatasetSpec, video: Column, task: Task, data: bytes, index: NDArray[np.uint64], *, deep: bool
 ) -> tuple[list[int], list[int]]:

@@ -414,6 +414,24 @@ def name_versions(store: StoreHandle) -> str:
     return f"it was built by trajstore {', '.join(built)}, installed is {now}"
 
 
+def open_raw(location: str | Path, attributes: StoreAttributes) -> StoreHandle:
+    """Open what is left of a store whose root is not there or cannot be trusted.
+
+    Parameters
+    ----------
+    location : path-like
+        The store's folder.
+    attributes : StoreAttributes
+        What its root should say.
+
+    Returns
+    -------
+    StoreHandle
+        The store.
+    """
+    return StoreHandle(location=str(location), attributes=attributes, keys=_open_keys(location))
+
+
 def exists(location: str | Path) -> bool:
     """Whether a zarr group lies at a location, ours or not.
 
