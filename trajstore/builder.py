@@ -23,6 +23,7 @@ from trajstore.errors import (
 from trajstore.executors import Executor, ThreadExecutor
 from trajstore.layout import ColumnGroup, Layout, Task, plan_layout
 from trajstore.progress import Report, Tally, ignore
+from trajstore.running import describe_full_disk, run_tasks
 from trajstore.shard import CHECKSUM_BYTES
 from trajstore.space import Estimate, check_space, fits, inspect_filesystem, is_full, round_up
 from trajstore.spec import DatasetSpec
@@ -37,7 +38,7 @@ from trajstore.store import (
 )
 from trajstore.summary import Summary, summarize
 from trajstore.tasks import WriteTask, measure_rows
-from trajstore.text import format_bytes, format_count
+from trajstore.text import format_count
 
 PROBE_ROWS: Final = 64
 """Rows that are rendered to estimate the size of all."""
@@ -431,7 +432,6 @@ class Run:
         self._plan = plan
         self._report = report
         self._should_stop = should_stop
-        self._failed = False
         # more threads than may compute at once: while some wait for the disk the others have their turn
         self._turn = threading.Semaphore(workers)
         self._executor: Executor = ThreadExecutor(workers + WAITING_THREADS)
@@ -447,16 +447,18 @@ class Run:
         """
         tallies = {group.name: self._tally(group) for group in self._plan.layout.groups}
         pending = [task for tasks in self._plan.pending.values() for task in tasks]
-        failure: Exception | None = None
-        for outcome in self._executor.run(WriteTask(store, self._turn), self._until_stopped(pending)):
-            if outcome.error is not None:
-                self._failed = True  # take no more tasks, but let those in flight end
-                failure = failure or outcome.error
-            else:
-                tallies[outcome.task.group].add(len(outcome.task.rows), stored_bytes=outcome.value or 0)
-        self.new_samples = tallies["video"].fresh
-        if failure is not None:
-            raise failure
+
+        def finished(task: Task, stored_bytes: int | None) -> None:
+            tallies[task.group].add(len(task.rows), stored_bytes=stored_bytes or 0)
+            self.new_samples = tallies["video"].fresh
+
+        run_tasks(
+            self._executor,
+            WriteTask(store, self._turn),
+            pending,
+            should_stop=self._should_stop,
+            finished=finished,
+        )
         signal_number = self._should_stop()
         if signal_number and any(tally.is_short for tally in tallies.values()):
             message = f"{self._plan.location}: interrupted; {describe_state(self._plan)}"
@@ -473,13 +475,6 @@ class Run:
             done=total - self._plan.pending_rows(group.name),
             raw_bytes_each=group.row_bytes,
         )
-
-    def _until_stopped(self, tasks: list[Task]) -> Iterator[Task]:
-        """Tasks, until one has failed or the build is asked to stop."""
-        for task in tasks:
-            if self._failed or self._should_stop():
-                return
-            yield task
 
 
 def describe_state(plan: BuildPlan) -> str:
@@ -527,9 +522,4 @@ def explain(plan: BuildPlan, error: OSError) -> NotEnoughSpaceError | StoreError
     state = describe_state(plan)
     if not is_full(error):
         return StoreError(f"{plan.location}: cannot be written: {error.strerror or error}; {state}")
-    filesystem = inspect_filesystem(plan.location)
-    hint = filesystem.hint()
-    return NotEnoughSpaceError(
-        f"{plan.location}: the disk is full ({format_bytes(filesystem.free)} free); {state}"
-        f"{hint and '; '}{hint}"
-    )
+    return describe_full_disk(plan.location, state=state)

@@ -274,7 +274,7 @@ def create_store(location: str | Path, spec: DatasetSpec) -> StoreHandle:
     sync(keys.set_if_not_exists(ROOT_KEY, value))
     store = open_store(location)
     if store.spec != spec:  # another builder was first: give it back what was overwritten
-        for key, data in _render_metadata(store.spec).items():
+        for key, data in render_metadata(store.attributes).items():
             if key != ROOT_KEY:
                 put(keys, key, data)
     return store

@@ -16,6 +16,7 @@ from trajstore.findings import KINDS, Finding
 from trajstore.layout import ColumnGroup, Layout, Task
 from trajstore.metadata import check_metadata, settle
 from trajstore.progress import Report, Tally, ignore
+from trajstore.running import run_tasks
 from trajstore.store import ROOT_KEY, StoreHandle, open_store
 
 
@@ -268,17 +269,12 @@ def inspect(
         for group in store.layout.groups
     }
 
-    def until_stopped() -> Iterator[Task]:
-        for task in tasks:
-            if asked():
-                return
-            yield task
+    def finished(task: Task, state: TaskState | None) -> None:
+        if state is not None:
+            states.append(state)
+            tallies[task.group].add(len(task.rows), stored_bytes=state.read_bytes)
 
-    for outcome in executor.run(CheckTask(store, deep), until_stopped()):
-        if outcome.error is not None or outcome.value is None:
-            raise outcome.error or AssertionError
-        states.append(outcome.value)
-        tallies[outcome.task.group].add(len(outcome.task.rows), stored_bytes=outcome.value.read_bytes)
+    run_tasks(executor, CheckTask(store, deep), tasks, should_stop=asked, finished=finished)
     if (number := asked()) and any(tally.is_short for tally in tallies.values()):
         message = f"{store.location}: verification interrupted; nothing was changed"
         raise InterruptedBuildError(message, exit_code=128 + number)
