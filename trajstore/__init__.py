@@ -15,20 +15,41 @@ if TYPE_CHECKING:
     from trajstore.builder import BuildReport, build
     from trajstore.dataset import open  # noqa: A004
     from trajstore.errors import TrajstoreError
+    from trajstore.extending import extend
+    from trajstore.repairing import RepairReport, repair
     from trajstore.spec import DatasetSpec
     from trajstore.summary import Summary, info
+    from trajstore.verification import VerifyReport, verify
 
-__all__ = ["BuildReport", "DatasetSpec", "Summary", "TrajstoreError", "build", "info", "open"]
+__all__ = [
+    "BuildReport",
+    "DatasetSpec",
+    "RepairReport",
+    "Summary",
+    "TrajstoreError",
+    "VerifyReport",
+    "build",
+    "extend",
+    "info",
+    "open",
+    "repair",
+    "verify",
+]
 
 # imported when first used: `import trajstore` and `trajstore --help` stay fast
 _MODULES = {
     "BuildReport": "trajstore.builder",
     "DatasetSpec": "trajstore.spec",
+    "RepairReport": "trajstore.repairing",
     "Summary": "trajstore.summary",
     "TrajstoreError": "trajstore.errors",
+    "VerifyReport": "trajstore.verification",
     "build": "trajstore.builder",
+    "extend": "trajstore.extending",
     "info": "trajstore.summary",
     "open": "trajstore.dataset",
+    "repair": "trajstore.repairing",
+    "verify": "trajstore.verification",
 }
 
 
