@@ -10,10 +10,11 @@ import contextlib
 import json
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -602,10 +603,9 @@ def _load_root(keys: Store, location: str | Path) -> dict[str, Any]:
         message = f"{location}: cannot be read: {error.strerror}"
         raise StoreError(message) from None
     if data is None:
+        found = "no zarr.json" if Path(location).is_dir() else "a file"
         if not os.path.lexists(location):
             found = "nothing"
-        else:
-            found = "no zarr.json" if Path(location).is_dir() else "a file"
         action = "name another path" if found == "a file" else f"make one with: trajstore build {location}"
         message = f"{location}: found {found}, expected a trajstore store; {action}"
         raise NotAStoreError(message)
@@ -642,11 +642,19 @@ def render_metadata(attributes: StoreAttributes) -> dict[str, bytes]:
     dict
         From key to content; the root's is `ROOT_KEY`.
     """
+    objects = _render_arrays(attributes.spec)
+    root = json.loads(objects[ROOT_KEY])
+    root = {"attributes": attributes.to_json(), **root}
+    return {**objects, ROOT_KEY: json.dumps(root, indent=2).encode()}
+
+
+@lru_cache(maxsize=4)
+def _render_arrays(spec: DatasetSpec) -> Mapping[str, bytes]:
+    """All objects of a store without rows; the root has no attributes."""
     from trajstore.scene import place_cameras  # compiles kernels: only where it is needed
 
-    spec = attributes.spec
     memory = MemoryStore()
-    root = zarr.create_group(memory, zarr_format=3, attributes=attributes.to_json())
+    root = zarr.create_group(memory, zarr_format=3)
     layout = plan_layout(spec)
     for column in layout.columns:
         _create_array(root, column, spec)
@@ -664,7 +672,8 @@ def render_metadata(attributes: StoreAttributes) -> dict[str, bytes]:
     described["consolidated_metadata"]["metadata"] = {
         column.name: members[column.name] for column in layout.columns
     }
-    return objects | {ROOT_KEY: json.dumps(described, indent=2).encode()}
+    del described["attributes"]
+    return MappingProxyType(objects | {ROOT_KEY: json.dumps(described).encode()})
 
 
 def _create_array(root: zarr.Group, column: Column, spec: DatasetSpec) -> None:
