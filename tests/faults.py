@@ -256,7 +256,8 @@ def fill_disk(folder: Path, *, leave: int = 0) -> Path:
     """
     ballast = folder / "ballast"
     status = os.statvfs(folder)
-    os.posix_fallocate(os.open(ballast, os.O_CREAT | os.O_WRONLY), 0, status.f_bavail * status.f_frsize - leave)
+    with ballast.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, status.f_bavail * status.f_frsize - leave)
     return ballast
 
 

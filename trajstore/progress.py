@@ -178,15 +178,14 @@ class _Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._phase = ""
-        self._last = 0.0
+        self._last: dict[str, float] = {}
 
     def __call__(self, event: Progress) -> None:
         now = time.monotonic()
-        is_new = event.phase != self._phase
-        if not is_new and event.done < event.total and now - self._last < LINE_SECONDS:
+        last = self._last.get(event.phase)
+        if last is not None and event.done < event.total and now - last < LINE_SECONDS:
             return
-        self._phase, self._last = event.phase, now
+        self._last[event.phase] = now
         line = f"{event.phase}: {format_count(event.done)} of {format_count(event.total)} samples ({event.percent} %)"
         print(", ".join([line, *event.figures()]), file=self._stream, flush=True)
 
