@@ -156,8 +156,8 @@ def sweep(root: Path) -> list[Path]:
     return debris
 
 
-def find_debris(root: Path) -> Iterator[Path]:
-    """Temporary files of dead writers below a folder.
+def find_partials(root: Path) -> Iterator[Path]:
+    """All temporary files below a folder.
 
     Parameters
     ----------
@@ -167,11 +167,27 @@ def find_debris(root: Path) -> Iterator[Path]:
     Yields
     ------
     Path
-        What `sweep` would remove.
+        Each file whose name is one that `publish` gives.
     """
     for partial in root.rglob(f"*{PARTIAL_SUFFIX}"):
-        if _is_dead(partial):
+        if is_partial(partial.name):
             yield partial
+
+
+def find_debris(root: Path) -> Iterator[Path]:
+    """Temporary files of dead writers below a folder.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of a store.
+
+    Returns
+    -------
+    iterator of Path
+        What `sweep` would remove.
+    """
+    return filter(_is_dead, find_partials(root))
 
 
 def is_partial(name: str) -> bool:

@@ -35,7 +35,8 @@ def check_metadata(store: StoreHandle) -> Iterator[Finding]:
     Finding
         One for each object that is wrong.
     """
-    for key, expected in render_metadata(store.attributes).items():
+    attributes = store.attributes.model_copy(update={"fingerprint": store.spec.fingerprint})
+    for key, expected in render_metadata(attributes).items():
         try:
             found = read_object(store, key)
         except CorruptDataError as error:
