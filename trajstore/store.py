@@ -347,16 +347,16 @@ def grow_store(store: StoreHandle, spec: DatasetSpec) -> StoreHandle:
         The larger store. Tasks that were partly filled have lost their flag; all other data stays as it was.
     """
     larger = plan_layout(spec)
-    # before the store says that it is larger: a flag that is set promises all rows of its task
-    for group in store.layout.groups:
-        last = group.task(len(group) - 1)
-        if larger.group(group.name).task(last.index).rows != last.rows:
-            store.clear_written(last)
     entry = HistoryEntry.now("extended", samples=spec.dataset.samples)
     history = (*store.attributes.history, entry)
     attributes = store.attributes.model_copy(update={"spec": spec, "history": history})
     root = json.loads(render_metadata(attributes)[ROOT_KEY])
     root["attributes"] = _load_root(store.keys, store.location)["attributes"] | root["attributes"]
+    # before the store says that it is larger: a flag that is set promises all rows of its task
+    for group in store.layout.groups:
+        last = group.task(len(group) - 1)
+        if larger.group(group.name).task(last.index).rows != last.rows:
+            store.clear_written(last)
     # one object decides: before it is replaced the store has its old size, afterwards the new one
     store.publish(ROOT_KEY, json.dumps(root, indent=2).encode())
     grown = open_store(store.location)
