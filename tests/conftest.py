@@ -61,4 +61,6 @@ def tiny_copy(tiny_store: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def tiny_options(tiny_fields: dict[str, Any]) -> list[str]:
     """The tiny spec as options of the command line."""
-    return [part for name, value in tiny_fields.items() for part in (f"--{name.replace('_', '-')}", str(value))]
+    return [
+        part for name, value in tiny_fields.items() for part in (f"--{name.replace('_', '-')}", str(value))
+    ]

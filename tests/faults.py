@@ -111,7 +111,9 @@ class Command:
         return self._process.is_alive()
 
 
-def start(*arguments: object, kill: KillAt | None = None, folder: Path | None = None) -> Command:
+def start(
+    *arguments: object, kill: KillAt | None = None, stall: str | None = None, folder: Path | None = None
+) -> Command:
     """Start a ``trajstore`` command in a process of its own.
 
     Parameters
@@ -120,6 +122,8 @@ def start(*arguments: object, kill: KillAt | None = None, folder: Path | None = 
         Of the command line.
     kill : KillAt, optional
         The step at which it kills itself.
+    stall : str, optional
+        Glob pattern like that of `KillAt`: publishing such a file says "stalled" on standard error and never ends.
     folder : Path, optional
         Its working folder.
 
@@ -130,7 +134,9 @@ def start(*arguments: object, kill: KillAt | None = None, folder: Path | None = 
     """
     target = Path(tempfile.mkdtemp(prefix="trajstore-command-"))
     out, err = target / "out", target / "err"
-    process = _context().Process(target=_run, args=([str(a) for a in arguments], kill, folder, out, err))
+    process = _context().Process(
+        target=_run, args=([str(a) for a in arguments], kill, stall, folder, out, err)
+    )
     for path in (out, err):
         path.touch()
     process.start()
@@ -154,22 +160,26 @@ def _context() -> Any:
     return context
 
 
-def _run(arguments: list[str], kill: KillAt | None, folder: Path | None, out: Path, err: Path) -> None:
+def _run(
+    arguments: list[str], kill: KillAt | None, stall: str | None, folder: Path | None, out: Path, err: Path
+) -> None:
     """In the new process: run the command line."""
     for descriptor, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY), descriptor)
     if folder is not None:
         os.chdir(folder)
     if kill is not None:
-        _install(kill)
+        _kill_at(kill)
+    if stall is not None:
+        _stall_at(stall)
     from trajstore.cli import main
 
     sys.argv = ["trajstore", *arguments]
     main()
 
 
-def _install(kill: KillAt) -> None:
-    """Replace the one function that writes files by one that dies at a step."""
+def _kill_at(kill: KillAt) -> None:
+    """Die at a step of writing a file."""
     from trajstore import durable
 
     publish = durable.publish
@@ -181,7 +191,7 @@ def _install(kill: KillAt) -> None:
 
     def publish_or_die(path: Path, data: bytes, *, exclusive: bool = False) -> None:
         with lock:
-            is_hit = fnmatch(path.as_posix(), f"*/{kill.key}") and next(numbers) == kill.count
+            is_hit = _matches(path, kill.key) and next(numbers) == kill.count
         if is_hit and kill.moment == "before":
             die()
         if is_hit and kill.moment == "renaming":
@@ -190,22 +200,50 @@ def _install(kill: KillAt) -> None:
         if is_hit:
             die()
 
+    _replace("publish", publish_or_die)
+
     remove = durable.remove
 
     def remove_or_die(path: Path) -> None:
         with lock:
-            is_hit = fnmatch(path.as_posix(), f"*/{kill.key}") and next(numbers) == kill.count
+            is_hit = _matches(path, kill.key) and next(numbers) == kill.count
         if is_hit and kill.moment == "before":
             die()
         remove(path)
         if is_hit:
             die()
 
+    _replace("remove", remove_or_die)
+
+
+def _stall_at(key: str) -> None:
+    """Never end writing certain files."""
+    from trajstore import durable
+
+    publish = durable.publish
+
+    def publish_or_stall(path: Path, data: bytes, *, exclusive: bool = False) -> None:
+        if _matches(path, key):
+            os.write(2, b"stalled\n")
+            threading.Event().wait()
+        publish(path, data, exclusive=exclusive)
+
+    _replace("publish", publish_or_stall)
+
+
+def _matches(path: Path, key: str) -> bool:
+    """Whether a path ends in what a pattern describes."""
+    return fnmatch(path.as_posix(), f"*/{key}")
+
+
+def _replace(name: str, replacement: Callable[..., None]) -> None:
+    """Replace one of the functions that change files, wherever it has been imported to."""
+    from trajstore import durable
+
+    original = getattr(durable, name)
     for module in list(sys.modules.values()):
-        if getattr(module, "publish", None) is publish:
-            module.publish = publish_or_die  # type: ignore[attr-defined]
-        if getattr(module, "remove", None) is remove:
-            module.remove = remove_or_die  # type: ignore[attr-defined]
+        if getattr(module, name, None) is original:
+            setattr(module, name, replacement)
 
 
 @dataclass(frozen=True)
@@ -449,7 +487,9 @@ def _damage_root(store: Path, rng: random.Random) -> Planted:
     """Change a character of the metadata of arrays that the root repeats."""
     path = store / "zarr.json"
     text = path.read_text()
-    at = rng.choice([m.end() for m in re.finditer(r'"(shape|long_name|name|data_type|units)": "?\[?\s*', text)])
+    at = rng.choice(
+        [m.end() for m in re.finditer(r'"(shape|long_name|name|data_type|units)": "?\[?\s*', text)]
+    )
     path.write_text(text[:at] + ("7" if text[at] != "7" else "8") + text[at + 1 :])
     return Planted({"zarr.json"}, {"different"})
 
@@ -468,7 +508,9 @@ def _damage_size(store: Path, rng: random.Random) -> Planted:
     path = store / "zarr.json"
     root = json.loads(path.read_text())
     spec = root["attributes"][NAMESPACE]["spec"]
-    section, name = rng.choice([("dataset", "samples"), ("storage", "samples_per_shard"), ("storage", "compression_level")])
+    section, name = rng.choice(
+        [("dataset", "samples"), ("storage", "samples_per_shard"), ("storage", "compression_level")]
+    )
     spec[section][name] += rng.choice([1, 2, 4, 8])
     path.write_text(json.dumps(root, indent=2))
     return Planted({"zarr.json"}, {"different"})
@@ -543,7 +585,11 @@ def assert_same_bytes(store: Path, reference: Path) -> None:
     """Fail, naming the objects, unless two stores have the same bytes, history aside."""
     found, expected = tree_bytes(store), tree_bytes(reference)
     differing = {key for key in found.keys() & expected.keys() if found[key] != expected[key]}
-    assert (found.keys() - expected.keys(), expected.keys() - found.keys(), differing) == (set(), set(), set())
+    assert (found.keys() - expected.keys(), expected.keys() - found.keys(), differing) == (
+        set(),
+        set(),
+        set(),
+    )
 
 
 def assert_flags_are_true(store: Path, reference: Path) -> int:

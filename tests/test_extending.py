@@ -35,7 +35,9 @@ def larger(tmp_path_factory: pytest.TempPathFactory, tiny_fields: dict[str, Any]
     return path
 
 
-@pytest.mark.parametrize("sizes", [(1, 75), (3, 75), (8, 16, 75), (40, 41, 75), (44, 45, 47, 48, 75), (74, 75)])
+@pytest.mark.parametrize(
+    "sizes", [(1, 75), (3, 75), (8, 16, 75), (40, 41, 75), (44, 45, 47, 48, 75), (74, 75)]
+)
 def test_the_larger_store_is_the_same(
     sizes: tuple[int, ...], tiny_fields: dict[str, Any], larger: Path, tmp_path: Path
 ) -> None:
@@ -65,7 +67,10 @@ def test_label_chunks_grow(
 
 
 def test_rows_that_are_there_stay_as_they_are(tiny_copy: Path, tiny_store: Path) -> None:
-    unchanged = {f"video/c.{index}.0.0.0.0.0": (tiny_copy / f"video/c.{index}.0.0.0.0.0").stat().st_mtime_ns for index in range(5)}
+    unchanged = {
+        f"video/c.{index}.0.0.0.0.0": (tiny_copy / f"video/c.{index}.0.0.0.0.0").stat().st_mtime_ns
+        for index in range(5)
+    }
     extend(tiny_copy, SAMPLES)
     assert unchanged == {key: (tiny_copy / key).stat().st_mtime_ns for key in unchanged}
     for name in ("video", "class_label", "split", "position"):
@@ -206,7 +211,9 @@ def test_verify_meanwhile(tiny_copy: Path) -> None:
         reports.append(verify(tiny_copy))
     assert command.wait().code == 0
     # for an instant the flag of the last shard is cleared in a store that does not yet say that it grows
-    allowed = {("unflagged", 44, f"{group}_written/c.{index}") for group, index in (("labels", 0), ("video", 5))}
+    allowed = {
+        ("unflagged", 44, f"{group}_written/c.{index}") for group, index in (("labels", 0), ("video", 5))
+    }
     for report in reports:
         assert {(finding.kind, report.samples, finding.key) for finding in report.damage} <= allowed
     assert verify(tiny_copy).samples == 400

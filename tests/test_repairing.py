@@ -208,7 +208,9 @@ def test_only_what_a_report_names_is_checked(tiny_copy: Path, tiny_store: Path, 
 
 
 @pytest.mark.parametrize("size", [0.0, 0.05, 0.2, 0.4, 0.6, 0.9, 0.99])
-def test_a_torn_root_is_mended(size: float, tiny_copy: Path, tiny_store: Path, tiny_spec: DatasetSpec) -> None:
+def test_a_torn_root_is_mended(
+    size: float, tiny_copy: Path, tiny_store: Path, tiny_spec: DatasetSpec
+) -> None:
     root = tiny_copy / "zarr.json"
     truncate(root, int(size * root.stat().st_size))
     with pytest.raises(StoreError, match="trajstore repair"):
@@ -324,7 +326,7 @@ def test_a_full_disk_during_repair(tiny_store: Path, tiny_spec: DatasetSpec, tmp
         with pytest.raises(NotEnoughSpaceError):
             repair(path)
         assert tree(path) == before
-        with pytest.raises(NotEnoughSpaceError, match="full.*trajstore build"):
+        with pytest.raises(NotEnoughSpaceError, match=r"full.*trajstore build"):
             repair(path, force=True)
         ballast.unlink()
         repair(path)

@@ -60,13 +60,22 @@ def test_a_refusal_says_what_is_missing() -> None:
 
 
 def test_too_many_files_are_refused() -> None:
-    with pytest.raises(NotEnoughSpaceError, match=r"1,000 files.* 999 more; raise storage\.samples_per_shard"):
+    with pytest.raises(
+        NotEnoughSpaceError, match=r"1,000 files.* 999 more; raise storage\.samples_per_shard"
+    ):
         check_space(Estimate(bytes=1, files=1000), filesystem(free_files=999), location="a.zarr")
 
 
 @pytest.mark.parametrize(
     ("device", "is_smaller"),
-    [(None, False), (20 * GB, False), (21 * GB, False), (21 * GB + 2**30, False), (23 * GB, True), (80 * GB, True)],
+    [
+        (None, False),
+        (20 * GB, False),
+        (21 * GB, False),
+        (21 * GB + 2**30, False),
+        (23 * GB, True),
+        (80 * GB, True),
+    ],
 )
 def test_a_filesystem_that_is_smaller_than_its_device_is_pointed_out(
     device: int | None, is_smaller: bool
@@ -78,7 +87,7 @@ def test_a_filesystem_that_is_smaller_than_its_device_is_pointed_out(
 
 
 def test_a_refusal_names_the_remedy() -> None:
-    with pytest.raises(NotEnoughSpaceError, match="device of 80.0 GB: growpart and resize2fs"):
+    with pytest.raises(NotEnoughSpaceError, match=r"device of 80\.0 GB: growpart and resize2fs"):
         check_space(Estimate(bytes=20 * GB, files=9), filesystem(device=80 * GB), location="a.zarr")
 
 

@@ -14,7 +14,13 @@ from faults import assert_same_bytes, flip_bit, tree, truncate
 from trajstore import store as store_module
 from trajstore.attributes import NAMESPACE, HistoryEntry
 from trajstore.builder import build, plan_build
-from trajstore.errors import FormatVersionError, NotAStoreError, StoreError, TrajstoreError
+from trajstore.errors import (
+    CorruptDataError,
+    FormatVersionError,
+    NotAStoreError,
+    StoreError,
+    TrajstoreError,
+)
 from trajstore.spec import DatasetSpec
 from trajstore.store import FLAG_WRITTEN, create_store, exists, open_store
 from trajstore.summary import info
@@ -171,7 +177,9 @@ def test_what_an_interrupted_creation_left_is_completed(
         path = tmp_path / f"{limit}.zarr"
         written: list[str] = []
 
-        def put_some(store: Any, key: str, data: bytes, written: list[str] = written, limit: int = limit) -> None:
+        def put_some(
+            store: Any, key: str, data: bytes, written: list[str] = written, limit: int = limit
+        ) -> None:
             if len(written) == limit:
                 raise KeyboardInterrupt
             written.append(key)
@@ -296,3 +304,15 @@ def test_stored_bytes_are_the_sizes_of_the_files(tiny_store: Path) -> None:
     sizes = open_store(tiny_store).stored_bytes()
     assert sum(sizes.values()) == sum(path.stat().st_size for path in tiny_store.rglob("*") if path.is_file())
     assert sizes["video"] == sum(path.stat().st_size for path in (tiny_store / "video").iterdir())
+
+
+@pytest.mark.parametrize("damage", ["chunk", "metadata", "no metadata"])
+def test_damaged_labels_are_an_error_of_ours(tiny_copy: Path, damage: str) -> None:
+    if damage == "chunk":
+        flip_bit(tiny_copy / "class_label" / "c.0", 12)
+    elif damage == "metadata":
+        truncate(tiny_copy / "class_label" / "zarr.json", 100)
+    else:
+        (tiny_copy / "class_label" / "zarr.json").unlink()
+    with pytest.raises(CorruptDataError, match="class_label"):
+        info(tiny_copy)

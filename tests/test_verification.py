@@ -49,8 +49,8 @@ def test_what_is_drawn(tiny_store: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_chosen_sample_is_spread_and_always_the_same() -> None:
-    chosen = [choose_sample(Task("video", index, range(0, 250))) for index in range(400)]
-    assert chosen == [choose_sample(Task("video", index, range(0, 250))) for index in range(400)]
+    chosen = [choose_sample(Task("video", index, range(250))) for index in range(400)]
+    assert chosen == [choose_sample(Task("video", index, range(250))) for index in range(400)]
     assert set(chosen) <= set(range(250))
     assert len(set(chosen[:40])) == 40
     assert choose_sample(Task("video", 3, range(7, 8))) == 0
@@ -143,7 +143,9 @@ def _dead_process() -> int:
 
 
 @pytest.mark.parametrize("jump", [-10 * 365 * 86400, -3600, 3600, 10 * 365 * 86400])
-def test_clocks_that_jump(jump: int, tiny_copy: Path, tiny_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_clocks_that_jump(
+    jump: int, tiny_copy: Path, tiny_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import time
 
     now = time.time
@@ -158,7 +160,9 @@ def test_clocks_that_jump(jump: int, tiny_copy: Path, tiny_store: Path, monkeypa
     assert verify(tiny_copy).findings == ()
 
 
-def test_a_disk_that_fails_to_read(tiny_copy: Path, tiny_store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fails_to_read(
+    tiny_copy: Path, tiny_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """EIO for ten objects of every kind is damage, object by object; the rest is checked."""
     keys = sorted(tree(tiny_store).keys() - {".", "zarr.json"})
     keys = random.Random(1).sample([key for key in keys if (tiny_store / key).is_file()], 20)

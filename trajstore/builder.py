@@ -46,6 +46,9 @@ PROBE_ROWS: Final = 64
 WAITING_THREADS: Final = 3
 """Threads beside those that compute, so that writes to the disk overlap with computing."""
 
+CHUNK_OVERHEAD_MAX: Final = 64
+"""More bytes than the frame and the checksum of a chunk take."""
+
 METADATA_BYTES: Final = 40_000
 """What the metadata of a store takes, about."""
 
@@ -167,8 +170,13 @@ class BuildPlan:
         Estimate
             An upper bound.
         """
-        labels, video = (1.01 * group.row_bytes for group in self.layout.groups)
-        return self._add_up(labels, video, block=block)
+        labels, video = self.layout.group("labels"), self.layout.group("video")
+        (column,) = video.columns
+        return self._add_up(
+            1.01 * labels.row_bytes + CHUNK_OVERHEAD_MAX * len(labels.columns),
+            1.01 * video.row_bytes + CHUNK_OVERHEAD_MAX * prod(column.chunk_counts[1:]),
+            block=block,
+        )
 
     def _add_up(self, label_bytes: float, video_bytes: float, *, block: int) -> Estimate:
         """Bytes and files of all pending tasks, from bytes per row."""

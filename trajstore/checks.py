@@ -263,7 +263,7 @@ def check_video(
         index = parse_index(memoryview(data)[-size:], capacity=capacity, shard_size=len(data))
     except CorruptDataError as error:
         ((_, whole),) = make_files(spec, layout, task)
-        yield classify(key, data, whole, str(error), task)
+        yield classify(key, data, bytes(whole), str(error), task)
         return
     chunks = len(task.rows) * prod(video.chunk_counts[1:])
     is_present = index[:, 0] != ABSENT

@@ -21,6 +21,8 @@ from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
 
+from trajstore.direct import write_all
+
 PARTIAL_SUFFIX: Final = ".partial"
 _PARTIAL_NAME = re.compile(r"\.(?P<host>[\w-]+)~(?P<process>\d+)~\d+\.partial$")
 _STALE_SECONDS: Final = 24 * 3600
@@ -105,9 +107,8 @@ def _write(partial: Path, path: Path, data: bytes | bytearray | memoryview, *, e
     """Write to the temporary name, then rename; again if the temporary file was swept meanwhile."""
     while True:
         try:
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
+            with partial.open("wb", buffering=0) as file:
+                write_all(file.fileno(), data)
                 os.fsync(file.fileno())
             if exclusive:
                 path.hardlink_to(partial)

@@ -31,7 +31,7 @@ from trajstore.attributes import NAMESPACE, HistoryEntry, StoreAttributes
 from trajstore.durable import DurableStore, find_debris, sweep
 from trajstore.errors import CorruptDataError, DriftError, FormatVersionError, NotAStoreError, StoreError
 from trajstore.layout import FORMAT_VERSION, Column, ColumnGroup, Layout, Task, plan_layout
-from trajstore.shard import append_checksum
+from trajstore.shard import Bytes, append_checksum
 from trajstore.spec import GENERATOR_VERSION, DatasetSpec
 
 ROOT_KEY: Final = "zarr.json"
@@ -69,7 +69,7 @@ class StoreHandle:
         """The plan of the store."""
         return plan_layout(self.spec)
 
-    def publish(self, key: str, data: bytes | bytearray) -> None:
+    def publish(self, key: str, data: Bytes) -> None:
         """Write an object, durably, whole or not at all.
 
         Parameters
@@ -517,6 +517,11 @@ def read_written(store: StoreHandle, group: ColumnGroup, name: str) -> NDArray[n
     -------
     (rows, ...) ndarray
         Rows of unwritten tasks are left out.
+
+    Raises
+    ------
+    CorruptDataError
+        If a checksum is wrong or bytes cannot be decoded.
     """
     parts = [group.task(int(index)).rows for index in np.flatnonzero(store.is_written(group))]
     try:
@@ -524,15 +529,21 @@ def read_written(store: StoreHandle, group: ColumnGroup, name: str) -> NDArray[n
         if not parts:
             return np.empty((0, *array.shape[1:]), dtype=array.dtype)
         return np.concatenate([np.asarray(array[rows.start : rows.stop]) for rows in parts])
-    except (ValueError, TypeError, KeyError, RuntimeError, LookupError, FileNotFoundError) as error:
+    except (
+        ValueError,
+        TypeError,
+        LookupError,
+        RuntimeError,
+        FileNotFoundError,
+    ) as error:  # of zarr and its codecs
         message = (
-            f"{store.location}: column {name} cannot be read ({error}), expected a sound store; "
-            f"see what is damaged with: trajstore verify {store.location}"
+            f"{store.location}: the column {name} is damaged: {error}; "
+            f"see what else is with: trajstore verify {store.location}"
         )
         raise CorruptDataError(message) from None
 
 
-def put(keys: Store, key: str, data: bytes | bytearray) -> None:
+def put(keys: Store, key: str, data: Bytes) -> None:
     """Write an object of a zarr store.
 
     Parameters
@@ -603,10 +614,11 @@ def _load_root(keys: Store, location: str | Path) -> dict[str, Any]:
         message = f"{location}: cannot be read: {error.strerror}"
         raise StoreError(message) from None
     if data is None:
-        found = "no zarr.json" if Path(location).is_dir() else "a file"
-        if not os.path.lexists(location):
-            found = "nothing"
-        action = "name another path" if found == "a file" else f"make one with: trajstore build {location}"
+        found, action = "nothing", f"make one with: trajstore build {location}"
+        if Path(location).is_dir():
+            found = "no zarr.json"
+        elif os.path.lexists(location):
+            found, action = "a file", "name another path"
         message = f"{location}: found {found}, expected a trajstore store; {action}"
         raise NotAStoreError(message)
     try:

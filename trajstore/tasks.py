@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from zstandard import ZstdCompressor
 
+from trajstore.direct import PageBuffer
 from trajstore.layout import Column, Layout, Task, plan_layout
 from trajstore.scene import Scene, describe
 from trajstore.shard import assemble_shard, encode_chunk
@@ -56,7 +57,17 @@ class WriteTask:
         return written
 
 
-def make_files(spec: DatasetSpec, layout: Layout, task: Task) -> list[tuple[str, bytes]]:
+class _Local(threading.local):
+    """What each thread keeps from task to task."""
+
+    def __init__(self) -> None:
+        self.shard = PageBuffer()
+
+
+_local = _Local()
+
+
+def make_files(spec: DatasetSpec, layout: Layout, task: Task) -> list[tuple[str, bytes | memoryview]]:
     """Everything that a task writes but its flag: a pure function.
 
     Parameters
@@ -71,7 +82,7 @@ def make_files(spec: DatasetSpec, layout: Layout, task: Task) -> list[tuple[str,
     Returns
     -------
     list of (key, bytes)
-        The objects.
+        The objects; the bytes of a shard are valid until this thread makes its next.
     """
     columns = layout.group(task.group).columns
     compressor = ZstdCompressor(level=spec.storage.compression_level)
@@ -84,7 +95,8 @@ def make_files(spec: DatasetSpec, layout: Layout, task: Task) -> list[tuple[str,
     (video,) = columns
     capacity = int(np.prod(video.chunk_counts))
     chunks = encode_samples(scene, video, len(task.rows), compressor)
-    return [(video.key(task.index), assemble_shard(chunks, capacity=capacity))]
+    assemble_shard(chunks, _local.shard, capacity=capacity)
+    return [(video.key(task.index), _local.shard.view())]
 
 
 def encode_samples(scene: Scene, video: Column, count: int, compressor: ZstdCompressor) -> Iterator[bytes]:
