@@ -35,9 +35,7 @@ def larger(tmp_path_factory: pytest.TempPathFactory, tiny_fields: dict[str, Any]
     return path
 
 
-@pytest.mark.parametrize(
-    "sizes", [(1, 75), (3, 75), (8, 16, 75), (40, 41, 75), (44, 45, 47, 48, 75), (74, 75)]
-)
+@pytest.mark.parametrize("sizes", [(1, 75), (8, 16, 75), (44, 45, 48, 75), (74, 75)])
 def test_the_larger_store_is_the_same(
     sizes: tuple[int, ...], tiny_fields: dict[str, Any], larger: Path, tmp_path: Path
 ) -> None:
@@ -86,15 +84,16 @@ def test_an_unfinished_store_grows(tiny_fields: dict[str, Any], larger: Path, tm
 
 
 STEPS = [
-    *[("*_written/c.*", moment, count) for count in (1, 2) for moment in ("before", "after")],
-    ("a.zarr/zarr.json", "before", 1),
+    ("*_written/c.*", "before", 1),
+    ("*_written/c.*", "after", 1),
+    ("*_written/c.*", "after", 2),
     ("a.zarr/zarr.json", "renaming", 1),
     ("a.zarr/zarr.json", "after", 1),
-    *[("*/zarr.json", moment, count) for count in (2, 5, 12) for moment in ("before", "renaming", "after")],
+    ("*/zarr.json", "renaming", 2),
+    ("*/zarr.json", "after", 5),
+    ("*/zarr.json", "after", 12),
     ("labels_written/c.0", "before", 2),
-    ("video/c.*", "before", 1),
     ("video/c.*", "renaming", 2),
-    ("video/c.*", "after", 3),
     ("video_written/c.*", "before", 3),
     ("video_written/c.*", "after", 4),
     ("a.zarr/zarr.json", "before", 2),

@@ -14,6 +14,7 @@ PACKAGE = Path(__file__).parents[1] / "trajstore"
 ORDER = [
     "errors",
     "text",
+    "direct",
     "durable",
     "portable",
     "trajectories",
