@@ -34,9 +34,16 @@ ORDER = [
     "executors",
     "space",
     "progress",
+    "running",
     "summary",
     "dataset",
     "builder",
+    "findings",
+    "checks",
+    "metadata",
+    "verification",
+    "extending",
+    "repairing",
 ]
 """The core, each module below all that it may import. Every other module is an edge: it may import the core."""
 

@@ -27,7 +27,15 @@ from trajstore.running import describe_full_disk, run_tasks
 from trajstore.shard import CHECKSUM_BYTES
 from trajstore.space import Estimate, check_space, fits, inspect_filesystem, is_full, round_up
 from trajstore.spec import DatasetSpec
-from trajstore.store import StoreHandle, check_is_free, create_store, exists, open_store
+from trajstore.store import (
+    StoreHandle,
+    check_generator,
+    check_is_free,
+    complete_growth,
+    create_store,
+    exists,
+    open_store,
+)
 from trajstore.summary import Summary, summarize
 from trajstore.tasks import WriteTask, measure_rows
 from trajstore.text import format_count
@@ -271,16 +279,18 @@ def build(
     started = time.monotonic()
     threads = ThreadExecutor(workers).workers
     plan = plan_build(path, spec, part=part, **fields)
-    _check_fits(plan, force=force)
-    run = _Run(plan, threads, progress or ignore, should_stop or (lambda: 0))
+    check_fits(plan, force=force)
+    run = Run(plan, threads, progress or ignore, should_stop or (lambda: 0))
     try:
         store = plan.store or create_store(path, plan.spec)
         _check_same(store.spec, plan.spec, plan.location)  # another builder may have been first
         store.sweep()
+        complete_growth(store)
         run.fill(store)
-        _finish(store)
+        _check_size(store)
+        finish(store)
     except OSError as error:
-        raise run.explain(error) from error
+        raise explain(plan, error) from error
     return BuildReport(
         summary=summarize(open_store(path)),
         new_samples=run.new_samples,
@@ -326,6 +336,7 @@ def plan_build(
         check_is_free(path)
     else:
         _check_same(store.spec, wanted, str(path))
+        check_generator(store)
     layout = plan_layout(wanted)
     return BuildPlan(
         location=str(path),
@@ -356,16 +367,52 @@ def _check_same(stored: DatasetSpec, wanted: DatasetSpec, location: str) -> None
         raise SpecMismatchError(message)
 
 
-def _check_fits(plan: BuildPlan, *, force: bool) -> None:
-    """Refuse a build that the filesystem cannot hold."""
+def _check_size(store: StoreHandle) -> None:
+    """Take back what this build has said about a last task that has grown while it was running."""
+    samples = open_store(store.location).spec.dataset.samples
+    if samples == store.spec.dataset.samples:
+        return
+    for group in store.layout.groups:
+        last = group.task(len(group) - 1)
+        if len(last.rows) < group.rows_per_task:
+            store.clear_written(last)
+    message = (
+        f"{store.location}: found {format_count(samples)} samples, expected "
+        f"{format_count(store.spec.dataset.samples)}: it was extended while it was being built; "
+        f"continue with: trajstore build {shlex.quote(store.location)}"
+    )
+    raise StoreError(message)
+
+
+def check_fits(plan: BuildPlan, *, force: bool) -> None:
+    """Refuse a build that the filesystem cannot hold.
+
+    Parameters
+    ----------
+    plan : BuildPlan
+        The build.
+    force : bool
+        Do not look.
+
+    Raises
+    ------
+    NotEnoughSpaceError
+        If it does not fit.
+    """
     filesystem = inspect_filesystem(plan.location)
     # rendering rows takes longer than a look at the disk: only do it where even raw frames would not fit
     if not force and any(plan.pending.values()) and not fits(plan.bound(filesystem.block), filesystem):
         check_space(plan.estimate(filesystem.block), filesystem, location=plan.location)
 
 
-def _finish(store: StoreHandle) -> None:
-    """Note in the store's history that it is complete, once for each size."""
+def finish(store: StoreHandle) -> None:
+    """Note in the store's history that it is complete, once for each size.
+
+    Parameters
+    ----------
+    store : StoreHandle
+        The store, complete or not.
+    """
     samples = store.spec.dataset.samples
     if not all(store.is_written(group).all() for group in store.layout.groups):
         return
@@ -374,8 +421,20 @@ def _finish(store: StoreHandle) -> None:
         store.record(HistoryEntry.now("finished", samples=samples))
 
 
-class _Run:
-    """One run over pending tasks: counts, reports, and stops cleanly."""
+class Run:
+    """One run over pending tasks: counts, reports, and stops cleanly.
+
+    Parameters
+    ----------
+    plan : BuildPlan
+        The tasks.
+    workers : int
+        Threads that compute.
+    report : callable
+        Receives progress.
+    should_stop : callable
+        See `build`.
+    """
 
     def __init__(self, plan: BuildPlan, workers: int, report: Report, should_stop: Callable[[], int]) -> None:
         self._plan = plan
@@ -387,7 +446,13 @@ class _Run:
         self.new_samples = 0
 
     def fill(self, store: StoreHandle) -> None:
-        """Write all pending tasks: labels first, and video as soon as a thread has no labels to write."""
+        """Write all pending tasks: labels first, and video as soon as a thread has no labels to write.
+
+        Parameters
+        ----------
+        store : StoreHandle
+            Where.
+        """
         tallies = {group.name: self._tally(group) for group in self._plan.layout.groups}
         pending = [task for tasks in self._plan.pending.values() for task in tasks]
 
@@ -404,7 +469,7 @@ class _Run:
         )
         signal_number = self._should_stop()
         if signal_number and any(tally.is_short for tally in tallies.values()):
-            message = f"{self._plan.location}: interrupted; {self.state()}"
+            message = f"{self._plan.location}: interrupted; {describe_state(self._plan)}"
             raise InterruptedBuildError(message, exit_code=128 + signal_number)
 
     def _tally(self, group: ColumnGroup) -> Tally:
@@ -419,25 +484,50 @@ class _Run:
             raw_bytes_each=group.row_bytes,
         )
 
-    def state(self) -> str:
-        """What is written, what is missing, and how to go on."""
-        plan = self._plan
-        part = f" --part {plan.part}" if plan.part else ""
-        command = f"trajstore build {shlex.quote(plan.location)}{part}"
-        total = plan.spec.dataset.samples
-        try:
-            store = open_store(plan.location)
-            written = store.count_written(store.layout.group("video"))
-        except (StoreError, OSError):
-            return f"no samples are written; continue with: {command}"
-        return (
-            f"{format_count(written)} of {format_count(total)} samples are written, "
-            f"{format_count(total - written)} are missing; continue with: {command}"
-        )
 
-    def explain(self, error: OSError) -> NotEnoughSpaceError | StoreError:
-        """The error to show for one that the filesystem raised."""
-        location = self._plan.location
-        if not is_full(error):
-            return StoreError(f"{location}: cannot be written: {error.strerror or error}; {self.state()}")
-        return describe_full_disk(location, state=self.state())
+def describe_state(plan: BuildPlan) -> str:
+    """What is written, what is missing, and how to go on.
+
+    Parameters
+    ----------
+    plan : BuildPlan
+        The build.
+
+    Returns
+    -------
+    str
+        A clause for messages.
+    """
+    part = f" --part {plan.part}" if plan.part else ""
+    command = f"trajstore build {shlex.quote(plan.location)}{part}"
+    try:
+        store = open_store(plan.location)
+        total = store.spec.dataset.samples
+        written = store.count_written(store.layout.group("video"))
+    except (StoreError, OSError):
+        return f"no samples are written; continue with: {command}"
+    return (
+        f"{format_count(written)} of {format_count(total)} samples are written, "
+        f"{format_count(total - written)} are missing; continue with: {command}"
+    )
+
+
+def explain(plan: BuildPlan, error: OSError) -> NotEnoughSpaceError | StoreError:
+    """The error to show for one that the filesystem raised.
+
+    Parameters
+    ----------
+    plan : BuildPlan
+        What was being done.
+    error : OSError
+        What was raised.
+
+    Returns
+    -------
+    NotEnoughSpaceError or StoreError
+        With what is written, what is missing and how to go on.
+    """
+    state = describe_state(plan)
+    if not is_full(error):
+        return StoreError(f"{plan.location}: cannot be written: {error.strerror or error}; {state}")
+    return describe_full_disk(plan.location, state=state)

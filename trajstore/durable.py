@@ -59,6 +59,11 @@ class DurableStore(LocalStore):
         with contextlib.suppress(FileExistsError):
             await asyncio.to_thread(publish, self.root / key, value.as_buffer_like(), exclusive=True)
 
+    async def delete(self, key: str) -> None:
+        """Delete a key durably."""
+        self._check_writable()
+        await asyncio.to_thread(remove, self.root / key)
+
     async def get(
         self,
         key: str,
@@ -226,12 +231,10 @@ def sweep(root: Path) -> list[Path]:
         What was removed. Files of living processes stay, and those of other hosts for a day; a file that is swept by
         mistake, from another process namespace, say, is written again by its writer.
     """
-    removed = []
-    for partial in find_partials(root):
-        if _is_dead(partial):
-            partial.unlink(missing_ok=True)
-            removed.append(partial)
-    return removed
+    debris = list(find_debris(root))
+    for partial in debris:
+        partial.unlink(missing_ok=True)
+    return debris
 
 
 def find_partials(root: Path) -> Iterator[Path]:
@@ -248,8 +251,40 @@ def find_partials(root: Path) -> Iterator[Path]:
         Each file whose name is one that `publish` gives.
     """
     for partial in root.rglob(f"*{PARTIAL_SUFFIX}"):
-        if _PARTIAL_NAME.search(partial.name):
+        if is_partial(partial.name):
             yield partial
+
+
+def find_debris(root: Path) -> Iterator[Path]:
+    """Temporary files of dead writers below a folder.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of a store.
+
+    Returns
+    -------
+    iterator of Path
+        What `sweep` would remove.
+    """
+    return filter(_is_dead, find_partials(root))
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file's name is one that `publish` gives temporary files.
+
+    Parameters
+    ----------
+    name : str
+        The name or key.
+
+    Returns
+    -------
+    bool
+        True whether its writer lives or not.
+    """
+    return _PARTIAL_NAME.search(name) is not None
 
 
 def _host() -> str:

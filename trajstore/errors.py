@@ -9,7 +9,8 @@
     │   ├── NotAStoreError         1
     │   ├── FormatVersionError     1
     │   ├── IncompleteStoreError   1   something asked for has not been written yet
-    │   └── CorruptDataError       1   a checksum is wrong or bytes cannot be decoded
+    │   ├── CorruptDataError       1   a checksum is wrong or bytes cannot be decoded
+    │   └── DriftError             1   the installed generator does not make the rows of a store
     ├── ExportError                1   a folder is no export, or cannot be used as one
     ├── MissingExtraError          1   an optional package is not installed
     ├── DamageError                4   verify or validate found damage
@@ -64,6 +65,10 @@ class ExportError(TrajstoreError):
 
 class MissingExtraError(TrajstoreError):
     """An optional package is not installed."""
+
+
+class DriftError(StoreError):
+    """The rows of a store are not those that the installed generator makes."""
 
 
 class DamageError(TrajstoreError):

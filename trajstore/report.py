@@ -10,9 +10,15 @@ from trajstore.text import format_bytes, format_count, format_seconds
 if TYPE_CHECKING:
     from trajstore.builder import BuildPlan, BuildReport
     from trajstore.exporting import ExportReport
+    from trajstore.findings import Finding
+    from trajstore.repairing import RepairReport
     from trajstore.space import Estimate, Filesystem
     from trajstore.summary import Summary
     from trajstore.validation import ValidationReport
+    from trajstore.verification import VerifyReport
+
+FINDINGS_MAX = 40
+"""Findings that are printed one by one."""
 
 
 def describe_summary(summary: Summary) -> str:
@@ -199,6 +205,98 @@ def _shape(shape: tuple[int, ...] | None) -> str:
 def _count_of(count: int, noun: str) -> str:
     """A count with its noun."""
     return f"{format_count(count)} {noun}{'' if count == 1 else 's'}"
+
+
+def describe_verification(report: VerifyReport) -> str:
+    """Describe what a verification has found.
+
+    Parameters
+    ----------
+    report : VerifyReport
+        The verification.
+
+    Returns
+    -------
+    str
+        A headline, what was checked, and a line for each finding.
+    """
+    damage = ", ".join(f"{count} {kind}" for kind, count in report.counts().items())
+    checked = ", ".join(f"{name} {format_count(rows)}" for name, rows in report.checked.items())
+    pixels = "every sample drawn again" if report.deep else "one sample of each shard drawn again"
+    lines = [
+        f"{report.location}: {f'damaged: {damage}' if damage else 'sound'}",
+        *_rows(("checked", f"{checked} of {format_count(report.samples)} rows, {pixels}")),
+    ]
+    if any(report.pending.values()):
+        pending = ", ".join(f"{name} {format_count(rows)}" for name, rows in report.pending.items())
+        command = f"trajstore build {shlex.quote(report.location)}"
+        lines += _rows(("pending", f"{pending} rows; continue with: {command}"))
+    lines += _rows(("time", format_seconds(report.seconds)))
+    return "\n".join([*lines, *_table(report.findings)])
+
+
+def describe_repair(report: RepairReport) -> str:
+    """Describe what a repair did.
+
+    Parameters
+    ----------
+    report : RepairReport
+        The repair.
+
+    Returns
+    -------
+    str
+        Several lines.
+    """
+    done = report.done
+    rebuilt = ", ".join(
+        f"{format_count(len(tasks))} × {name} ({format_count(sum(len(task.rows) for task in tasks))} rows)"
+        for name in ("labels", "video")
+        if (tasks := [task for task in done.rebuild if task.group == name])
+    )
+    counts = (
+        ("rebuilt", rebuilt),
+        ("metadata", ", ".join(done.metadata)),
+        ("flags", f"{format_count(len(done.restore))} set again" if done.restore else ""),
+        (
+            "cleared",
+            f"{format_count(len(done.forget))} damaged flags of what is not built" if done.forget else "",
+        ),
+        ("removed", f"{format_count(len(report.removed))} temporary files" if report.removed else ""),
+    )
+    lines = [row for name, text in counts if text for row in _rows((name, text))]
+    headline = f"{report.location}: {'repaired' if lines else 'nothing to repair'}"
+    return "\n".join(
+        [headline, *lines, *_rows(("time", format_seconds(report.seconds))), *_table(report.found)]
+    )
+
+
+def _table(findings: tuple[Finding, ...]) -> list[str]:
+    """A line for each finding: kind, object, rows, what was found."""
+    shown = findings[:FINDINGS_MAX]
+    if not shown:
+        return []
+    rows = [
+        (
+            finding.kind if finding.is_damage else f"({finding.kind})",
+            finding.key,
+            f"{finding.task.rows.start}:{finding.task.rows.stop}" if finding.task else "",
+            finding.detail,
+        )
+        for finding in shown
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    header = ("FOUND", "OBJECT", "ROWS", "")
+    widths = [max(width, len(name)) for width, name in zip(widths, header, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, (*widths[:3], 0), strict=True)).rstrip()
+        for row in (header, *rows)
+    ]
+    if len(findings) > len(shown):
+        lines.append(
+            f"and {format_count(len(findings) - len(shown))} more; all of them: trajstore verify --json"
+        )
+    return ["", *lines]
 
 
 def _headline(summary: Summary) -> str:

@@ -93,7 +93,7 @@ def make_files(
     scene = describe(spec, task.rows)
     if task.group == "labels":
         return [
-            (column.key(task.index), encode_chunk(_pad(scene.columns[column.name], column), compressor))
+            (column.key(task.index), encode_chunk(pad(scene.columns[column.name], column), compressor))
             for column in columns
         ]
     (video,) = columns
@@ -155,8 +155,21 @@ def measure_rows(spec: DatasetSpec, rows: range) -> tuple[float, float]:
     return labels / len(rows), frames / len(rows)
 
 
-def _pad(values: NDArray[np.generic], column: Column) -> NDArray[np.generic]:
-    """Fill a chunk at the end of an array up to a whole chunk, as zarr does."""
+def pad(values: NDArray[np.generic], column: Column) -> NDArray[np.generic]:
+    """Fill a chunk at the end of an array up to a whole chunk, as zarr does.
+
+    Parameters
+    ----------
+    values : (n, ...) ndarray
+        The rows that there are.
+    column : Column
+        Says how many rows a chunk has, and what the others hold.
+
+    Returns
+    -------
+    (rows of a chunk, ...) ndarray
+        Of the same dtype.
+    """
     missing = column.chunk_shape[0] - len(values)
     if not missing:
         return values
