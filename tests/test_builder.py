@@ -4,7 +4,7 @@ import json
 import os
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import trajstore
 from trajstore import builder
+from trajstore import store as stores
 from trajstore.builder import Part, build, plan_build
 from trajstore.errors import (
     InterruptedBuildError,
@@ -44,9 +45,12 @@ SMALL: dict[str, Any] = {
 
 
 @pytest.fixture
-def many_label_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
+def many_label_tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Labels in chunks of 8 rows rather than 8,192, so that a tiny store has several tasks of them."""
+    stores._render_arrays.cache_clear()
     monkeypatch.setattr("trajstore.layout.LABEL_ROWS", 8)
+    yield
+    stores._render_arrays.cache_clear()
 
 
 @pytest.fixture

@@ -190,7 +190,7 @@ def test_no_space_is_refused(command: Any, tmp_path: Path) -> None:
 
 def test_damage_is_one_line(command: Any, tiny_copy: Path) -> None:
     flip_bit(tiny_copy / "class_label" / "c.0", 12)
-    assert_fails_in_one_line(command("info", str(tiny_copy)), 1, "class_label is damaged")
+    assert_fails_in_one_line(command("info", str(tiny_copy)), 1, "column class_label, rows 0…43")
 
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from trajstore.layout import CHUNK_BYTES_MAX, LABEL_ROWS, Column, plan_layout
+from trajstore.layout import CHUNK_BYTES_MAX, LABEL_BYTES_MAX, LABEL_ROWS, Column, plan_layout
 from trajstore.scene import describe, place_cameras
 from trajstore.spec import DatasetSpec
 
@@ -187,3 +187,13 @@ def test_a_frame_is_named_the_way_users_count_it():
     assert "frame 15, 3 after the last seen frame 12" in columns["future_position"].attributes["comment"]
     for name in ("video", "position", "pixel", "depth", "box"):
         assert "array index = frame - 1" in columns[name].attributes["comment"]
+
+
+def test_label_tasks_stay_small_whatever_the_video_is():
+    for fields in ({}, {"frames": 1000}, {"cameras": 64, "frames": 500}, {"horizon": 100_000}):
+        spec = DatasetSpec.from_fields(**fields)
+        labels = plan_layout(spec).group("labels")
+        path_bytes = 24 * (spec.video.frames + spec.video.horizon)
+        assert labels.rows_per_task * (labels.row_bytes + path_bytes) <= 1.1 * LABEL_BYTES_MAX
+        assert all(column.chunk_shape[0] == labels.rows_per_task for column in labels.columns)
+    assert plan_layout(DatasetSpec()).group("labels").rows_per_task == LABEL_ROWS
