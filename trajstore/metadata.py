@@ -69,17 +69,13 @@ def settle(store: StoreHandle) -> StoreHandle:
     StoreHandle
         The same, or one with another number of samples or other storage settings.
     """
-    root = _parse(store.read(ROOT_KEY) or b"") or {}
-    copies = [
-        _read_storage(root.get("consolidated_metadata", {}).get("metadata", {}).get("video")),
-        read_storage(store.read(_VIDEO_KEY)),
-    ]
-    agreed = copies[0]
-    if agreed is None or agreed != copies[1]:
-        return store
     try:
+        root = _parse(store.read(ROOT_KEY) or b"") or {}
+        agreed = _read_storage(root["consolidated_metadata"]["metadata"]["video"])
+        if agreed is None or agreed != read_storage(store.read(_VIDEO_KEY)):
+            return store
         spec = store.spec.replace(**agreed)
-    except SpecError:
+    except (LookupError, TypeError, OSError, SpecError):  # whatever is wrong there is a finding of its own
         return store
     return replace(store, attributes=store.attributes.model_copy(update={"spec": spec}))
 
