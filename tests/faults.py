@@ -10,11 +10,13 @@ import multiprocessing
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -74,6 +76,7 @@ class Command:
 
     def __init__(self, process: BaseProcess, out: Path, err: Path) -> None:
         self._process, self._out, self._err = process, out, err
+        weakref.finalize(self, shutil.rmtree, out.parent, ignore_errors=True)
 
     @property
     def err(self) -> str:

@@ -33,11 +33,11 @@ app = typer.Typer(
 StoreArgument = Annotated[
     Path, typer.Argument(metavar="STORE", help="Folder of the store, such as store.zarr.")
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 WorkersOption = Annotated[
     int | None, typer.Option(help="Threads that compute. [default: one for each processor]")
 ]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
@@ -168,6 +168,99 @@ def info(store: StoreArgument, as_json: JsonOption = False, debug: DebugOption =
     from trajstore.report import describe_summary
 
     print(describe_summary(summary))  # noqa: T201
+
+
+@app.command(
+    epilog="Examples: trajstore export store.zarr folder   |   trajstore export store.zarr train --split train   |   "
+    "trajstore export store.zarr some --rows 0:1000 --dtype float32"
+)
+def export(
+    store: StoreArgument,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder, or one to continue.")],
+    format: Annotated[  # noqa: A002
+        str, typer.Option(metavar="FORMAT", help="pt: videos/sample_NNNN.pt and labels/sample_NNNN.json.")
+    ] = "pt",
+    split: Annotated[
+        str | None, typer.Option(metavar="train|val|test", help="Only this split. [default: all]")
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(metavar="A:B", help="Only rows A to B − 1, counted from 0. [default: all]"),
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(metavar="uint8|float32", help="Type of the tensors; float32 is from 0 to 1.")
+    ] = "uint8",
+    workers: WorkersOption = None,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Export what is written of an unfinished store.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Go on although it seems not to fit.")] = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Export samples to loose files, or what is missing of them.
+
+    Running it again is resuming it: what is there and right is not written again.
+    """
+    from trajstore.exporting import export as run
+    from trajstore.report import describe_export
+
+    with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
+        done = run(
+            store,
+            folder,
+            format=format,
+            split=split,
+            rows=rows,
+            dtype=dtype,
+            workers=workers,
+            progress=report,
+            allow_partial=allow_partial,
+            force=force,
+            should_stop=should_stop,
+        )
+    print(describe_export(done))  # noqa: T201
+
+
+@app.command(
+    epilog="Examples: trajstore validate folder   |   trajstore validate folder --against store.zarr --json"
+)
+def validate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Exported folder, whoever wrote it.")],
+    against: Annotated[
+        Path | None, typer.Option(metavar="STORE", help="Compare the contents with this store, row by row.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads. [default: one for each processor]")] = None,
+    max_faults: Annotated[
+        int, typer.Option(min=0, help="List at most so many faults; all are counted.")
+    ] = 100,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Check an exported folder: files, labels, tensors, balance, metadata.
+
+    Ends with exit code 4 if anything is wrong.
+    """
+    from trajstore.report import describe_validation
+    from trajstore.validation import validate as run
+
+    with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
+        done = run(
+            folder,
+            against,
+            workers=workers,
+            progress=report,
+            max_faults=max_faults,
+            should_stop=should_stop,
+        )
+    print(json.dumps(done.to_json(), indent=2) if as_json else describe_validation(done))  # noqa: T201
+    if not done.is_valid:
+        counts = ", ".join(f"{code} {count:,}" for code, count in done.fault_counts.items())
+        message = (
+            f"{folder}: found faults ({counts}), expected none; remove the faulty files and export again"
+        )
+        raise DamageError(message)
 
 
 @app.command(epilog="Examples: trajstore verify store.zarr   |   trajstore verify store.zarr --deep --json")

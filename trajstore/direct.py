@@ -65,7 +65,9 @@ class PageBuffer:
         """
         return memoryview(self._memory)[: self._size]
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
+        """Bytes of the content."""
         return self._size
 
 

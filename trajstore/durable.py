@@ -12,7 +12,9 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -93,14 +95,105 @@ def publish(path: Path, data: bytes | bytearray | memoryview, *, exclusive: bool
     OSError
         If it cannot be written; no temporary file is left.
     """
-    _make_folders(path.parent)
-    partial = path.with_name(f"{path.name}.{_host()}~{os.getpid()}~{next(_serial)}{PARTIAL_SUFFIX}")
+    make_folders(path.parent)
+    partial = _name_partial(path)
     _in_flight.add(partial.name)
     try:
         _write(partial, path, data, exclusive=exclusive)
     finally:
         _in_flight.discard(partial.name)
     _sync_folder(path.parent)
+
+
+def publish_all(files: Iterable[tuple[Path, bytes | bytearray | memoryview]]) -> int:
+    """Write many files as `publish` does, but wait for the disk once and not once for each.
+
+    Parameters
+    ----------
+    files : iterable of (Path, bytes-like)
+        Where, in folders that exist, and what. The files get their names in this order, after the iterable has ended;
+        it may use the memory of one file's bytes for the next.
+
+    Returns
+    -------
+    int
+        Bytes written.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written; no temporary file is left, and none or some of the files are there.
+    """
+    unnamed: deque[tuple[Path, Path]] = deque()
+    folders: set[Path] = set()
+    total = 0
+    try:
+        with ExitStack() as stack:
+            descriptors = []
+            for path, data in files:
+                partial = _name_partial(path)
+                _in_flight.add(partial.name)
+                unnamed.append((partial, path))
+                file = stack.enter_context(partial.open("wb"))
+                total += file.write(data)
+                file.flush()
+                _begin_writing(file.fileno())
+                descriptors.append(file.fileno())
+                folders.add(path.parent)
+            for descriptor in descriptors:
+                os.fsync(descriptor)
+        while unnamed:
+            partial, path = unnamed[0]
+            partial.replace(path)
+            unnamed.popleft()
+            _in_flight.discard(partial.name)
+    finally:
+        for partial, _ in unnamed:
+            _in_flight.discard(partial.name)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+    for folder in folders:
+        _sync_folder(folder)
+    return total
+
+
+def remove(path: Path) -> None:
+    """Remove a file so that it is gone for good when this returns; harmless where there is none.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+        _sync_folder(path.parent)
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and the missing ones above it, each entry on disk.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; harmless where it is there.
+    """
+    if folder.is_dir():
+        return
+    make_folders(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _name_partial(path: Path) -> Path:
+    """A temporary name beside a file's, which says who is writing."""
+    return path.with_name(f"{path.name}.{_host()}~{os.getpid()}~{next(_serial)}{PARTIAL_SUFFIX}")
+
+
+def _begin_writing(descriptor: int) -> None:
+    """Ask the system to write a file to the disk now, so that the next is made meanwhile."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _write(partial: Path, path: Path, data: bytes | bytearray | memoryview, *, exclusive: bool) -> None:
@@ -122,19 +215,6 @@ def _write(partial: Path, path: Path, data: bytes | bytearray | memoryview, *, e
                 partial.unlink(missing_ok=True)
             raise
         return
-
-
-def remove(path: Path) -> None:
-    """Remove a file so that it is gone for good when this returns; harmless where there is none.
-
-    Parameters
-    ----------
-    path : Path
-        The file.
-    """
-    with contextlib.suppress(FileNotFoundError):
-        path.unlink()
-        _sync_folder(path.parent)
 
 
 def sweep(root: Path) -> list[Path]:
@@ -231,15 +311,6 @@ def _is_dead(partial: Path) -> bool:
     except PermissionError:
         return False
     return False
-
-
-def _make_folders(folder: Path) -> None:
-    """Make a folder and the missing ones above it, each entry on disk."""
-    if folder.is_dir():
-        return
-    _make_folders(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:

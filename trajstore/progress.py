@@ -74,7 +74,8 @@ class Progress:
             figures.append(f"{format_count(self.rate)}/s")
         if self.stored_bytes:
             figures.append(format_bytes(self.stored_bytes))
-            figures.append(f"{self.ratio:.3g}× smaller")
+            if self.raw_bytes:
+                figures.append(f"{self.ratio:.3g}× smaller")
         if self.seconds_left is not None and self.done < self.total:
             figures.append(f"{format_seconds(self.seconds_left)} left")
         return figures
@@ -96,7 +97,7 @@ class Tally:
     total, done : int
         Samples wanted, and finished before.
     raw_bytes_each : int
-        Uncompressed bytes of a sample.
+        Uncompressed bytes of a sample; 0 if nothing is compressed.
     """
 
     def __init__(self, phase: str, report: Report, *, total: int, done: int, raw_bytes_each: int) -> None:

@@ -9,10 +9,12 @@ from trajstore.text import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
     from trajstore.builder import BuildPlan, BuildReport
+    from trajstore.exporting import ExportReport
     from trajstore.findings import Finding
     from trajstore.repairing import RepairReport
     from trajstore.space import Estimate, Filesystem
     from trajstore.summary import Summary
+    from trajstore.validation import ValidationReport
     from trajstore.verification import VerifyReport
 
 FINDINGS_MAX = 40
@@ -120,6 +122,89 @@ def _open_command(location: str) -> str:
     """The shell command that opens a store in Python, in the quotes that are easiest to read."""
     code = f"import trajstore; print(trajstore.open({location!r}))"
     return f'python -c "{code}"' if not set(code) & set('"$`\\!') else f"python -c {shlex.quote(code)}"
+
+
+def describe_export(report: ExportReport) -> str:
+    """Describe what an export did.
+
+    Parameters
+    ----------
+    report : ExportReport
+        The export.
+
+    Returns
+    -------
+    str
+        Several lines.
+    """
+    metadata = report.metadata
+    total = format_count(metadata.total_samples)
+    if not report.new_samples:
+        return f"{report.location}: complete, {total} samples; nothing to write"
+    rate = format_count(report.new_samples / report.seconds)
+    lines = [
+        f"{report.location}: exported {format_count(report.new_samples)} of {total} samples",
+        *_rows(
+            ("classes", _counts(metadata.class_distribution)),
+            ("splits", _counts(metadata.split_distribution or {})),
+            ("tensors", f"{_shape(metadata.tensor_shape)} {metadata.tensor_dtype}"),
+            ("size", f"{format_bytes(report.new_bytes)} written"),
+            ("time", f"{format_seconds(report.seconds)}, {rate} samples/s"),
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def describe_validation(report: ValidationReport) -> str:
+    """Describe what validation found.
+
+    Parameters
+    ----------
+    report : ValidationReport
+        The result.
+
+    Returns
+    -------
+    str
+        A table of what the folder holds, and one of its faults.
+    """
+    verdict = "valid" if report.is_valid else _count_of(report.fault_count, "fault")
+    samples = format_count(report.samples)
+    found = (
+        f"{_shape(report.tensor_shape)} {report.tensor_dtype}, {format_bytes(report.video_bytes)}"
+        if report.tensor_shape
+        else "none can be read"
+    )
+    rows = [
+        ("videos", f"{format_count(report.videos)} of {samples}"),
+        ("tensors", found),
+        ("labels", f"{format_count(report.labels)} of {samples}"),
+        ("classes", _counts(report.classes)),
+        *([("splits", _counts(report.splits))] if report.splits else []),
+        *([("against", report.against)] if report.against else []),
+        ("time", format_seconds(report.seconds)),
+    ]
+    lines = [f"{report.location}: {verdict}, {samples} samples", *_rows(*rows)]
+    if report.faults:
+        width = max(len(fault.code) for fault in report.faults)
+        lines += [
+            "faults",
+            *(f"  {fault.code:<{width}}  {fault.path}: {fault.detail}" for fault in report.faults),
+        ]
+    if len(report.faults) < report.fault_count:
+        counts = ", ".join(f"{code} {format_count(count)}" for code, count in report.fault_counts.items())
+        lines.append(f"  … {format_count(report.fault_count - len(report.faults))} more; in all {counts}")
+    return "\n".join(lines)
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    """Sizes of a tensor's dimensions."""
+    return " × ".join(map(str, shape or ()))
+
+
+def _count_of(count: int, noun: str) -> str:
+    """A count with its noun."""
+    return f"{format_count(count)} {noun}{'' if count == 1 else 's'}"
 
 
 def describe_verification(report: VerifyReport) -> str:

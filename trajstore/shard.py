@@ -81,7 +81,7 @@ def assemble_shard(chunks: Iterable[bytes], out: PageBuffer, *, capacity: int) -
     out.clear()
     index = np.full((capacity, 2), ABSENT, dtype="<u8")
     for position, chunk in enumerate(chunks):
-        index[position] = len(out), len(chunk)
+        index[position] = out.size, len(chunk)
         out.append(chunk)
     out.append(append_checksum(index.tobytes()))
 

@@ -21,7 +21,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from zarr.abc.store import Store
+from zarr.abc.store import ByteRequest, Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
@@ -269,6 +269,8 @@ def create_store(location: str | Path, spec: DatasetSpec) -> StoreHandle:
     keys = _open_keys(location)
     root = metadata.pop(ROOT_KEY)
     for key, data in metadata.items():
+        if exists(location):  # another builder is first: leave its store alone
+            break
         put(keys, key, data)
     # the root comes last and never replaces another: it is what makes a folder a store
     value = default_buffer_prototype().buffer.from_bytes(root)
@@ -460,7 +462,7 @@ def check_is_free(location: str | Path, allowed: Iterable[str] | None = None) ->
     Parameters
     ----------
     location : path-like
-        Where.
+        Where; a store, which another builder may have created by now, is no obstacle.
     allowed : iterable of str, optional
         Keys that an interrupted creation may have left.
 
@@ -477,6 +479,8 @@ def check_is_free(location: str | Path, allowed: Iterable[str] | None = None) ->
         for file in sorted(path.rglob("*")):
             key = file.relative_to(path).as_posix()
             if file.is_file() and not (key in allowed or key.endswith(".partial")):
+                if exists(location):  # another builder has just created the store
+                    return
                 message = (
                     f"{location}: found a folder with other files ({key}), expected a store, an empty folder or none; "
                     "name another path"
@@ -524,21 +528,39 @@ def read_written(store: StoreHandle, group: ColumnGroup, name: str) -> NDArray[n
         If a checksum is wrong or bytes cannot be decoded.
     """
     parts = [group.task(int(index)).rows for index in np.flatnonzero(store.is_written(group))]
+    return np.concatenate([read_rows(store, name, rows) for rows in parts or [range(0)]])
+
+
+def read_rows(store: StoreHandle, name: str, rows: range) -> NDArray[np.generic]:
+    """Read some rows of a column, written or not.
+
+    Parameters
+    ----------
+    store : StoreHandle
+        The store.
+    name : str
+        The column.
+    rows : range
+        Contiguous rows.
+
+    Returns
+    -------
+    (rows, ...) ndarray
+        What is not written reads as the fill value.
+
+    Raises
+    ------
+    CorruptDataError
+        If a checksum is wrong or bytes do not decode.
+    """
     try:
         array = zarr.open_array(store.keys, path=name, mode="r", zarr_format=3)
-        if not parts:
-            return np.empty((0, *array.shape[1:]), dtype=array.dtype)
-        return np.concatenate([np.asarray(array[rows.start : rows.stop]) for rows in parts])
-    except (
-        ValueError,
-        TypeError,
-        LookupError,
-        RuntimeError,
-        FileNotFoundError,
-    ) as error:  # of zarr and its codecs
+        return np.asarray(array[rows.start : rows.stop])
+    except (ValueError, TypeError, LookupError, RuntimeError, FileNotFoundError) as error:
+        # all of these are what zarr and its codecs raise
         message = (
-            f"{store.location}: the column {name} is damaged: {error}; "
-            f"see what else is with: trajstore verify {store.location}"
+            f"{store.location}: column {name}, rows {rows.start}…{rows.stop - 1}: {error}; "
+            f"see what else is damaged with: trajstore verify {store.location}"
         )
         raise CorruptDataError(message) from None
 
@@ -558,7 +580,7 @@ def put(keys: Store, key: str, data: Bytes) -> None:
     sync(keys.set(key, default_buffer_prototype().buffer.from_bytes(data)))
 
 
-def get(keys: Store, key: str) -> bytes | None:
+def get(keys: Store, key: str, byte_range: ByteRequest | None = None) -> bytes | None:
     """Read an object of a zarr store.
 
     Parameters
@@ -567,13 +589,15 @@ def get(keys: Store, key: str) -> bytes | None:
         The store.
     key : str
         The object's name.
+    byte_range : zarr.abc.store.ByteRequest, optional
+        Which part of it; all by default.
 
     Returns
     -------
     bytes or None
         Its content; None if it is not there.
     """
-    value = sync(keys.get(key, prototype=default_buffer_prototype()))
+    value = sync(keys.get(key, prototype=default_buffer_prototype(), byte_range=byte_range))
     return None if value is None else value.to_bytes()
 
 

@@ -19,6 +19,16 @@ from trajstore.spec import DatasetSpec
 from trajstore.store import StoreHandle
 
 
+class _Local(threading.local):
+    """What each thread keeps from task to task."""
+
+    def __init__(self) -> None:
+        self.buffer = PageBuffer()
+
+
+_local = _Local()
+
+
 @dataclass(frozen=True)
 class WriteTask:
     """Write one task of a store; carries no state, so that it may run anywhere, twice, or at once with itself.
@@ -49,7 +59,7 @@ class WriteTask:
         """
         written = 0
         with self.turn:
-            files = make_files(self.store.spec, self.store.layout, task)
+            files = make_files(self.store.spec, self.store.layout, task, _local.buffer)
         for key, data in files:
             self.store.publish(key, data)
             written += len(data)
@@ -57,17 +67,9 @@ class WriteTask:
         return written
 
 
-class _Local(threading.local):
-    """What each thread keeps from task to task."""
-
-    def __init__(self) -> None:
-        self.shard = PageBuffer()
-
-
-_local = _Local()
-
-
-def make_files(spec: DatasetSpec, layout: Layout, task: Task) -> list[tuple[str, bytes | memoryview]]:
+def make_files(
+    spec: DatasetSpec, layout: Layout, task: Task, buffer: PageBuffer | None = None
+) -> list[tuple[str, bytes | memoryview]]:
     """Everything that a task writes but its flag: a pure function.
 
     Parameters
@@ -78,11 +80,13 @@ def make_files(spec: DatasetSpec, layout: Layout, task: Task) -> list[tuple[str,
         Its layout.
     task : Task
         Which rows of which columns.
+    buffer : PageBuffer, optional
+        Memory for a shard, used again and again by one thread; by default its own.
 
     Returns
     -------
     list of (key, bytes)
-        The objects; the bytes of a shard are valid until this thread makes its next.
+        The objects. A shard is a view of ``buffer``: valid until the buffer is used again.
     """
     columns = layout.group(task.group).columns
     compressor = ZstdCompressor(level=spec.storage.compression_level)
@@ -95,8 +99,9 @@ def make_files(spec: DatasetSpec, layout: Layout, task: Task) -> list[tuple[str,
     (video,) = columns
     capacity = int(np.prod(video.chunk_counts))
     chunks = encode_samples(scene, video, len(task.rows), compressor)
-    assemble_shard(chunks, _local.shard, capacity=capacity)
-    return [(video.key(task.index), _local.shard.view())]
+    shard = buffer or PageBuffer()
+    assemble_shard(chunks, shard, capacity=capacity)
+    return [(video.key(task.index), shard.view())]
 
 
 def encode_samples(scene: Scene, video: Column, count: int, compressor: ZstdCompressor) -> Iterator[bytes]:
