@@ -253,6 +253,9 @@ def test_a_lost_root_needs_the_right_spec(tiny_copy: Path, tiny_store: Path, tin
         repair(tiny_copy)
     with pytest.raises(DriftError, match="nothing was changed"):
         repair(tiny_copy, spec=tiny_spec.replace(seed=5))
+    for fields in ({"samples": 45}, {"samples_per_shard": 4}, {"frames": 5}):
+        with pytest.raises((SpecMismatchError, DriftError)):
+            repair(tiny_copy, spec=tiny_spec.replace(**fields))
     assert tree(tiny_copy) == before
     repair(tiny_copy, spec=tiny_spec)
     assert_same_bytes(tiny_copy, tiny_store)

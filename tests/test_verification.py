@@ -165,7 +165,10 @@ def test_a_disk_that_fails_to_read(
 ) -> None:
     """EIO for ten objects of every kind is damage, object by object; the rest is checked."""
     keys = sorted(tree(tiny_store).keys() - {".", "zarr.json"})
-    keys = random.Random(1).sample([key for key in keys if (tiny_store / key).is_file()], 20)
+    keys = [
+        "video/zarr.json",
+        *random.Random(1).sample([key for key in keys if (tiny_store / key).is_file()], 20),
+    ]
     get = DurableStore.get
 
     async def fail(self: DurableStore, key: str, *arguments: Any, **options: Any) -> Any:
@@ -178,6 +181,17 @@ def test_a_disk_that_fails_to_read(
     assert {finding.key for finding in damage} == set(keys)
     assert {finding.kind for finding in damage} == {"corrupt"}
     assert all("Input/output error" in finding.detail for finding in damage)
+
+
+@pytest.mark.parametrize("value", [None, [], 3, {}, {"metadata": None}, {"metadata": {"video": 1}}])
+def test_a_root_of_another_shape(value: object, tiny_copy: Path, tiny_store: Path) -> None:
+    root = json.loads((tiny_copy / "zarr.json").read_text())
+    (tiny_copy / "zarr.json").write_text(json.dumps(root | {"consolidated_metadata": value}))
+    assert [(finding.kind, finding.key) for finding in verify(tiny_copy).damage] == [
+        ("different", "zarr.json")
+    ]
+    repair(tiny_copy)
+    assert_same_bytes(tiny_copy, tiny_store)
 
 
 def test_no_permission(tiny_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,17 +69,13 @@ def settle(store: StoreHandle) -> StoreHandle:
     StoreHandle
         The same, or one with another number of samples or other storage settings.
     """
-    root = _parse(store.read(ROOT_KEY) or b"") or {}
-    copies = [
-        _read_storage(root.get("consolidated_metadata", {}).get("metadata", {}).get("video")),
-        _read_storage(_parse(store.read(_VIDEO_KEY) or b"")),
-    ]
-    agreed = copies[0]
-    if agreed is None or agreed != copies[1]:
-        return store
     try:
+        root = _parse(store.read(ROOT_KEY) or b"") or {}
+        agreed = _read_storage(root["consolidated_metadata"]["metadata"]["video"])
+        if agreed is None or agreed != read_storage(store.read(_VIDEO_KEY)):
+            return store
         spec = store.spec.replace(**agreed)
-    except SpecError:
+    except (LookupError, TypeError, OSError, SpecError):  # whatever is wrong there is a finding of its own
         return store
     return replace(store, attributes=store.attributes.model_copy(update={"spec": spec}))
 
@@ -107,10 +103,26 @@ def salvage(data: bytes, video: bytes | None) -> StoreAttributes | None:
     except (ValueError, ValidationError):
         return None
     spec = attributes.spec
-    storage = _read_storage(_parse(video or b""))
+    storage = read_storage(video)
     if storage is None or spec.fingerprint != attributes.fingerprint or spec.replace(**storage) != spec:
         return None
     return attributes
+
+
+def read_storage(video: bytes | None) -> dict[str, Any] | None:
+    """The fields of the spec that the fingerprint does not cover, as the metadata of the frames repeats them.
+
+    Parameters
+    ----------
+    video : bytes or None
+        The ``zarr.json`` of the frames.
+
+    Returns
+    -------
+    dict or None
+        From the names of fields to their values; None if they cannot be read.
+    """
+    return _read_storage(_parse(video or b""))
 
 
 def _check_root(store: StoreHandle, found: dict[str, Any], expected: dict[str, Any]) -> Iterator[Finding]:

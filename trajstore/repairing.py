@@ -26,7 +26,7 @@ from trajstore.errors import (
 from trajstore.executors import ThreadExecutor
 from trajstore.findings import Finding
 from trajstore.layout import Task
-from trajstore.metadata import salvage, settle
+from trajstore.metadata import read_storage, salvage, settle
 from trajstore.progress import Report, ignore
 from trajstore.spec import DatasetSpec
 from trajstore.store import ROOT_KEY, StoreHandle, name_versions, open_raw, open_store, render_metadata
@@ -258,6 +258,13 @@ def _recover(path: str | Path, spec: DatasetSpec | None, error: StoreError) -> S
     if root is None and video is None:
         raise error
     if spec is not None:
+        storage = read_storage(video)
+        differences = [] if storage is None else spec.replace(**storage).differences(spec)
+        if differences:
+            message = (
+                f"{path}: the frames were built from another spec ({'; '.join(differences)}); correct it"
+            )
+            raise SpecMismatchError(message)
         return store
     attributes = None if root is None or isinstance(error, FormatVersionError) else salvage(root, video)
     if attributes is None:
