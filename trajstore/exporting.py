@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from trajstore.builder import WAITING_THREADS
 from trajstore.durable import make_folders, publish, publish_all, remove, sweep
 from trajstore.errors import (
     ExportError,
@@ -48,6 +47,9 @@ UNFINISHED_FILE: Final = "unfinished.json"
 
 BATCH_BYTES: Final = 64 * 2**20
 """About how many bytes of files a thread writes before it waits for the disk."""
+
+WAITING_THREADS: Final = 3
+"""Threads beside those that compute, so that writes to the disk overlap with computing."""
 
 RANGES_SHOWN: Final = 5
 
