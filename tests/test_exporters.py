@@ -46,10 +46,12 @@ def test_a_row_has_one_name_whatever_else_is_exported(row: int) -> None:
         assert len(stem) == max(4, len(str(row)))
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])
 @pytest.mark.parametrize("shape", [(1, 1, 3, 1, 1), (2, 4, 3, 16, 16), (4, 32, 3, 64, 64)])
 def test_tensor_files_are_those_of_pytorch(shape: tuple[int, ...], dtype: Any) -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     file = make_tensor_file(shape, dtype)
     assert isinstance(file, PatchedTensor)  # or else exports with this version of PyTorch are slow
     random = np.random.default_rng(0)
@@ -62,8 +64,10 @@ def test_tensor_files_are_those_of_pytorch(shape: tuple[int, ...], dtype: Any) -
     assert len(stream.getvalue()) <= FORMATS["pt"].measure_files(shape, dtype)[0]
 
 
+@pytest.mark.torch
 def test_a_file_that_differs_from_that_of_pytorch_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
-    torch = pytest.importorskip("torch")
+    import torch
+
     monkeypatch.setattr(pt, "_combine", lambda _: 0)
     file = make_tensor_file((1, 2, 3, 4, 5), "uint8")
     assert isinstance(file, SavedTensor)
@@ -82,10 +86,10 @@ def test_an_archive_that_is_laid_out_otherwise_is_refused(records: list[str]) ->
         PatchedTensor(stream.getvalue(), (1, 1, 3, 1, 1), "uint8")
 
 
+@pytest.mark.torch
 @settings(max_examples=20)
 @given(st.data())
 def test_float_tensors_are_the_values_divided_by_255(data: st.DataObject) -> None:
-    pytest.importorskip("torch")
     encoder = FORMATS["pt"].make_encoder((1, 1, 3, 2, 2), "float32")
     values = np.array(data.draw(st.lists(st.integers(0, 255), min_size=12, max_size=12)), np.uint8)
     encoder.frames[...] = values.reshape(1, 1, 3, 2, 2)

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import zarr
 from export_faults import TINY, assert_is_part, contents, export_and_die, grow_disk, run_command, small_disk
 from hypothesis import given, settings
@@ -29,7 +30,6 @@ from trajstore.errors import (
 )
 from trajstore.exporting import make_batches, plan_export
 
-torch = pytest.importorskip("torch")
 SPLITS = ("train", "val", "test")
 
 

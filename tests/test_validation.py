@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import zarr
 from export_faults import TINY, run_command
 from jsonschema import Draft202012Validator
@@ -22,7 +23,6 @@ from trajstore.errors import ExportError, InterruptedBuildError, StoreError
 from trajstore.records import Label, Metadata
 from trajstore.validation import FAULTS
 
-torch = pytest.importorskip("torch")
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 
 
