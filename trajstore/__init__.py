@@ -15,20 +15,33 @@ if TYPE_CHECKING:
     from trajstore.builder import BuildReport, build
     from trajstore.dataset import open  # noqa: A004
     from trajstore.errors import TrajstoreError
+    from trajstore.reading import StoreReader, open_reader
     from trajstore.spec import DatasetSpec
     from trajstore.summary import Summary, info
 
-__all__ = ["BuildReport", "DatasetSpec", "Summary", "TrajstoreError", "build", "info", "open"]
+__all__ = [
+    "BuildReport",
+    "DatasetSpec",
+    "StoreReader",
+    "Summary",
+    "TrajstoreError",
+    "build",
+    "info",
+    "open",
+    "open_reader",
+]
 
 # imported when first used: `import trajstore` and `trajstore --help` stay fast
 _MODULES = {
     "BuildReport": "trajstore.builder",
     "DatasetSpec": "trajstore.spec",
+    "StoreReader": "trajstore.reading",
     "Summary": "trajstore.summary",
     "TrajstoreError": "trajstore.errors",
     "build": "trajstore.builder",
     "info": "trajstore.summary",
     "open": "trajstore.dataset",
+    "open_reader": "trajstore.reading",
 }
 
 

@@ -28,6 +28,9 @@ ABSENT: Final = 2**64 - 1
 
 CHECKSUM_BYTES: Final = 4
 
+FLAG_WRITTEN: Final[bytes] = b"\x01" + google_crc32c.value(b"\x01").to_bytes(CHECKSUM_BYTES, "little")
+"""The bytes of a flag that is set; anything else, also a damaged flag, means "not written"."""
+
 
 def encode_chunk(values: NDArray[np.generic], compressor: ZstdCompressor) -> bytes:
     """Compress an array and add its checksum.

@@ -30,12 +30,10 @@ from trajstore.attributes import NAMESPACE, HistoryEntry, StoreAttributes
 from trajstore.durable import DurableStore, sweep
 from trajstore.errors import FormatVersionError, NotAStoreError, StoreError
 from trajstore.layout import FORMAT_VERSION, Column, ColumnGroup, Layout, Task, plan_layout
-from trajstore.shard import append_checksum
+from trajstore.shard import FLAG_WRITTEN
 from trajstore.spec import DatasetSpec
 
 ROOT_KEY: Final = "zarr.json"
-FLAG_WRITTEN: Final = append_checksum(b"\x01")
-"""The bytes of a flag that is set; anything else, also a damaged flag, means "not written"."""
 
 
 @dataclass(frozen=True)
