@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 app = typer.Typer(
     name="trajstore",
     help="Synthetic multi-camera video datasets with exact labels, in one Zarr store.",
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -38,30 +37,44 @@ DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback o
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 
 
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+"""click's, which some versions of typer carry inside them."""
+
+
 def main() -> None:
     """Run a command; every error that is meant for people becomes one line and an exit code."""
     try:
-        app()
-    except TrajstoreError as error:
-        if "--debug" in sys.argv:
-            raise
-        _fail(str(error), error.exit_code)
+        sys.exit(app(sys.argv[1:] or ["--help"], prog_name="trajstore", standalone_mode=False))
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except typer.Abort:
+        sys.exit(128 + signal.SIGINT)
+    except UsageError as error:
+        _fail(_explain_usage(error), 2)
+    except (TrajstoreError, OSError) as error:
+        if "--debug" in sys.argv:
+            raise
+        _fail(str(error), getattr(error, "exit_code", 1))
+
+
+def _print_version(is_wanted: bool) -> None:
+    """Print the version and exit."""
+    if is_wanted:
+        from importlib.metadata import version
+
+        print(f"trajstore {version('trajstore')}")  # noqa: T201
+        raise typer.Exit
 
 
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, help="Print the version and exit.")
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    if version:
-        from importlib.metadata import version as find_version
-
-        print(f"trajstore {find_version('trajstore')}")  # noqa: T201
-        raise typer.Exit
+    pass
 
 
 @app.command(
@@ -125,9 +138,9 @@ def build(
         _print_estimate(store, read, part=part, fields=given)
         return
 
-    from trajstore.builder import build as run
+    with _stop_on_signals() as should_stop, _progress(quiet=quiet) as report:
+        from trajstore.builder import build as run
 
-    with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
         done = run(
             store,
             read,
@@ -215,6 +228,12 @@ def _stop_on_signals() -> Iterator[Callable[[], int]]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
+
+
+def _explain_usage(error: Any) -> str:
+    """What is wrong with the arguments, and where to read what is right."""
+    command = error.ctx.command_path if error.ctx else "trajstore"
+    return f"{error.format_message().rstrip('.')} (see: {command} --help)"
 
 
 def _fail(message: str, code: int) -> None:

@@ -62,7 +62,7 @@ class DurableStore(LocalStore):
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
         """Read a key; unlike zarr's, never creates the folder."""
-        if not self.root.exists():
+        if not self.root.is_dir():
             return None
         return await super().get(key, prototype, byte_range)
 
@@ -106,7 +106,7 @@ def _write(partial: Path, path: Path, data: bytes | bytearray | memoryview, *, e
                 os.fsync(file.fileno())
             if exclusive:
                 path.hardlink_to(partial)
-                partial.unlink()
+                partial.unlink(missing_ok=True)
             else:
                 partial.replace(path)
         except BaseException as error:

@@ -17,7 +17,7 @@ import google_crc32c
 import numpy as np
 from numcodecs import Zstd
 from numpy.typing import NDArray
-from zstandard import ZstdCompressor
+from zstandard import ZstdCompressor, ZstdError, frame_content_size
 
 from trajstore.errors import CorruptDataError
 
@@ -135,8 +135,10 @@ def parse_index(tail: Bytes, *, capacity: int, shard_size: int) -> NDArray[np.ui
         raise CorruptDataError(message)
     content = _strip_checksum(tail, what="shard index")
     index = np.frombuffer(content, dtype="<u8").reshape(capacity, 2)
-    present = index[index[:, 0] != ABSENT]
-    if (present[:, 0] > shard_size).any() or (present.sum(axis=1) > shard_size - size).any():
+    present = index[(index != ABSENT).any(axis=1)]
+    start, length = present.T
+    end = np.uint64(max(shard_size - size, 0))
+    if (length > end).any() or (start > end - length).any():  # a sum could overflow
         message = "the shard index points outside the shard"
         raise CorruptDataError(message)
     return index.astype(np.uint64, copy=False)
@@ -161,8 +163,12 @@ def decode_chunk(data: Bytes, out: NDArray[np.generic], codec: Zstd) -> None:
     """
     content = _strip_checksum(data, what="chunk")
     try:
+        found = frame_content_size(content)
+        if found != out.nbytes:  # the codec itself would leave the rest of a larger array as it was
+            message = f"the chunk holds {found} bytes, expected {out.nbytes}"
+            raise CorruptDataError(message)
         codec.decode(content, out=out)
-    except (RuntimeError, ValueError) as error:
+    except (RuntimeError, ValueError, ZstdError) as error:
         message = f"the chunk does not decompress: {error}"
         raise CorruptDataError(message) from None
 

@@ -190,7 +190,12 @@ def create_store(location: str | Path, spec: DatasetSpec) -> StoreHandle:
     # the root comes last and never replaces another: it is what makes a folder a store
     value = default_buffer_prototype().buffer.from_bytes(root)
     sync(keys.set_if_not_exists(ROOT_KEY, value))
-    return open_store(location)
+    store = open_store(location)
+    if store.spec != spec:  # another builder was first: give it back what was overwritten
+        for key, data in _render_metadata(store.spec).items():
+            if key != ROOT_KEY:
+                put(keys, key, data)
+    return store
 
 
 def open_store(location: str | Path) -> StoreHandle:
@@ -401,8 +406,12 @@ def _load_root(keys: Store, location: str | Path) -> dict[str, Any]:
         message = f"{location}: cannot be read: {error.strerror}"
         raise StoreError(message) from None
     if data is None:
-        found = "nothing" if not os.path.lexists(location) else "no zarr.json"
-        message = f"{location}: found {found}, expected a trajstore store; make one with: trajstore build {location}"
+        if not os.path.lexists(location):
+            found = "nothing"
+        else:
+            found = "no zarr.json" if Path(location).is_dir() else "a file"
+        action = "name another path" if found == "a file" else f"make one with: trajstore build {location}"
+        message = f"{location}: found {found}, expected a trajstore store; {action}"
         raise NotAStoreError(message)
     try:
         root = json.loads(data)

@@ -1,0 +1,64 @@
+"""A tiny dataset that the tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+# the compiled kernels' cache and every child process see one thread of BLAS: nothing here needs more
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import pytest
+from hypothesis import settings
+
+from trajstore.builder import build
+from trajstore.spec import DatasetSpec
+
+settings.register_profile("trajstore", deadline=None, derandomize=True)
+settings.load_profile("trajstore")
+
+collect_ignore = ["preloaded.py"]
+
+TINY: dict[str, Any] = {
+    "samples": 44,
+    "frames": 4,
+    "height": 16,
+    "width": 16,
+    "cameras": 2,
+    "samples_per_shard": 8,
+}
+"""Six shards, the last one half full."""
+
+
+@pytest.fixture(scope="session")
+def tiny_fields() -> dict[str, Any]:
+    """Fields of the tiny spec."""
+    return dict(TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_spec() -> DatasetSpec:
+    """Spec of 44 samples of 2 cameras × 4 frames × 16 × 16 in shards of 8."""
+    return DatasetSpec.from_fields(**TINY)
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished store of the tiny spec, for reading only."""
+    path = tmp_path_factory.mktemp("tiny") / "tiny.zarr"
+    build(path, **TINY)
+    return path
+
+
+@pytest.fixture
+def tiny_copy(tiny_store: Path, tmp_path: Path) -> Path:
+    """A finished store of the tiny spec that a test may change."""
+    return Path(shutil.copytree(tiny_store, tmp_path / "copy.zarr"))
+
+
+@pytest.fixture
+def tiny_options(tiny_fields: dict[str, Any]) -> list[str]:
+    """The tiny spec as options of the command line."""
+    return [part for name, value in tiny_fields.items() for part in (f"--{name.replace('_', '-')}", str(value))]
