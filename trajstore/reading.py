@@ -304,7 +304,7 @@ class _Piece:
     target, part : tuple
         Index into the sample that is wanted, and into the chunk.
     is_whole : bool
-        Whether the part is the whole chunk, in order.
+        Whether the part is the whole chunk, in order, and the target slices.
     """
 
     chunk: int
@@ -324,15 +324,13 @@ def _plan_pieces_of(
     for (i, (to_cameras, of_cameras)), (j, (to_frames, of_frames)) in product(
         camera_parts.items(), frame_parts.items()
     ):
-        is_whole = of_cameras == list(range(sizes[0])) and of_frames == list(range(sizes[1]))
-        pieces.append(
-            _Piece(
-                chunk=i * counts[1] + j,
-                target=_index(to_cameras, to_frames),
-                part=_index(of_cameras, of_frames),
-                is_whole=is_whole,
-            )
+        target = _index(to_cameras, to_frames)
+        # an index that is no slice gives a copy, which nothing can be decoded into
+        is_whole = isinstance(target[0], slice) and (of_cameras, of_frames) == (
+            list(range(sizes[0])),
+            list(range(sizes[1])),
         )
+        pieces.append(_Piece(i * counts[1] + j, target, _index(of_cameras, of_frames), is_whole))
     return tuple(pieces)
 
 

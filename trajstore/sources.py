@@ -91,7 +91,8 @@ class LocalSource:
         bytes
             Fewer than ``length`` where the file ends earlier.
         """
-        return os.pread(self._open(key).descriptor, length, start)
+        file = self._open(key)  # held until the bytes are read: another thread may push it out of the cache
+        return os.pread(file.descriptor, length, start)
 
     def size(self, key: str) -> int:
         """Bytes of a file; see `ByteSource`.
@@ -106,7 +107,8 @@ class LocalSource:
         int
             Its size.
         """
-        return os.fstat(self._open(key).descriptor).st_size
+        file = self._open(key)
+        return os.fstat(file.descriptor).st_size
 
     def forget(self, key: str) -> None:
         """Open a file anew the next time.
