@@ -26,6 +26,10 @@ def partial(folder: Path, *, host: str = HERE, process: int | None = None, seria
     return path
 
 
+def names_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 @pytest.fixture
 def dead_process() -> int:
     """The number of a process that has ended."""
@@ -40,7 +44,7 @@ def test_publish_writes_and_replaces(tmp_path: Path, data: bytes) -> None:
     publish(path, b"old and longer")
     publish(path, data)
     assert path.read_bytes() == bytes(data)
-    assert os.listdir(path.parent) == ["c.0"]
+    assert names_in(path.parent) == ["c.0"]
 
 
 def test_exclusive_keeps_what_is_there(tmp_path: Path) -> None:
@@ -49,7 +53,7 @@ def test_exclusive_keeps_what_is_there(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         publish(path, b"second", exclusive=True)
     assert path.read_bytes() == b"first"
-    assert os.listdir(tmp_path) == ["zarr.json"]
+    assert names_in(tmp_path) == ["zarr.json"]
 
 
 def test_only_one_of_many_exclusive_writers_wins(tmp_path: Path) -> None:
@@ -71,7 +75,7 @@ def test_only_one_of_many_exclusive_writers_wins(tmp_path: Path) -> None:
         thread.join()
     (winner,) = winners
     assert path.read_bytes() == bytes([winner])
-    assert os.listdir(tmp_path) == ["zarr.json"]
+    assert names_in(tmp_path) == ["zarr.json"]
 
 
 @pytest.mark.parametrize(("exclusive", "step"), [(False, "replace"), (True, "hardlink_to")])
@@ -83,7 +87,7 @@ def test_data_is_on_disk_before_its_name_and_its_name_before_the_return(
     fsync, rename = os.fsync, getattr(Path, step)
 
     def record_fsync(descriptor: int) -> None:
-        path = Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
         if path.is_file():
             assert path.read_bytes() == b"data"
         calls.append(("fsync", path))
@@ -123,7 +127,7 @@ def test_an_error_leaves_no_debris_and_the_old_file(
         publish(path, b"new")
     monkeypatch.undo()
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["c.0"]
+    assert names_in(tmp_path) == ["c.0"]
 
 
 def test_a_full_disk_leaves_no_debris_and_the_old_file(tmp_path: Path) -> None:
@@ -134,7 +138,7 @@ def test_a_full_disk_leaves_no_debris_and_the_old_file(tmp_path: Path) -> None:
         with pytest.raises(OSError, match="No space left"):
             publish(path, bytes(50_000))
         assert path.read_bytes() == b"old"
-        assert sorted(os.listdir(disk.folder)) == ["ballast", "c.0"]
+        assert names_in(disk.folder) == ["ballast", "c.0"]
 
 
 def test_sweep_removes_what_dead_processes_left(tmp_path: Path, dead_process: int) -> None:
@@ -191,7 +195,7 @@ def test_a_file_that_is_swept_while_it_is_written_is_written_again(
     publish(tmp_path / "c.0", b"data", exclusive=exclusive)
     assert len(removed) == 2
     assert (tmp_path / "c.0").read_bytes() == b"data"
-    assert os.listdir(tmp_path) == ["c.0"]
+    assert names_in(tmp_path) == ["c.0"]
 
 
 def test_a_folder_that_vanishes_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

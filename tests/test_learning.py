@@ -9,6 +9,7 @@ import pytest
 import trajstore
 
 pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
 
 from examples.train_classifier import train
 

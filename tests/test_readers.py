@@ -16,6 +16,7 @@ import zarr
 import zarrs  # noqa: F401  a codec pipeline for zarr
 
 import trajstore
+from trajstore import store as stores
 from trajstore.builder import build
 from trajstore.scene import describe, place_cameras
 from trajstore.spec import DatasetSpec
@@ -76,9 +77,11 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     path = tmp_path_factory.mktemp("readers") / "a.zarr"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trajstore.layout.CHUNK_BYTES_MAX", limit)
+        stores._render_arrays.cache_clear()
         build(path, samples=21, cameras=2, frames=4, height=16, width=16, samples_per_shard=8)
         (video,) = open_store(path).layout.group("video").columns
         assert np.prod(video.chunk_counts[1:]) == {"whole": 1, "by camera": 2, "by frames": 4}[request.param]
+    stores._render_arrays.cache_clear()
     return path
 
 

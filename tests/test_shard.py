@@ -8,6 +8,7 @@ from hypothesis.extra import numpy as npst
 from numcodecs import Zstd
 from zstandard import ZstdCompressor
 
+from trajstore.direct import PageBuffer
 from trajstore.errors import CorruptDataError
 from trajstore.shard import (
     ABSENT,
@@ -24,6 +25,12 @@ arrays = npst.arrays(
     npst.array_shapes(max_dims=4, max_side=6),
 )
 chunk_lists = st.lists(st.binary(min_size=1, max_size=30), max_size=6)
+
+
+def make_shard(chunks: list[bytes], *, capacity: int) -> bytes:
+    buffer = PageBuffer()
+    assemble_shard(chunks, buffer, capacity=capacity)
+    return bytes(buffer.view())
 
 
 def read_shard(shard: bytes, capacity: int) -> list[bytes | None]:
@@ -45,13 +52,13 @@ def test_a_chunk_comes_back(values: np.ndarray, level: int) -> None:
 @given(chunks=chunk_lists, missing=st.integers(0, 4))
 def test_a_shard_comes_back_with_absent_chunks(chunks: list[bytes], missing: int) -> None:
     capacity = len(chunks) + missing
-    shard = assemble_shard(chunks, capacity=capacity)
+    shard = make_shard(chunks, capacity=capacity)
     assert read_shard(shard, capacity) == [*chunks, *[None] * missing]
     assert len(shard) == sum(map(len, chunks)) + index_size(capacity)
 
 
 def test_every_flipped_bit_of_an_index_is_found() -> None:
-    shard = assemble_shard([b"first", b"second"], capacity=3)
+    shard = make_shard([b"first", b"second"], capacity=3)
     tail = shard[-index_size(3) :]
     for position in range(8 * len(tail)):
         damaged = bytearray(tail)
@@ -72,7 +79,7 @@ def test_every_flipped_bit_of_a_chunk_is_found() -> None:
 
 @given(size=st.integers(0, index_size(3) - 1))
 def test_a_shard_shorter_than_its_index_is_found(size: int) -> None:
-    shard = assemble_shard([b"first", b"second"], capacity=3)
+    shard = make_shard([b"first", b"second"], capacity=3)
     with pytest.raises(CorruptDataError):
         parse_index(shard[:size], capacity=3, shard_size=size)
 

@@ -12,6 +12,7 @@ import pytest
 import xarray
 
 torch = pytest.importorskip("torch")
+pytestmark = pytest.mark.torch
 
 from torch.utils.data import DataLoader, Dataset, default_collate  # noqa: E402
 

@@ -15,33 +15,56 @@ if TYPE_CHECKING:
     from trajstore.builder import BuildReport, build
     from trajstore.dataset import open  # noqa: A004
     from trajstore.errors import TrajstoreError
+    from trajstore.exporting import ExportReport, export
+    from trajstore.extending import extend
     from trajstore.reading import StoreReader, open_reader
+    from trajstore.repairing import RepairReport, repair
     from trajstore.spec import DatasetSpec
     from trajstore.summary import Summary, info
+    from trajstore.validation import ValidationReport, validate
+    from trajstore.verification import VerifyReport, verify
 
 __all__ = [
     "BuildReport",
     "DatasetSpec",
+    "ExportReport",
+    "RepairReport",
     "StoreReader",
     "Summary",
     "TrajstoreError",
+    "ValidationReport",
+    "VerifyReport",
     "build",
+    "export",
+    "extend",
     "info",
     "open",
     "open_reader",
+    "repair",
+    "validate",
+    "verify",
 ]
 
 # imported when first used: `import trajstore` and `trajstore --help` stay fast
 _MODULES = {
     "BuildReport": "trajstore.builder",
     "DatasetSpec": "trajstore.spec",
+    "ExportReport": "trajstore.exporting",
+    "RepairReport": "trajstore.repairing",
     "StoreReader": "trajstore.reading",
     "Summary": "trajstore.summary",
     "TrajstoreError": "trajstore.errors",
+    "VerifyReport": "trajstore.verification",
     "build": "trajstore.builder",
+    "ValidationReport": "trajstore.validation",
+    "export": "trajstore.exporting",
+    "extend": "trajstore.extending",
     "info": "trajstore.summary",
     "open": "trajstore.dataset",
     "open_reader": "trajstore.reading",
+    "repair": "trajstore.repairing",
+    "validate": "trajstore.validation",
+    "verify": "trajstore.verification",
 }
 
 

@@ -75,7 +75,7 @@ class StoreAttributes(_Record):
     spec: DatasetSpec
     """The whole spec."""
 
-    history: tuple[HistoryEntry, ...]
+    history: tuple[HistoryEntry, ...] = Field(min_length=1)
     """Who created, extended and finished the store, oldest first."""
 
     @classmethod

@@ -23,19 +23,31 @@ from trajstore.errors import (
 from trajstore.executors import Executor, ThreadExecutor
 from trajstore.layout import ColumnGroup, Layout, Task, plan_layout
 from trajstore.progress import Report, Tally, ignore
+from trajstore.running import describe_full_disk, run_tasks
 from trajstore.shard import CHECKSUM_BYTES
 from trajstore.space import Estimate, check_space, fits, inspect_filesystem, is_full, round_up
 from trajstore.spec import DatasetSpec
-from trajstore.store import StoreHandle, check_is_free, create_store, exists, open_store
+from trajstore.store import (
+    StoreHandle,
+    check_generator,
+    check_is_free,
+    complete_growth,
+    create_store,
+    exists,
+    open_store,
+)
 from trajstore.summary import Summary, summarize
 from trajstore.tasks import WriteTask, measure_rows
-from trajstore.text import format_bytes, format_count
+from trajstore.text import format_count
 
 PROBE_ROWS: Final = 64
 """Rows that are rendered to estimate the size of all."""
 
 WAITING_THREADS: Final = 3
 """Threads beside those that compute, so that writes to the disk overlap with computing."""
+
+CHUNK_OVERHEAD_MAX: Final = 64
+"""More bytes than the frame and the checksum of a chunk take."""
 
 METADATA_BYTES: Final = 40_000
 """What the metadata of a store takes, about."""
@@ -158,8 +170,13 @@ class BuildPlan:
         Estimate
             An upper bound.
         """
-        labels, video = (1.01 * group.row_bytes for group in self.layout.groups)
-        return self._add_up(labels, video, block=block)
+        labels, video = self.layout.group("labels"), self.layout.group("video")
+        (column,) = video.columns
+        return self._add_up(
+            1.01 * labels.row_bytes + CHUNK_OVERHEAD_MAX * len(labels.columns),
+            1.01 * video.row_bytes + CHUNK_OVERHEAD_MAX * prod(column.chunk_counts[1:]),
+            block=block,
+        )
 
     def _add_up(self, label_bytes: float, video_bytes: float, *, block: int) -> Estimate:
         """Bytes and files of all pending tasks, from bytes per row."""
@@ -262,16 +279,18 @@ def build(
     started = time.monotonic()
     threads = ThreadExecutor(workers).workers
     plan = plan_build(path, spec, part=part, **fields)
-    _check_fits(plan, force=force)
-    run = _Run(plan, threads, progress or ignore, should_stop or (lambda: 0))
+    check_fits(plan, force=force)
+    run = Run(plan, threads, progress or ignore, should_stop or (lambda: 0))
     try:
         store = plan.store or create_store(path, plan.spec)
         _check_same(store.spec, plan.spec, plan.location)  # another builder may have been first
         store.sweep()
+        complete_growth(store)
         run.fill(store)
-        _finish(store)
+        _check_size(store)
+        finish(store)
     except OSError as error:
-        raise run.explain(error) from error
+        raise explain(plan, error) from error
     return BuildReport(
         summary=summarize(open_store(path)),
         new_samples=run.new_samples,
@@ -317,6 +336,7 @@ def plan_build(
         check_is_free(path)
     else:
         _check_same(store.spec, wanted, str(path))
+        check_generator(store)
     layout = plan_layout(wanted)
     return BuildPlan(
         location=str(path),
@@ -347,16 +367,52 @@ def _check_same(stored: DatasetSpec, wanted: DatasetSpec, location: str) -> None
         raise SpecMismatchError(message)
 
 
-def _check_fits(plan: BuildPlan, *, force: bool) -> None:
-    """Refuse a build that the filesystem cannot hold."""
+def _check_size(store: StoreHandle) -> None:
+    """Take back what this build has said about a last task that has grown while it was running."""
+    samples = open_store(store.location).spec.dataset.samples
+    if samples == store.spec.dataset.samples:
+        return
+    for group in store.layout.groups:
+        last = group.task(len(group) - 1)
+        if len(last.rows) < group.rows_per_task:
+            store.clear_written(last)
+    message = (
+        f"{store.location}: found {format_count(samples)} samples, expected "
+        f"{format_count(store.spec.dataset.samples)}: it was extended while it was being built; "
+        f"continue with: trajstore build {shlex.quote(store.location)}"
+    )
+    raise StoreError(message)
+
+
+def check_fits(plan: BuildPlan, *, force: bool) -> None:
+    """Refuse a build that the filesystem cannot hold.
+
+    Parameters
+    ----------
+    plan : BuildPlan
+        The build.
+    force : bool
+        Do not look.
+
+    Raises
+    ------
+    NotEnoughSpaceError
+        If it does not fit.
+    """
     filesystem = inspect_filesystem(plan.location)
     # rendering rows takes longer than a look at the disk: only do it where even raw frames would not fit
     if not force and any(plan.pending.values()) and not fits(plan.bound(filesystem.block), filesystem):
         check_space(plan.estimate(filesystem.block), filesystem, location=plan.location)
 
 
-def _finish(store: StoreHandle) -> None:
-    """Note in the store's history that it is complete, once for each size."""
+def finish(store: StoreHandle) -> None:
+    """Note in the store's history that it is complete, once for each size.
+
+    Parameters
+    ----------
+    store : StoreHandle
+        The store, complete or not.
+    """
     samples = store.spec.dataset.samples
     if not all(store.is_written(group).all() for group in store.layout.groups):
         return
@@ -365,36 +421,55 @@ def _finish(store: StoreHandle) -> None:
         store.record(HistoryEntry.now("finished", samples=samples))
 
 
-class _Run:
-    """One run over pending tasks: counts, reports, and stops cleanly."""
+class Run:
+    """One run over pending tasks: counts, reports, and stops cleanly.
+
+    Parameters
+    ----------
+    plan : BuildPlan
+        The tasks.
+    workers : int
+        Threads that compute.
+    report : callable
+        Receives progress.
+    should_stop : callable
+        See `build`.
+    """
 
     def __init__(self, plan: BuildPlan, workers: int, report: Report, should_stop: Callable[[], int]) -> None:
         self._plan = plan
         self._report = report
         self._should_stop = should_stop
-        self._failed = False
         # more threads than may compute at once: while some wait for the disk the others have their turn
         self._turn = threading.Semaphore(workers)
         self._executor: Executor = ThreadExecutor(workers + WAITING_THREADS)
         self.new_samples = 0
 
     def fill(self, store: StoreHandle) -> None:
-        """Write all pending tasks: labels first, and video as soon as a thread has no labels to write."""
+        """Write all pending tasks: labels first, and video as soon as a thread has no labels to write.
+
+        Parameters
+        ----------
+        store : StoreHandle
+            Where.
+        """
         tallies = {group.name: self._tally(group) for group in self._plan.layout.groups}
         pending = [task for tasks in self._plan.pending.values() for task in tasks]
-        failure: Exception | None = None
-        for outcome in self._executor.run(WriteTask(store, self._turn), self._until_stopped(pending)):
-            if outcome.error is not None:
-                self._failed = True  # take no more tasks, but let those in flight end
-                failure = failure or outcome.error
-            else:
-                tallies[outcome.task.group].add(len(outcome.task.rows), stored_bytes=outcome.value or 0)
-        self.new_samples = tallies["video"].fresh
-        if failure is not None:
-            raise failure
+
+        def finished(task: Task, stored_bytes: int | None) -> None:
+            tallies[task.group].add(len(task.rows), stored_bytes=stored_bytes or 0)
+            self.new_samples = tallies["video"].fresh
+
+        run_tasks(
+            self._executor,
+            WriteTask(store, self._turn),
+            pending,
+            should_stop=self._should_stop,
+            finished=finished,
+        )
         signal_number = self._should_stop()
         if signal_number and any(tally.is_short for tally in tallies.values()):
-            message = f"{self._plan.location}: interrupted; {self.state()}"
+            message = f"{self._plan.location}: interrupted; {describe_state(self._plan)}"
             raise InterruptedBuildError(message, exit_code=128 + signal_number)
 
     def _tally(self, group: ColumnGroup) -> Tally:
@@ -409,37 +484,50 @@ class _Run:
             raw_bytes_each=group.row_bytes,
         )
 
-    def _until_stopped(self, tasks: list[Task]) -> Iterator[Task]:
-        """Tasks, until one has failed or the build is asked to stop."""
-        for task in tasks:
-            if self._failed or self._should_stop():
-                return
-            yield task
 
-    def state(self) -> str:
-        """What is written, what is missing, and how to go on."""
-        plan = self._plan
-        part = f" --part {plan.part}" if plan.part else ""
-        command = f"trajstore build {shlex.quote(plan.location)}{part}"
-        total = plan.spec.dataset.samples
-        try:
-            store = open_store(plan.location)
-            written = store.count_written(store.layout.group("video"))
-        except (StoreError, OSError):
-            return f"no samples are written; continue with: {command}"
-        return (
-            f"{format_count(written)} of {format_count(total)} samples are written, "
-            f"{format_count(total - written)} are missing; continue with: {command}"
-        )
+def describe_state(plan: BuildPlan) -> str:
+    """What is written, what is missing, and how to go on.
 
-    def explain(self, error: OSError) -> NotEnoughSpaceError | StoreError:
-        """The error to show for one that the filesystem raised."""
-        location = self._plan.location
-        if not is_full(error):
-            return StoreError(f"{location}: cannot be written: {error.strerror or error}; {self.state()}")
-        filesystem = inspect_filesystem(location)
-        hint = filesystem.hint()
-        return NotEnoughSpaceError(
-            f"{location}: the disk is full ({format_bytes(filesystem.free)} free); {self.state()}"
-            f"{hint and '; '}{hint}"
-        )
+    Parameters
+    ----------
+    plan : BuildPlan
+        The build.
+
+    Returns
+    -------
+    str
+        A clause for messages.
+    """
+    part = f" --part {plan.part}" if plan.part else ""
+    command = f"trajstore build {shlex.quote(plan.location)}{part}"
+    try:
+        store = open_store(plan.location)
+        total = store.spec.dataset.samples
+        written = store.count_written(store.layout.group("video"))
+    except (StoreError, OSError):
+        return f"no samples are written; continue with: {command}"
+    return (
+        f"{format_count(written)} of {format_count(total)} samples are written, "
+        f"{format_count(total - written)} are missing; continue with: {command}"
+    )
+
+
+def explain(plan: BuildPlan, error: OSError) -> NotEnoughSpaceError | StoreError:
+    """The error to show for one that the filesystem raised.
+
+    Parameters
+    ----------
+    plan : BuildPlan
+        What was being done.
+    error : OSError
+        What was raised.
+
+    Returns
+    -------
+    NotEnoughSpaceError or StoreError
+        With what is written, what is missing and how to go on.
+    """
+    state = describe_state(plan)
+    if not is_full(error):
+        return StoreError(f"{plan.location}: cannot be written: {error.strerror or error}; {state}")
+    return describe_full_disk(plan.location, state=state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trajstore.errors import TrajstoreError
+from trajstore.errors import DamageError, SpecError, TrajstoreError
 
 if TYPE_CHECKING:
     from trajstore.builder import BuildReport
@@ -31,6 +32,9 @@ app = typer.Typer(
 
 StoreArgument = Annotated[
     Path, typer.Argument(metavar="STORE", help="Folder of the store, such as store.zarr.")
+]
+WorkersOption = Annotated[
+    int | None, typer.Option(help="Threads that compute. [default: one for each processor]")
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -103,9 +107,7 @@ def build(
         int | None, typer.Option(help="Frames from the last seen one to the future position. [default: 5]")
     ] = None,
     samples_per_shard: Annotated[int | None, typer.Option(help="Samples in one file. [default: 250]")] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Threads that compute. [default: one for each processor]")
-    ] = None,
+    workers: WorkersOption = None,
     part: Annotated[
         str | None,
         typer.Option(metavar="I/N", help="Build the I-th of N slices only, so that N jobs share the work."),
@@ -166,6 +168,214 @@ def info(store: StoreArgument, as_json: JsonOption = False, debug: DebugOption =
     from trajstore.report import describe_summary
 
     print(describe_summary(summary))  # noqa: T201
+
+
+@app.command(
+    epilog="Examples: trajstore export store.zarr folder   |   trajstore export store.zarr train --split train   |   "
+    "trajstore export store.zarr some --rows 0:1000 --dtype float32"
+)
+def export(
+    store: StoreArgument,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder, or one to continue.")],
+    format: Annotated[  # noqa: A002
+        str, typer.Option(metavar="FORMAT", help="pt: videos/sample_NNNN.pt and labels/sample_NNNN.json.")
+    ] = "pt",
+    split: Annotated[
+        str | None, typer.Option(metavar="train|val|test", help="Only this split. [default: all]")
+    ] = None,
+    rows: Annotated[
+        str | None,
+        typer.Option(metavar="A:B", help="Only rows A to B − 1, counted from 0. [default: all]"),
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(metavar="uint8|float32", help="Type of the tensors; float32 is from 0 to 1.")
+    ] = "uint8",
+    workers: WorkersOption = None,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Export what is written of an unfinished store.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Go on although it seems not to fit.")] = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Export samples to loose files, or what is missing of them.
+
+    Running it again is resuming it: what is there and right is not written again.
+    """
+    from trajstore.exporting import export as run
+    from trajstore.report import describe_export
+
+    with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
+        done = run(
+            store,
+            folder,
+            format=format,
+            split=split,
+            rows=rows,
+            dtype=dtype,
+            workers=workers,
+            progress=report,
+            allow_partial=allow_partial,
+            force=force,
+            should_stop=should_stop,
+        )
+    print(describe_export(done))  # noqa: T201
+
+
+@app.command(
+    epilog="Examples: trajstore validate folder   |   trajstore validate folder --against store.zarr --json"
+)
+def validate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Exported folder, whoever wrote it.")],
+    against: Annotated[
+        Path | None, typer.Option(metavar="STORE", help="Compare the contents with this store, row by row.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Threads. [default: one for each processor]")] = None,
+    max_faults: Annotated[
+        int, typer.Option(min=0, help="List at most so many faults; all are counted.")
+    ] = 100,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Check an exported folder: files, labels, tensors, balance, metadata.
+
+    Ends with exit code 4 if anything is wrong.
+    """
+    from trajstore.report import describe_validation
+    from trajstore.validation import validate as run
+
+    with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
+        done = run(
+            folder,
+            against,
+            workers=workers,
+            progress=report,
+            max_faults=max_faults,
+            should_stop=should_stop,
+        )
+    print(json.dumps(done.to_json(), indent=2) if as_json else describe_validation(done))  # noqa: T201
+    if not done.is_valid:
+        counts = ", ".join(f"{code} {count:,}" for code, count in done.fault_counts.items())
+        message = (
+            f"{folder}: found faults ({counts}), expected none; remove the faulty files and export again"
+        )
+        raise DamageError(message)
+
+
+@app.command(epilog="Examples: trajstore verify store.zarr   |   trajstore verify store.zarr --deep --json")
+def verify(
+    store: StoreArgument,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Draw every sample again, not one of each shard.")
+    ] = False,
+    as_json: JsonOption = False,
+    workers: WorkersOption = None,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Check everything in a store against its spec; changes nothing.
+
+    Exits with 4 if anything is damaged. What a store that is not finished still lacks is no damage.
+    """
+    from trajstore.verification import verify as run
+
+    with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
+        done = run(store, deep=deep, workers=workers, progress=report, should_stop=should_stop)
+    if as_json:
+        print(json.dumps(done.to_json(), indent=2))  # noqa: T201
+    else:
+        from trajstore.report import describe_verification
+
+        print(describe_verification(done))  # noqa: T201
+    if not done.is_sound:
+        message = f"{store}: damage found; mend it with: trajstore repair {shlex.quote(str(store))}"
+        raise DamageError(message)
+
+
+@app.command(
+    epilog="Examples: trajstore repair store.zarr   |   trajstore verify store.zarr --json > report.json; "
+    "trajstore repair store.zarr --report report.json"
+)
+def repair(
+    store: StoreArgument,
+    spec: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="TOML or JSON file with the spec, where zarr.json is lost."),
+    ] = None,
+    report_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--report",
+            metavar="FILE",
+            help="Output of verify --json: repair what it names, check nothing else.",
+        ),
+    ] = None,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Draw every sample again to find damage, not one of each shard.")
+    ] = False,
+    workers: WorkersOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Go on although it seems not to fit.")] = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Make again what is damaged in a store, and nothing else.
+
+    Files that do not belong to the store are named, and left for you to remove.
+    """
+    from trajstore.repairing import repair as run
+    from trajstore.report import describe_repair
+
+    with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
+        done = run(
+            store,
+            spec=_read_spec(spec),
+            report=_read_report(report_file),
+            deep=deep,
+            workers=workers,
+            progress=report,
+            force=force,
+            should_stop=should_stop,
+        )
+    print(describe_repair(done))  # noqa: T201
+    if done.remaining:
+        files = " ".join(shlex.quote(f"{done.location}/{finding.key}") for finding in done.remaining)
+        message = f"{store}: found files that do not belong to a store; look at them, then: rm {files}"
+        raise DamageError(message)
+
+
+@app.command(epilog="Example: trajstore extend store.zarr --samples 30000")
+def extend(
+    store: StoreArgument,
+    samples: Annotated[int, typer.Option(help="Rows that the store is to have.")],
+    workers: WorkersOption = None,
+    force: Annotated[bool, typer.Option("--force", help="Go on although it seems not to fit.")] = False,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Give a store more rows; those that are there stay as they are.
+
+    Running it again, or build, goes on where it was interrupted.
+    """
+    from trajstore.extending import extend as run
+
+    with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
+        done = run(store, samples, workers=workers, progress=report, force=force, should_stop=should_stop)
+    _print_report(done, part=None)
+
+
+def _read_report(path: Path | None) -> dict[str, Any] | None:
+    """The report of an earlier verification."""
+    if path is None:
+        return None
+    try:
+        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        message = (
+            f"report {path}: cannot be read ({error}), expected what `trajstore verify STORE --json` prints"
+        )
+        raise SpecError(message) from None
+    return report
 
 
 def _read_spec(path: Path | None) -> DatasetSpec | None:

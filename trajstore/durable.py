@@ -12,7 +12,9 @@ import os
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from typing import Final
@@ -20,6 +22,8 @@ from typing import Final
 from zarr.abc.store import ByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import LocalStore
+
+from trajstore.direct import write_all
 
 PARTIAL_SUFFIX: Final = ".partial"
 _PARTIAL_NAME = re.compile(r"\.(?P<host>[\w-]+)~(?P<process>\d+)~\d+\.partial$")
@@ -55,6 +59,11 @@ class DurableStore(LocalStore):
         with contextlib.suppress(FileExistsError):
             await asyncio.to_thread(publish, self.root / key, value.as_buffer_like(), exclusive=True)
 
+    async def delete(self, key: str) -> None:
+        """Delete a key durably."""
+        self._check_writable()
+        await asyncio.to_thread(remove, self.root / key)
+
     async def get(
         self,
         key: str,
@@ -86,8 +95,8 @@ def publish(path: Path, data: bytes | bytearray | memoryview, *, exclusive: bool
     OSError
         If it cannot be written; no temporary file is left.
     """
-    _make_folders(path.parent)
-    partial = path.with_name(f"{path.name}.{_host()}~{os.getpid()}~{next(_serial)}{PARTIAL_SUFFIX}")
+    make_folders(path.parent)
+    partial = _name_partial(path)
     _in_flight.add(partial.name)
     try:
         _write(partial, path, data, exclusive=exclusive)
@@ -96,13 +105,103 @@ def publish(path: Path, data: bytes | bytearray | memoryview, *, exclusive: bool
     _sync_folder(path.parent)
 
 
+def publish_all(files: Iterable[tuple[Path, bytes | bytearray | memoryview]]) -> int:
+    """Write many files as `publish` does, but wait for the disk once and not once for each.
+
+    Parameters
+    ----------
+    files : iterable of (Path, bytes-like)
+        Where, in folders that exist, and what. The files get their names in this order, after the iterable has ended;
+        it may use the memory of one file's bytes for the next.
+
+    Returns
+    -------
+    int
+        Bytes written.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be written; no temporary file is left, and none or some of the files are there.
+    """
+    unnamed: deque[tuple[Path, Path]] = deque()
+    folders: set[Path] = set()
+    total = 0
+    try:
+        with ExitStack() as stack:
+            descriptors = []
+            for path, data in files:
+                partial = _name_partial(path)
+                _in_flight.add(partial.name)
+                unnamed.append((partial, path))
+                file = stack.enter_context(partial.open("wb"))
+                total += file.write(data)
+                file.flush()
+                _begin_writing(file.fileno())
+                descriptors.append(file.fileno())
+                folders.add(path.parent)
+            for descriptor in descriptors:
+                os.fsync(descriptor)
+        while unnamed:
+            partial, path = unnamed[0]
+            partial.replace(path)
+            unnamed.popleft()
+            _in_flight.discard(partial.name)
+    finally:
+        for partial, _ in unnamed:
+            _in_flight.discard(partial.name)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+    for folder in folders:
+        _sync_folder(folder)
+    return total
+
+
+def remove(path: Path) -> None:
+    """Remove a file so that it is gone for good when this returns; harmless where there is none.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+        _sync_folder(path.parent)
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and the missing ones above it, each entry on disk.
+
+    Parameters
+    ----------
+    folder : Path
+        The folder; harmless where it is there.
+    """
+    if folder.is_dir():
+        return
+    make_folders(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _name_partial(path: Path) -> Path:
+    """A temporary name beside a file's, which says who is writing."""
+    return path.with_name(f"{path.name}.{_host()}~{os.getpid()}~{next(_serial)}{PARTIAL_SUFFIX}")
+
+
+def _begin_writing(descriptor: int) -> None:
+    """Ask the system to write a file to the disk now, so that the next is made meanwhile."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
 def _write(partial: Path, path: Path, data: bytes | bytearray | memoryview, *, exclusive: bool) -> None:
     """Write to the temporary name, then rename; again if the temporary file was swept meanwhile."""
     while True:
         try:
-            with partial.open("wb") as file:
-                file.write(data)
-                file.flush()
+            with partial.open("wb", buffering=0) as file:
+                write_all(file.fileno(), data)
                 os.fsync(file.fileno())
             if exclusive:
                 path.hardlink_to(partial)
@@ -132,12 +231,10 @@ def sweep(root: Path) -> list[Path]:
         What was removed. Files of living processes stay, and those of other hosts for a day; a file that is swept by
         mistake, from another process namespace, say, is written again by its writer.
     """
-    removed = []
-    for partial in find_partials(root):
-        if _is_dead(partial):
-            partial.unlink(missing_ok=True)
-            removed.append(partial)
-    return removed
+    debris = list(find_debris(root))
+    for partial in debris:
+        partial.unlink(missing_ok=True)
+    return debris
 
 
 def find_partials(root: Path) -> Iterator[Path]:
@@ -154,8 +251,40 @@ def find_partials(root: Path) -> Iterator[Path]:
         Each file whose name is one that `publish` gives.
     """
     for partial in root.rglob(f"*{PARTIAL_SUFFIX}"):
-        if _PARTIAL_NAME.search(partial.name):
+        if is_partial(partial.name):
             yield partial
+
+
+def find_debris(root: Path) -> Iterator[Path]:
+    """Temporary files of dead writers below a folder.
+
+    Parameters
+    ----------
+    root : Path
+        The folder of a store.
+
+    Returns
+    -------
+    iterator of Path
+        What `sweep` would remove.
+    """
+    return filter(_is_dead, find_partials(root))
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file's name is one that `publish` gives temporary files.
+
+    Parameters
+    ----------
+    name : str
+        The name or key.
+
+    Returns
+    -------
+    bool
+        True whether its writer lives or not.
+    """
+    return _PARTIAL_NAME.search(name) is not None
 
 
 def _host() -> str:
@@ -182,15 +311,6 @@ def _is_dead(partial: Path) -> bool:
     except PermissionError:
         return False
     return False
-
-
-def _make_folders(folder: Path) -> None:
-    """Make a folder and the missing ones above it, each entry on disk."""
-    if folder.is_dir():
-        return
-    _make_folders(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -10,9 +10,13 @@
     │   ├── NotAStoreError         1
     │   ├── FormatVersionError     1
     │   ├── IncompleteStoreError   1   something asked for has not been written yet
-    │   └── CorruptDataError       1   a checksum is wrong or bytes cannot be decoded
+    │   ├── CorruptDataError       1   a checksum is wrong or bytes cannot be decoded
+    │   └── DriftError             1   the installed generator does not make the rows of a store
+    ├── ExportError                1   a folder is no export, or cannot be used as one
+    ├── MissingExtraError          1   an optional package is not installed
+    ├── DamageError                4   verify or validate found damage
     ├── NotEnoughSpaceError        3   before writing, or while writing
-    └── InterruptedBuildError      130 (SIGINT) or 143 (SIGTERM); the store is valid and can be resumed
+    └── InterruptedBuildError      130 (SIGINT) or 143 (SIGTERM); what was begun is finished and can be resumed
 
 Every message says what was found, what was expected, where, and what to do.
 """
@@ -60,6 +64,24 @@ class CorruptDataError(StoreError):
     """Bytes of a store are damaged."""
 
 
+class ExportError(TrajstoreError):
+    """A folder is no export, or cannot be used as one."""
+
+
+class MissingExtraError(TrajstoreError):
+    """An optional package is not installed."""
+
+
+class DriftError(StoreError):
+    """The rows of a store are not those that the installed generator makes."""
+
+
+class DamageError(TrajstoreError):
+    """Verification or validation found damage."""
+
+    exit_code = 4
+
+
 class NotEnoughSpaceError(TrajstoreError):
     """The filesystem cannot hold what is to be written."""
 
@@ -67,7 +89,7 @@ class NotEnoughSpaceError(TrajstoreError):
 
 
 class InterruptedBuildError(TrajstoreError):
-    """A build was asked to stop; what it had begun is finished, the rest is pending.
+    """A build, an export or a validation was asked to stop; what it had begun is finished, the rest is pending.
 
     Parameters
     ----------

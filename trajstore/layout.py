@@ -22,6 +22,9 @@ FORMAT_VERSION: Final = 1
 LABEL_ROWS: Final = 8192
 """Rows of a label chunk, whatever the size of the dataset, so that growing it moves nothing."""
 
+LABEL_BYTES_MAX: Final = 64 * 2**20
+"""Label chunks have fewer rows where a task would hold more than this: many cameras, long videos, far horizons."""
+
 CHUNK_BYTES_MAX: Final = 8 * 2**20
 """A sample with more raw bytes than this is split into several chunks: by camera, then by frames."""
 
@@ -174,7 +177,8 @@ def plan_layout(spec: DatasetSpec) -> Layout:
     Layout
         All arrays and tasks.
     """
-    labels = _group("labels", "label_chunk", _label_columns(spec), spec.dataset.samples, LABEL_ROWS)
+    rows = _label_rows(spec)
+    labels = _group("labels", "label_chunk", _label_columns(spec, rows), spec.dataset.samples, rows)
     video = _group(
         "video", "video_shard", (_video_column(spec),), spec.dataset.samples, spec.storage.samples_per_shard
     )
@@ -249,7 +253,18 @@ def _split_sample(sample: tuple[int, ...]) -> tuple[int, ...]:
     return (1, step, *frame)
 
 
-def _label_columns(spec: DatasetSpec) -> tuple[Column, ...]:
+def _label_rows(spec: DatasetSpec) -> int:
+    """Rows of a label chunk: a power of two below `LABEL_ROWS` where these take too much memory."""
+    video = spec.video
+    seen = 4 * (2 + 1 + 4) * video.cameras * video.frames
+    path = 8 * 3 * (video.frames + video.horizon)
+    rows = LABEL_ROWS
+    while rows > 1 and rows * (seen + path) > LABEL_BYTES_MAX:
+        rows //= 2
+    return rows
+
+
+def _label_columns(spec: DatasetSpec, rows: int) -> tuple[Column, ...]:
     """Describe the labels."""
     cameras, frames, horizon = spec.video.cameras, spec.video.frames, spec.video.horizon
 
@@ -263,7 +278,7 @@ def _label_columns(spec: DatasetSpec) -> tuple[Column, ...]:
             name=name,
             dims=("sample", *extra),
             shape=(spec.dataset.samples, *extra.values()),
-            chunk_shape=(LABEL_ROWS, *extra.values()),
+            chunk_shape=(rows, *extra.values()),
             dtype=dtype,
             fill_value={"int8": -1, "uint8": 0}.get(dtype, float("nan")),
             attributes={key: text for key, text in texts.items() if text} | meanings,

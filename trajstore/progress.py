@@ -74,7 +74,8 @@ class Progress:
             figures.append(f"{format_count(self.rate)}/s")
         if self.stored_bytes:
             figures.append(format_bytes(self.stored_bytes))
-            figures.append(f"{self.ratio:.3g}× smaller")
+            if self.raw_bytes:
+                figures.append(f"{self.ratio:.3g}× smaller")
         if self.seconds_left is not None and self.done < self.total:
             figures.append(f"{format_seconds(self.seconds_left)} left")
         return figures
@@ -96,7 +97,7 @@ class Tally:
     total, done : int
         Samples wanted, and finished before.
     raw_bytes_each : int
-        Uncompressed bytes of a sample.
+        Uncompressed bytes of a sample; 0 if nothing is compressed.
     """
 
     def __init__(self, phase: str, report: Report, *, total: int, done: int, raw_bytes_each: int) -> None:
@@ -178,15 +179,14 @@ class _Lines:
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
-        self._phase = ""
-        self._last = 0.0
+        self._last: dict[str, float] = {}
 
     def __call__(self, event: Progress) -> None:
         now = time.monotonic()
-        is_new = event.phase != self._phase
-        if not is_new and event.done < event.total and now - self._last < LINE_SECONDS:
+        last = self._last.get(event.phase)
+        if last is not None and event.done < event.total and now - last < LINE_SECONDS:
             return
-        self._phase, self._last = event.phase, now
+        self._last[event.phase] = now
         line = f"{event.phase}: {format_count(event.done)} of {format_count(event.total)} samples ({event.percent} %)"
         print(", ".join([line, *event.figures()]), file=self._stream, flush=True)
 

@@ -9,8 +9,16 @@ from trajstore.text import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
     from trajstore.builder import BuildPlan, BuildReport
+    from trajstore.exporting import ExportReport
+    from trajstore.findings import Finding
+    from trajstore.repairing import RepairReport
     from trajstore.space import Estimate, Filesystem
     from trajstore.summary import Summary
+    from trajstore.validation import ValidationReport
+    from trajstore.verification import VerifyReport
+
+FINDINGS_MAX = 40
+"""Findings that are printed one by one."""
 
 
 def describe_summary(summary: Summary) -> str:
@@ -75,8 +83,7 @@ def describe_build(report: BuildReport, *, part: str | None) -> str:
         ),
     ]
     if summary.is_complete:
-        code = f"import trajstore; print(trajstore.open({summary.location!r}))"
-        lines += [f"next: trajstore info {location}", f"      python -c {shlex.quote(code)}"]
+        lines += [f"next: trajstore info {location}", f"      {_open_command(summary.location)}"]
     elif part:
         lines += [f"next: the other parts, or all that is missing: trajstore build {location}"]
     return "\n".join(lines)
@@ -109,6 +116,187 @@ def describe_plan(plan: BuildPlan, estimate: Estimate, filesystem: Filesystem) -
     ]
     hint = filesystem.hint()
     return "\n".join([*lines, *([f"note: {hint}"] if hint else [])])
+
+
+def _open_command(location: str) -> str:
+    """The shell command that opens a store in Python, in the quotes that are easiest to read."""
+    code = f"import trajstore; print(trajstore.open({location!r}))"
+    return f'python -c "{code}"' if not set(code) & set('"$`\\!') else f"python -c {shlex.quote(code)}"
+
+
+def describe_export(report: ExportReport) -> str:
+    """Describe what an export did.
+
+    Parameters
+    ----------
+    report : ExportReport
+        The export.
+
+    Returns
+    -------
+    str
+        Several lines.
+    """
+    metadata = report.metadata
+    total = format_count(metadata.total_samples)
+    if not report.new_samples:
+        return f"{report.location}: complete, {total} samples; nothing to write"
+    rate = format_count(report.new_samples / report.seconds)
+    lines = [
+        f"{report.location}: exported {format_count(report.new_samples)} of {total} samples",
+        *_rows(
+            ("classes", _counts(metadata.class_distribution)),
+            ("splits", _counts(metadata.split_distribution or {})),
+            ("tensors", f"{_shape(metadata.tensor_shape)} {metadata.tensor_dtype}"),
+            ("size", f"{format_bytes(report.new_bytes)} written"),
+            ("time", f"{format_seconds(report.seconds)}, {rate} samples/s"),
+        ),
+    ]
+    return "\n".join(lines)
+
+
+def describe_validation(report: ValidationReport) -> str:
+    """Describe what validation found.
+
+    Parameters
+    ----------
+    report : ValidationReport
+        The result.
+
+    Returns
+    -------
+    str
+        A table of what the folder holds, and one of its faults.
+    """
+    verdict = "valid" if report.is_valid else _count_of(report.fault_count, "fault")
+    samples = format_count(report.samples)
+    found = (
+        f"{_shape(report.tensor_shape)} {report.tensor_dtype}, {format_bytes(report.video_bytes)}"
+        if report.tensor_shape
+        else "none can be read"
+    )
+    rows = [
+        ("videos", f"{format_count(report.videos)} of {samples}"),
+        ("tensors", found),
+        ("labels", f"{format_count(report.labels)} of {samples}"),
+        ("classes", _counts(report.classes)),
+        *([("splits", _counts(report.splits))] if report.splits else []),
+        *([("against", report.against)] if report.against else []),
+        ("time", format_seconds(report.seconds)),
+    ]
+    lines = [f"{report.location}: {verdict}, {samples} samples", *_rows(*rows)]
+    if report.faults:
+        width = max(len(fault.code) for fault in report.faults)
+        lines += [
+            "faults",
+            *(f"  {fault.code:<{width}}  {fault.path}: {fault.detail}" for fault in report.faults),
+        ]
+    if len(report.faults) < report.fault_count:
+        counts = ", ".join(f"{code} {format_count(count)}" for code, count in report.fault_counts.items())
+        lines.append(f"  … {format_count(report.fault_count - len(report.faults))} more; in all {counts}")
+    return "\n".join(lines)
+
+
+def _shape(shape: tuple[int, ...] | None) -> str:
+    """Sizes of a tensor's dimensions."""
+    return " × ".join(map(str, shape or ()))
+
+
+def _count_of(count: int, noun: str) -> str:
+    """A count with its noun."""
+    return f"{format_count(count)} {noun}{'' if count == 1 else 's'}"
+
+
+def describe_verification(report: VerifyReport) -> str:
+    """Describe what a verification has found.
+
+    Parameters
+    ----------
+    report : VerifyReport
+        The verification.
+
+    Returns
+    -------
+    str
+        A headline, what was checked, and a line for each finding.
+    """
+    damage = ", ".join(f"{count} {kind}" for kind, count in report.counts().items())
+    checked = ", ".join(f"{name} {format_count(rows)}" for name, rows in report.checked.items())
+    pixels = "every sample drawn again" if report.deep else "one sample of each shard drawn again"
+    lines = [
+        f"{report.location}: {f'damaged: {damage}' if damage else 'sound'}",
+        *_rows(("checked", f"{checked} of {format_count(report.samples)} rows, {pixels}")),
+    ]
+    if any(report.pending.values()):
+        pending = ", ".join(f"{name} {format_count(rows)}" for name, rows in report.pending.items())
+        command = f"trajstore build {shlex.quote(report.location)}"
+        lines += _rows(("pending", f"{pending} rows; continue with: {command}"))
+    lines += _rows(("time", format_seconds(report.seconds)))
+    return "\n".join([*lines, *_table(report.findings)])
+
+
+def describe_repair(report: RepairReport) -> str:
+    """Describe what a repair did.
+
+    Parameters
+    ----------
+    report : RepairReport
+        The repair.
+
+    Returns
+    -------
+    str
+        Several lines.
+    """
+    done = report.done
+    rebuilt = ", ".join(
+        f"{format_count(len(tasks))} × {name} ({format_count(sum(len(task.rows) for task in tasks))} rows)"
+        for name in ("labels", "video")
+        if (tasks := [task for task in done.rebuild if task.group == name])
+    )
+    counts = (
+        ("rebuilt", rebuilt),
+        ("metadata", ", ".join(done.metadata)),
+        ("flags", f"{format_count(len(done.restore))} set again" if done.restore else ""),
+        (
+            "cleared",
+            f"{format_count(len(done.forget))} damaged flags of what is not built" if done.forget else "",
+        ),
+        ("removed", f"{format_count(len(report.removed))} temporary files" if report.removed else ""),
+    )
+    lines = [row for name, text in counts if text for row in _rows((name, text))]
+    headline = f"{report.location}: {'repaired' if lines else 'nothing to repair'}"
+    return "\n".join(
+        [headline, *lines, *_rows(("time", format_seconds(report.seconds))), *_table(report.found)]
+    )
+
+
+def _table(findings: tuple[Finding, ...]) -> list[str]:
+    """A line for each finding: kind, object, rows, what was found."""
+    shown = findings[:FINDINGS_MAX]
+    if not shown:
+        return []
+    rows = [
+        (
+            finding.kind if finding.is_damage else f"({finding.kind})",
+            finding.key,
+            f"{finding.task.rows.start}:{finding.task.rows.stop}" if finding.task else "",
+            finding.detail,
+        )
+        for finding in shown
+    ]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    header = ("FOUND", "OBJECT", "ROWS", "")
+    widths = [max(width, len(name)) for width, name in zip(widths, header, strict=True)]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, (*widths[:3], 0), strict=True)).rstrip()
+        for row in (header, *rows)
+    ]
+    if len(findings) > len(shown):
+        lines.append(
+            f"and {format_count(len(findings) - len(shown))} more; all of them: trajstore verify --json"
+        )
+    return ["", *lines]
 
 
 def _headline(summary: Summary) -> str:

@@ -108,27 +108,30 @@ def splits(
     Returns
     -------
     (count,) int8
-        0 train, 1 val, 2 test. Of the first n blocks of 20 groups, each split holds its share, rounded; a row's split
-        never depends on the size of the dataset.
+        0 train, 1 val, 2 test. Of the first n blocks of 20 groups, each split holds its share, give or take less
+        than two groups; a row's split never depends on the size of the dataset.
     """
     block_rows = classes * GROUPS_PER_SPLIT_BLOCK
     rows = np.arange(first, first + count)
     first_block, blocks = _spanned(first, count, block_rows)
     table = uniforms(seed, Stream.SPLIT, first=first_block, count=blocks, width=GROUPS_PER_SPLIT_BLOCK)
     rank = np.argsort(np.argsort(table, axis=1, kind="stable"), axis=1, kind="stable")
-    edges = np.arange(first_block, first_block + blocks + 1, dtype=np.float64)
-    below_val = np.diff(_quota(edges, shares[0]))
-    below_test = np.diff(_quota(edges, shares[0] + shares[1]))
-    split = (rank >= below_val[:, None]).astype(np.int8) + (rank >= below_test[:, None])
+    groups = GROUPS_PER_SPLIT_BLOCK * np.arange(first_block, first_block + blocks + 1, dtype=np.float64)
+    train, val, test = shares
+    # val gets its share of what train leaves: rounding both alike would let a split lose groups it already has
+    train_groups = _round_share(groups, train)
+    val_groups = _round_share(groups - train_groups, val / (val + test) if val else 0.0)
+    val_start = np.diff(train_groups)[:, None]
+    test_start = val_start + np.diff(val_groups)[:, None]
+    split = (rank >= val_start).astype(np.int8) + (rank >= test_start)
     return split[rows // block_rows - first_block, rows // classes % GROUPS_PER_SPLIT_BLOCK].astype(np.int8)
 
 
-def _quota(blocks: NDArray[np.float64], share: float) -> NDArray[np.float64]:
-    """How many groups of the first ``blocks`` blocks a share of the dataset is."""
-    # 0.7 + 0.15 is not 0.85: rounding the product keeps whole numbers of groups whole
-    per_block = round(share * GROUPS_PER_SPLIT_BLOCK, 9)
-    quota: NDArray[np.float64] = np.floor(blocks * per_block + 0.5)
-    return quota
+def _round_share(groups: NDArray[np.float64], share: float) -> NDArray[np.float64]:
+    """How many of so many groups a share is, to the nearest, halves up; never shrinks as the groups grow."""
+    # 0.145 of 100 is 14.499…98: rounding the product first keeps a half a half
+    rounded: NDArray[np.float64] = np.floor(np.round(groups * share, 6) + 0.5)
+    return rounded
 
 
 def _spanned(first: int, count: int, size: int) -> tuple[int, int]:

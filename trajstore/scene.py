@@ -182,7 +182,7 @@ def describe(spec: DatasetSpec, rows: range) -> Scene:
 
 
 def _trace_shapes(spec: DatasetSpec, label: NDArray[np.int8], first: int) -> NDArray[np.float64]:
-    """Shapes of the paths, (n, frames + 1, 3): the seen frames and the future one... and those between."""
+    """Shapes of the paths, (n, frames + horizon, 3): every frame from the first to the future one."""
     video = spec.video
     # all frames up to the future one, because the sphere must stay in the unit ball in between, too
     times = np.arange(video.frames + video.horizon) / max(video.frames - 1, 1)

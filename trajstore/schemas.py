@@ -13,11 +13,15 @@ from typing import Any
 from pydantic import BaseModel
 
 from trajstore.attributes import StoreAttributes
+from trajstore.records import Label, Metadata, Source
 from trajstore.spec import DatasetSpec
 
 MODELS: dict[str, type[BaseModel]] = {
+    "label": Label,
+    "metadata": Metadata,
     "spec": DatasetSpec,
     "store": StoreAttributes,
+    "unfinished": Source,
 }
 """From the name of a schema, ``schemas/NAME.schema.json``, to its model."""
 

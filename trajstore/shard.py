@@ -19,6 +19,7 @@ from numcodecs import Zstd
 from numpy.typing import NDArray
 from zstandard import ZstdCompressor, ZstdError, frame_content_size
 
+from trajstore.direct import PageBuffer
 from trajstore.errors import CorruptDataError
 
 Bytes = bytes | bytearray | memoryview
@@ -30,6 +31,9 @@ CHECKSUM_BYTES: Final = 4
 
 FLAG_WRITTEN: Final[bytes] = b"\x01" + google_crc32c.value(b"\x01").to_bytes(CHECKSUM_BYTES, "little")
 """The bytes of a flag that is set; anything else, also a damaged flag, means "not written"."""
+
+FLAG_CLEAR: Final[bytes] = b"\x00" + google_crc32c.value(b"\x00").to_bytes(CHECKSUM_BYTES, "little")
+"""The bytes of a flag that somebody has written as false; trajstore itself clears a flag by removing it."""
 
 
 def encode_chunk(values: NDArray[np.generic], compressor: ZstdCompressor) -> bytes:
@@ -68,27 +72,24 @@ def append_checksum(data: bytes) -> bytes:
     return data + checksum.to_bytes(CHECKSUM_BYTES, "little")
 
 
-def assemble_shard(chunks: Iterable[bytes], *, capacity: int) -> bytes:
+def assemble_shard(chunks: Iterable[bytes], out: PageBuffer, *, capacity: int) -> None:
     """Put chunks and their index together.
 
     Parameters
     ----------
     chunks : iterable of bytes
-        Encoded chunks, in C order of the chunk grid.
+        Encoded chunks, in C order of the chunk grid; consumed one by one.
+    out : PageBuffer
+        Gets the whole shard; what it held is lost.
     capacity : int
         Chunks that a full shard holds; those that ``chunks`` does not reach are absent.
-
-    Returns
-    -------
-    bytes
-        The whole shard.
     """
-    parts = list(chunks)
-    lengths = np.array([len(part) for part in parts], dtype="<u8")
+    out.clear()
     index = np.full((capacity, 2), ABSENT, dtype="<u8")
-    index[: len(parts), 0] = np.cumsum(lengths) - lengths
-    index[: len(parts), 1] = lengths
-    return b"".join([*parts, append_checksum(index.tobytes())])
+    for position, chunk in enumerate(chunks):
+        index[position] = out.size, len(chunk)
+        out.append(chunk)
+    out.append(append_checksum(index.tobytes()))
 
 
 def index_size(capacity: int) -> int:

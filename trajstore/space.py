@@ -152,7 +152,13 @@ def fits(estimate: Estimate, filesystem: Filesystem) -> bool:
     return has_files and estimate.bytes * RESERVE <= filesystem.free
 
 
-def check_space(estimate: Estimate, filesystem: Filesystem, *, location: str) -> None:
+def check_space(
+    estimate: Estimate,
+    filesystem: Filesystem,
+    *,
+    location: str,
+    fewer_files: str = "raise storage.samples_per_shard",
+) -> None:
     """Refuse what will not fit.
 
     Parameters
@@ -163,6 +169,8 @@ def check_space(estimate: Estimate, filesystem: Filesystem, *, location: str) ->
         Where.
     location : str
         The target, for the message.
+    fewer_files : str
+        What to do if there are too many files, for the message.
 
     Raises
     ------
@@ -181,7 +189,7 @@ def check_space(estimate: Estimate, filesystem: Filesystem, *, location: str) ->
     if filesystem.free_files is not None and estimate.files > filesystem.free_files:
         message = (
             f"{location}: needs about {format_count(estimate.files)} files, the filesystem has room for "
-            f"{format_count(filesystem.free_files)} more; raise storage.samples_per_shard or name another path"
+            f"{format_count(filesystem.free_files)} more; {fewer_files} or name another path"
         )
         raise NotEnoughSpaceError(message)
 

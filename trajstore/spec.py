@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from trajstore.errors import SpecError
@@ -128,7 +129,7 @@ class RenderSection(_Section):
     """In at least one channel every pixel of the sphere differs from the background by at least this many levels."""
 
     light: Annotated[tuple[float, float, float], Field(strict=False)] = (0.4, -0.3, 0.85)
-    """Direction towards the light in the world, of any length."""
+    """Direction towards the light in the world; its length does not matter."""
 
     @model_validator(mode="after")
     def _check_render(self) -> Self:
@@ -139,8 +140,8 @@ class RenderSection(_Section):
                 f"with render.ambient {self.ambient}; lower one or raise the other"
             )
             raise ValueError(message)
-        if not any(self.light):
-            message = "render.light: found (0, 0, 0), expected a direction"
+        if not 1e-6 <= max(map(abs, self.light)) <= 1e6:
+            message = f"render.light: found {self.light}, expected a direction of a length from 1e-6 to 1e6"
             raise ValueError(message)
         return self
 
@@ -222,7 +223,7 @@ class DatasetSpec(_Section):
         """
         try:
             # through JSON, where an array is a tuple but 1.0 is no integer and "1" no number
-            return cls.model_validate_json(json.dumps(data, default=str))
+            return cls.model_validate_json(json.dumps(data, default=_to_plain))
         except ValidationError as error:
             message = f"{source}: {'; '.join(_explain(error))}"
             raise SpecError(message) from None
@@ -333,7 +334,7 @@ class DatasetSpec(_Section):
         Returns
         -------
         list of str
-            ``"video.frames: 32 here, 16 there"`` for each differing field.
+            ``"video.frames: 32 stored, 16 given"`` for each differing field.
         """
         return [
             f"{'.'.join(path)}: {mine!r} stored, {theirs!r} given"
@@ -353,6 +354,11 @@ class DatasetSpec(_Section):
         """SHA-256 of `content`, in hexadecimal: equal fingerprints mean equal rows."""
         canonical = json.dumps(self.content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _to_plain(value: Any) -> Any:
+    """NumPy's numbers and arrays as Python's; anything else, such as a TOML date, as text that is then refused."""
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
 
 
 def _explain(error: ValidationError) -> Iterator[str]:

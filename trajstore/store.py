@@ -10,28 +10,29 @@ import contextlib
 import json
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from zarr.abc.store import Store
+from zarr.abc.store import ByteRequest, Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import MemoryStore
 
 from trajstore.attributes import NAMESPACE, HistoryEntry, StoreAttributes
-from trajstore.durable import DurableStore, sweep
-from trajstore.errors import FormatVersionError, NotAStoreError, StoreError
+from trajstore.durable import DurableStore, find_debris, sweep
+from trajstore.errors import CorruptDataError, DriftError, FormatVersionError, NotAStoreError, StoreError
 from trajstore.layout import FORMAT_VERSION, Column, ColumnGroup, Layout, Task, plan_layout
-from trajstore.shard import FLAG_WRITTEN
-from trajstore.spec import DatasetSpec
+from trajstore.shard import FLAG_WRITTEN, Bytes
+from trajstore.spec import GENERATOR_VERSION, DatasetSpec
 
 ROOT_KEY: Final = "zarr.json"
 
@@ -64,7 +65,7 @@ class StoreHandle:
         """The plan of the store."""
         return plan_layout(self.spec)
 
-    def publish(self, key: str, data: bytes | bytearray) -> None:
+    def publish(self, key: str, data: Bytes) -> None:
         """Write an object, durably, whole or not at all.
 
         Parameters
@@ -86,6 +87,70 @@ class StoreHandle:
         """
         self.publish(self.layout.group(task.group).flags.key(task.index), FLAG_WRITTEN)
 
+    def clear_written(self, task: Task) -> None:
+        """Clear the flag of a task, for good when this returns.
+
+        Parameters
+        ----------
+        task : Task
+            The task.
+        """
+        self.remove(self.layout.group(task.group).flags.key(task.index))
+
+    def read(self, key: str) -> bytes | None:
+        """Read an object.
+
+        Parameters
+        ----------
+        key : str
+            Its name in the store.
+
+        Returns
+        -------
+        bytes or None
+            Its content; None if it is not there.
+        """
+        return get(self.keys, key)
+
+    def remove(self, key: str) -> None:
+        """Remove an object, for good when this returns; harmless where there is none.
+
+        Parameters
+        ----------
+        key : str
+            Its name in the store.
+        """
+        sync(self.keys.delete(key))
+
+    def list_keys(self) -> list[str]:
+        """Names of all objects, sorted, those that do not belong to a store and temporary ones among them.
+
+        Returns
+        -------
+        list of str
+            Keys.
+        """
+        return sorted(sync(_list(self.keys, "")))
+
+    def read_flags(self, group: ColumnGroup) -> dict[int, bytes]:
+        """The bytes of all flags of a group that are there, whatever they say.
+
+        Parameters
+        ----------
+        group : ColumnGroup
+            One of the layout's groups.
+
+        Returns
+        -------
+        dict
+            From a task's index to the content of its flag.
+        """
+        prefix = f"{group.flags.name}/c."
+        numbers = (key.removeprefix(prefix) for key in sync(_list(self.keys, group.flags.name)))
+        indices = [int(number) for number in numbers if number.isdecimal() and int(number) < len(group)]
+        flags = sync(_gather(self.keys, [group.flags.key(index) for index in indices]))
+        return {index: flag for index, flag in zip(indices, flags, strict=True) if flag is not None}
+
     def is_written(self, group: ColumnGroup) -> NDArray[np.bool_]:
         """Which tasks of a group have their flag set.
 
@@ -99,12 +164,8 @@ class StoreHandle:
         (tasks,) bool
             In the order of the tasks.
         """
-        prefix = f"{group.flags.name}/c."
-        numbers = (key.removeprefix(prefix) for key in sync(_list(self.keys, group.flags.name)))
-        indices = [int(number) for number in numbers if number.isdecimal() and int(number) < len(group)]
-        flags = sync(_gather(self.keys, [group.flags.key(index) for index in indices]))
         written = np.zeros(len(group), dtype=bool)
-        written[indices] = [flag == FLAG_WRITTEN for flag in flags]
+        written[[index for index, flag in self.read_flags(group).items() if flag == FLAG_WRITTEN]] = True
         return written
 
     def count_written(self, group: ColumnGroup) -> int:
@@ -135,6 +196,24 @@ class StoreHandle:
         root = _load_root(self.keys, self.location)
         root["attributes"] |= attributes.to_json()
         self.publish(ROOT_KEY, json.dumps(root, indent=2).encode())
+
+    @property
+    def was_finished(self) -> bool:
+        """Whether all rows have once been written, as the history says; whatever is not there now has been lost."""
+        last = self.attributes.history[-1]
+        return (last.event, last.samples) == ("finished", self.spec.dataset.samples)
+
+    def find_debris(self) -> list[str]:
+        """Temporary files of dead builders.
+
+        Returns
+        -------
+        list of str
+            Keys.
+        """
+        root = Path(self.location)
+        files = find_debris(root) if isinstance(self.keys, DurableStore) else ()
+        return sorted(file.relative_to(root).as_posix() for file in files)
 
     def sweep(self) -> list[Path]:
         """Remove temporary files of dead builders.
@@ -181,18 +260,20 @@ def create_store(location: str | Path, spec: DatasetSpec) -> StoreHandle:
     NotAStoreError
         If the folder holds other files.
     """
-    metadata = _render_metadata(spec)
+    metadata = render_metadata(StoreAttributes.created(spec))
     check_is_free(location, metadata)
     keys = _open_keys(location)
     root = metadata.pop(ROOT_KEY)
     for key, data in metadata.items():
+        if exists(location):  # another builder is first: leave its store alone
+            break
         put(keys, key, data)
     # the root comes last and never replaces another: it is what makes a folder a store
     value = default_buffer_prototype().buffer.from_bytes(root)
     sync(keys.set_if_not_exists(ROOT_KEY, value))
     store = open_store(location)
     if store.spec != spec:  # another builder was first: give it back what was overwritten
-        for key, data in _render_metadata(store.spec).items():
+        for key, data in render_metadata(store.attributes).items():
             if key != ROOT_KEY:
                 put(keys, key, data)
     return store
@@ -242,10 +323,117 @@ def open_store(location: str | Path) -> StoreHandle:
         place = ".".join(str(part) for part in detail["loc"])
         message = (
             f"{location}/zarr.json: attribute {NAMESPACE}.{place}: {detail['msg'].lower()}; "
-            "the attributes are damaged"
+            f"the attributes are damaged, mend them with: trajstore repair {location}"
         )
         raise StoreError(message) from None
     return StoreHandle(location=str(location), attributes=attributes, keys=keys)
+
+
+def grow_store(store: StoreHandle, spec: DatasetSpec) -> StoreHandle:
+    """Give a store more rows, none of which is written; interrupted at any instant it has the old size or the new.
+
+    Parameters
+    ----------
+    store : StoreHandle
+        The store.
+    spec : DatasetSpec
+        Its spec with more samples.
+
+    Returns
+    -------
+    StoreHandle
+        The larger store. Tasks that were partly filled have lost their flag; all other data stays as it was.
+    """
+    larger = plan_layout(spec)
+    entry = HistoryEntry.now("extended", samples=spec.dataset.samples)
+    history = (*store.attributes.history, entry)
+    attributes = store.attributes.model_copy(update={"spec": spec, "history": history})
+    root = json.loads(render_metadata(attributes)[ROOT_KEY])
+    root["attributes"] = _load_root(store.keys, store.location)["attributes"] | root["attributes"]
+    # before the store says that it is larger: a flag that is set promises all rows of its task
+    for group in store.layout.groups:
+        last = group.task(len(group) - 1)
+        if larger.group(group.name).task(last.index).rows != last.rows:
+            store.clear_written(last)
+    # one object decides: before it is replaced the store has its old size, afterwards the new one
+    store.publish(ROOT_KEY, json.dumps(root, indent=2).encode())
+    grown = open_store(store.location)
+    complete_growth(grown)
+    return grown
+
+
+def complete_growth(store: StoreHandle) -> None:
+    """Bring the metadata of each array up to the root's where growing the store was interrupted in between.
+
+    Parameters
+    ----------
+    store : StoreHandle
+        The store.
+    """
+    if store.attributes.history[-1].event != "extended":
+        return
+    for key, data in render_metadata(store.attributes).items():
+        if key.endswith(f"/{ROOT_KEY}") and store.read(key) != data:
+            store.publish(key, data)
+
+
+def check_generator(store: StoreHandle) -> None:
+    """Refuse to add rows to a store that another generator has begun.
+
+    Parameters
+    ----------
+    store : StoreHandle
+        The store.
+
+    Raises
+    ------
+    DriftError
+        If the fingerprint of its spec is not the one that the installed generator gives.
+    """
+    if store.attributes.fingerprint != store.spec.fingerprint:
+        message = (
+            f"{store.location}: found rows of another generator, or damaged attributes: fingerprint "
+            f"{store.attributes.fingerprint[:16]}, expected {store.spec.fingerprint[:16]} "
+            f"(generator {GENERATOR_VERSION}); {name_versions(store)}; use one of these, name another path, or find "
+            f"out more with: trajstore verify {store.location}"
+        )
+        raise DriftError(message)
+
+
+def name_versions(store: StoreHandle) -> str:
+    """Which versions built a store.
+
+    Parameters
+    ----------
+    store : StoreHandle
+        The store.
+
+    Returns
+    -------
+    str
+        A clause for messages.
+    """
+    built = {entry.versions.get("trajstore", "unknown"): None for entry in store.attributes.history}
+    now = HistoryEntry.now("created", samples=1).versions["trajstore"]
+    return f"it was built by trajstore {', '.join(built)}, installed is {now}"
+
+
+def open_raw(location: str | Path, attributes: StoreAttributes) -> StoreHandle:
+    """Open what is left of a store whose root is not there or cannot be trusted.
+
+    Parameters
+    ----------
+    location : path-like
+        The store's folder.
+    attributes : StoreAttributes
+        What its root should say.
+
+    Returns
+    -------
+    StoreHandle
+        The store.
+    """
+    return StoreHandle(location=str(location), attributes=attributes, keys=_open_keys(location))
 
 
 def exists(location: str | Path) -> bool:
@@ -270,7 +458,7 @@ def check_is_free(location: str | Path, allowed: Iterable[str] | None = None) ->
     Parameters
     ----------
     location : path-like
-        Where.
+        Where; a store, which another builder may have created by now, is no obstacle.
     allowed : iterable of str, optional
         Keys that an interrupted creation may have left.
 
@@ -283,10 +471,12 @@ def check_is_free(location: str | Path, allowed: Iterable[str] | None = None) ->
     """
     path = Path(location)
     if path.is_dir():
-        allowed = set(_render_metadata(DatasetSpec()) if allowed is None else allowed)
+        allowed = set(render_metadata(StoreAttributes.created(DatasetSpec())) if allowed is None else allowed)
         for file in sorted(path.rglob("*")):
             key = file.relative_to(path).as_posix()
             if file.is_file() and not (key in allowed or key.endswith(".partial")):
+                if exists(location):  # another builder has just created the store
+                    return
                 message = (
                     f"{location}: found a folder with other files ({key}), expected a store, an empty folder or none; "
                     "name another path"
@@ -327,15 +517,51 @@ def read_written(store: StoreHandle, group: ColumnGroup, name: str) -> NDArray[n
     -------
     (rows, ...) ndarray
         Rows of unwritten tasks are left out.
+
+    Raises
+    ------
+    CorruptDataError
+        If a checksum is wrong or bytes cannot be decoded.
     """
-    array = zarr.open_array(store.keys, path=name, mode="r", zarr_format=3)
     parts = [group.task(int(index)).rows for index in np.flatnonzero(store.is_written(group))]
-    if not parts:
-        return np.empty((0, *array.shape[1:]), dtype=array.dtype)
-    return np.concatenate([np.asarray(array[rows.start : rows.stop]) for rows in parts])
+    return np.concatenate([read_rows(store, name, rows) for rows in parts or [range(0)]])
 
 
-def put(keys: Store, key: str, data: bytes | bytearray) -> None:
+def read_rows(store: StoreHandle, name: str, rows: range) -> NDArray[np.generic]:
+    """Read some rows of a column, written or not.
+
+    Parameters
+    ----------
+    store : StoreHandle
+        The store.
+    name : str
+        The column.
+    rows : range
+        Contiguous rows.
+
+    Returns
+    -------
+    (rows, ...) ndarray
+        What is not written reads as the fill value.
+
+    Raises
+    ------
+    CorruptDataError
+        If a checksum is wrong or bytes do not decode.
+    """
+    try:
+        array = zarr.open_array(store.keys, path=name, mode="r", zarr_format=3)
+        return np.asarray(array[rows.start : rows.stop])
+    except (ValueError, TypeError, LookupError, RuntimeError, FileNotFoundError) as error:
+        # all of these are what zarr and its codecs raise
+        message = (
+            f"{store.location}: column {name}, rows {rows.start}…{rows.stop - 1}: {error}; "
+            f"see what else is damaged with: trajstore verify {store.location}"
+        )
+        raise CorruptDataError(message) from None
+
+
+def put(keys: Store, key: str, data: Bytes) -> None:
     """Write an object of a zarr store.
 
     Parameters
@@ -350,7 +576,7 @@ def put(keys: Store, key: str, data: bytes | bytearray) -> None:
     sync(keys.set(key, default_buffer_prototype().buffer.from_bytes(data)))
 
 
-def get(keys: Store, key: str) -> bytes | None:
+def get(keys: Store, key: str, byte_range: ByteRequest | None = None) -> bytes | None:
     """Read an object of a zarr store.
 
     Parameters
@@ -359,13 +585,15 @@ def get(keys: Store, key: str) -> bytes | None:
         The store.
     key : str
         The object's name.
+    byte_range : zarr.abc.store.ByteRequest, optional
+        Which part of it; all by default.
 
     Returns
     -------
     bytes or None
         Its content; None if it is not there.
     """
-    value = sync(keys.get(key, prototype=default_buffer_prototype()))
+    value = sync(keys.get(key, prototype=default_buffer_prototype(), byte_range=byte_range))
     return None if value is None else value.to_bytes()
 
 
@@ -406,33 +634,59 @@ def _load_root(keys: Store, location: str | Path) -> dict[str, Any]:
         message = f"{location}: cannot be read: {error.strerror}"
         raise StoreError(message) from None
     if data is None:
-        if not os.path.lexists(location):
-            found = "nothing"
-        else:
-            found = "no zarr.json" if Path(location).is_dir() else "a file"
-        action = "name another path" if found == "a file" else f"make one with: trajstore build {location}"
+        found, action = "nothing", f"make one with: trajstore build {location}"
+        if Path(location).is_dir():
+            found = "no zarr.json"
+        elif os.path.lexists(location):
+            found, action = "a file", "name another path"
         message = f"{location}: found {found}, expected a trajstore store; {action}"
         raise NotAStoreError(message)
     try:
         root = json.loads(data)
     except ValueError as error:
-        message = f"{location}/zarr.json: not valid JSON: {error}; the file is damaged"
+        message = (
+            f"{location}/zarr.json: not valid JSON: {error}; the file is damaged, "
+            f"mend it with: trajstore repair {location}"
+        )
         raise StoreError(message) from None
     if not isinstance(root, dict) or root.get("node_type") != "group" or root.get("zarr_format") != 3:
         message = f"{location}: found no Zarr v3 group, expected a trajstore store; name another path"
         raise NotAStoreError(message)
     if not isinstance(root.setdefault("attributes", {}), dict):
-        message = f"{location}/zarr.json: attributes are no object; the file is damaged"
+        message = (
+            f"{location}/zarr.json: attributes are no object; the file is damaged, "
+            f"mend it with: trajstore repair {location}"
+        )
         raise StoreError(message)
     return root
 
 
-def _render_metadata(spec: DatasetSpec) -> dict[str, bytes]:
-    """All objects of a store without rows: metadata and static arrays, made by zarr in memory."""
-    from trajstore.scene import place_cameras  # compiles kernels: only where a store is created
+def render_metadata(attributes: StoreAttributes) -> dict[str, bytes]:
+    """All objects of a store without rows: metadata and static arrays, made by zarr in memory.
+
+    Parameters
+    ----------
+    attributes : StoreAttributes
+        What the store says about itself, its spec above all.
+
+    Returns
+    -------
+    dict
+        From key to content; the root's is `ROOT_KEY`.
+    """
+    objects = _render_arrays(attributes.spec)
+    root = json.loads(objects[ROOT_KEY])
+    root = {"attributes": attributes.to_json(), **root}
+    return {**objects, ROOT_KEY: json.dumps(root, indent=2).encode()}
+
+
+@lru_cache(maxsize=4)
+def _render_arrays(spec: DatasetSpec) -> Mapping[str, bytes]:
+    """All objects of a store without rows; the root has no attributes."""
+    from trajstore.scene import place_cameras  # compiles kernels: only where it is needed
 
     memory = MemoryStore()
-    root = zarr.create_group(memory, zarr_format=3, attributes=StoreAttributes.created(spec).to_json())
+    root = zarr.create_group(memory, zarr_format=3)
     layout = plan_layout(spec)
     for column in layout.columns:
         _create_array(root, column, spec)
@@ -450,7 +704,8 @@ def _render_metadata(spec: DatasetSpec) -> dict[str, bytes]:
     described["consolidated_metadata"]["metadata"] = {
         column.name: members[column.name] for column in layout.columns
     }
-    return objects | {ROOT_KEY: json.dumps(described, indent=2).encode()}
+    del described["attributes"]
+    return MappingProxyType(objects | {ROOT_KEY: json.dumps(described).encode()})
 
 
 def _create_array(root: zarr.Group, column: Column, spec: DatasetSpec) -> None:

@@ -11,11 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 from zstandard import ZstdCompressor
 
+from trajstore.direct import PageBuffer
 from trajstore.layout import Column, Layout, Task, plan_layout
 from trajstore.scene import Scene, describe
 from trajstore.shard import assemble_shard, encode_chunk
 from trajstore.spec import DatasetSpec
 from trajstore.store import StoreHandle
+
+
+class _Local(threading.local):
+    """What each thread keeps from task to task."""
+
+    def __init__(self) -> None:
+        self.buffer = PageBuffer()
+
+
+_local = _Local()
 
 
 @dataclass(frozen=True)
@@ -48,7 +59,7 @@ class WriteTask:
         """
         written = 0
         with self.turn:
-            files = make_files(self.store.spec, self.store.layout, task)
+            files = make_files(self.store.spec, self.store.layout, task, _local.buffer)
         for key, data in files:
             self.store.publish(key, data)
             written += len(data)
@@ -56,7 +67,9 @@ class WriteTask:
         return written
 
 
-def make_files(spec: DatasetSpec, layout: Layout, task: Task) -> list[tuple[str, bytes]]:
+def make_files(
+    spec: DatasetSpec, layout: Layout, task: Task, buffer: PageBuffer | None = None
+) -> list[tuple[str, bytes | memoryview]]:
     """Everything that a task writes but its flag: a pure function.
 
     Parameters
@@ -67,24 +80,28 @@ def make_files(spec: DatasetSpec, layout: Layout, task: Task) -> list[tuple[str,
         Its layout.
     task : Task
         Which rows of which columns.
+    buffer : PageBuffer, optional
+        Memory for a shard, used again and again by one thread; by default its own.
 
     Returns
     -------
     list of (key, bytes)
-        The objects.
+        The objects. A shard is a view of ``buffer``: valid until the buffer is used again.
     """
     columns = layout.group(task.group).columns
     compressor = ZstdCompressor(level=spec.storage.compression_level)
     scene = describe(spec, task.rows)
     if task.group == "labels":
         return [
-            (column.key(task.index), encode_chunk(_pad(scene.columns[column.name], column), compressor))
+            (column.key(task.index), encode_chunk(pad(scene.columns[column.name], column), compressor))
             for column in columns
         ]
     (video,) = columns
     capacity = int(np.prod(video.chunk_counts))
     chunks = encode_samples(scene, video, len(task.rows), compressor)
-    return [(video.key(task.index), assemble_shard(chunks, capacity=capacity))]
+    shard = buffer or PageBuffer()
+    assemble_shard(chunks, shard, capacity=capacity)
+    return [(video.key(task.index), shard.view())]
 
 
 def encode_samples(scene: Scene, video: Column, count: int, compressor: ZstdCompressor) -> Iterator[bytes]:
@@ -138,8 +155,21 @@ def measure_rows(spec: DatasetSpec, rows: range) -> tuple[float, float]:
     return labels / len(rows), frames / len(rows)
 
 
-def _pad(values: NDArray[np.generic], column: Column) -> NDArray[np.generic]:
-    """Fill a chunk at the end of an array up to a whole chunk, as zarr does."""
+def pad(values: NDArray[np.generic], column: Column) -> NDArray[np.generic]:
+    """Fill a chunk at the end of an array up to a whole chunk, as zarr does.
+
+    Parameters
+    ----------
+    values : (n, ...) ndarray
+        The rows that there are.
+    column : Column
+        Says how many rows a chunk has, and what the others hold.
+
+    Returns
+    -------
+    (rows of a chunk, ...) ndarray
+        Of the same dtype.
+    """
     missing = column.chunk_shape[0] - len(values)
     if not missing:
         return values

@@ -1,0 +1,177 @@
+"""Naive twins: what the package computes, again, as plainly as possible and with none of its code.
+
+Written for reading, one item at a time in float64; a loop is preferred to a formula, a search to a solution.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+CLASS_ORDER, SPLIT, SHAPE, PLACEMENT, APPEARANCE = range(5)
+"""Streams of random numbers, as numbered for ever."""
+
+Array = NDArray[np.float64]
+
+
+def draw_uniforms(seed: int, stream: int, *, row: int, width: int) -> Array:
+    """One row of a table of uniforms, by drawing all the rows above it, too."""
+    generator = np.random.Generator(np.random.Philox(key=np.array([seed, stream], dtype=np.uint64)))
+    return generator.random((row + 1, width))[row]
+
+
+def find_label(seed: int, *, row: int, classes: int) -> int:
+    """Class of one row: the rank order of its group's uniforms."""
+    group, place = divmod(row, classes)
+    width = 4 * math.ceil(classes / 4)
+    keys = draw_uniforms(seed, CLASS_ORDER, row=group, width=width)[:classes]
+    return sorted(range(classes), key=lambda label: keys[label])[place]
+
+
+def find_split(seed: int, *, row: int, classes: int, per_block: tuple[int, int]) -> int:
+    """Split of one row, where 20 groups are ``per_block`` groups of train and val, and the rest test."""
+    block, place = divmod(row // classes, 20)
+    keys = list(draw_uniforms(seed, SPLIT, row=block, width=20))
+    rank = sorted(keys).index(keys[place])
+    if rank < per_block[0]:
+        return 0
+    return 1 if rank < sum(per_block) else 2
+
+
+def linear(_uniforms: Array, time: float) -> Array:
+    """A point of a straight line."""
+    return np.array([time, 0.0, 0.0])
+
+
+def circular(uniforms: Array, time: float) -> Array:
+    """A point of a circle, 0.6 to 1.5 turns."""
+    angle = 2.0 * math.pi * (uniforms[0] + (0.6 + 0.9 * uniforms[1]) * time)
+    return np.array([math.cos(angle), math.sin(angle), 0.0])
+
+
+def helical(uniforms: Array, time: float) -> Array:
+    """A point of a helix, 1.25 to 2.5 turns, advancing by 0.75 to 2 diameters, left- or right-handed."""
+    angle = 2.0 * math.pi * (uniforms[0] + (1.25 + 1.25 * uniforms[1]) * time)
+    advance = 2.0 * (0.75 + 1.25 * uniforms[2])
+    hand = -1.0 if uniforms[3] < 0.5 else 1.0
+    return np.array([math.cos(angle), math.sin(angle), hand * advance * time])
+
+
+def parabolic(uniforms: Array, time: float) -> Array:
+    """A point of a parabola."""
+    curvature = 1.2 + 2.0 * uniforms[0]
+    vertex = 0.4 + 0.2 * uniforms[1]
+    return np.array([time, curvature * (time - vertex) ** 2, 0.0])
+
+
+SHAPES = {"Linear": linear, "Circular": circular, "Helical": helical, "Parabolic": parabolic}
+
+
+def trace_path(name: str, *, seed: int, row: int, frames: int, horizon: int, radius: float) -> Array:
+    """Positions (frames + horizon, 3) of one row of the default scene, from frame 1 to the future one."""
+    shape_uniforms = draw_uniforms(seed, SHAPE, row=row, width=8)
+    u = draw_uniforms(seed, PLACEMENT, row=row, width=8)
+    steps = max(frames - 1, 1)
+    shape = np.array([SHAPES[name](shape_uniforms, frame / steps) for frame in range(frames + horizon)])
+
+    middle = np.array([(min(shape[:, axis]) + max(shape[:, axis])) / 2.0 for axis in range(3)])
+    extent = max(math.dist(point, middle) for point in shape)
+    room = (1.0 - radius) * (1.0 - 1e-6)
+    size = (0.5 + 0.4 * u[3]) * room
+
+    height = 2.0 * u[4] - 1.0
+    azimuth = 2.0 * math.pi * u[5]
+    across = math.sqrt(1.0 - height**2)
+    offset = (room - size) * max(u[6], u[7]) * np.array(
+        [across * math.cos(azimuth), across * math.sin(azimuth), height]
+    )  # fmt: skip
+    turn = rotation_of_quaternion(
+        w=math.sqrt(u[0]) * math.cos(2.0 * math.pi * u[2]),
+        vector=np.array(
+            [
+                math.sqrt(1.0 - u[0]) * math.sin(2.0 * math.pi * u[1]),
+                math.sqrt(1.0 - u[0]) * math.cos(2.0 * math.pi * u[1]),
+                math.sqrt(u[0]) * math.sin(2.0 * math.pi * u[2]),
+            ]
+        ),
+    )
+    return np.array([turn @ ((point - middle) * (size / extent)) + offset for point in shape])
+
+
+def rotation_of_quaternion(*, w: float, vector: Array) -> Array:
+    """Rotation matrix of a unit quaternion, by turning the three axes: v + 2w (q × v) + 2 q × (q × v)."""
+    columns = []
+    for axis in np.eye(3):
+        once = np.cross(vector, axis)
+        columns.append(axis + 2.0 * w * once + 2.0 * np.cross(vector, once))
+    return np.column_stack(columns)
+
+
+def project(point_world: Array, intrinsics: Array, extrinsics: Array) -> tuple[Array, float]:
+    """Pixel and depth of a point, by homogeneous coordinates."""
+    point_camera = extrinsics @ np.array([*point_world, 1.0])
+    homogeneous = intrinsics @ point_camera
+    return homogeneous[:2] / homogeneous[2], float(point_camera[2])
+
+
+def trace_contour(center_camera: Array, radius: float, *, points: int = 20_000) -> Array:
+    """Points (points, 3) of the circle on a sphere along which a camera's rays touch it, camera frame."""
+    distance = math.dist(center_camera, (0.0, 0.0, 0.0))
+    towards = np.asarray(center_camera) / distance
+    # the tangent length, the radius and the distance make a right-angled triangle
+    along = (distance**2 - radius**2) / distance
+    across = radius * math.sqrt(distance**2 - radius**2) / distance
+    side = np.cross(towards, (0.0, 1.0, 0.0))
+    side /= np.linalg.norm(side)
+    up = np.cross(side, towards)
+    angle = np.linspace(0.0, 2.0 * math.pi, points, endpoint=False)[:, None]
+    return towards * along + across * (np.cos(angle) * side + np.sin(angle) * up)
+
+
+def bound_sphere(center_camera: Array, radius: float, intrinsics: Array) -> Array:
+    """Box (u_min, v_min, u_max, v_max) of a sphere's silhouette: the extremes of its projected contour."""
+    contour = trace_contour(center_camera, radius) @ intrinsics.T
+    uv = contour[:, :2] / contour[:, 2:]
+    return np.concatenate([uv.min(axis=0), uv.max(axis=0)])
+
+
+def render_frame(
+    center_camera: Array,
+    radius: float,
+    *,
+    intrinsics: Array,
+    light_camera: Array,
+    ambient: float,
+    object_color: NDArray[np.uint8],
+    background_color: NDArray[np.uint8],
+    size: tuple[int, int],
+    rays: int = 16,
+) -> tuple[Array, Array]:
+    """A frame (3, height, width) and its coverage (height, width), from ``rays`` × ``rays`` rays a pixel.
+
+    Each ray is intersected with the sphere; where it hits, the surface is lit by Lambert's law.
+    """
+    height, width = size
+    u = (np.arange(width * rays) + 0.5) / rays
+    v = (np.arange(height * rays) + 0.5) / rays
+    directions = np.empty((height * rays, width * rays, 3))
+    directions[..., 0] = (u[None, :] - intrinsics[0, 2]) / intrinsics[0, 0]
+    directions[..., 1] = (v[:, None] - intrinsics[1, 2]) / intrinsics[1, 1]
+    directions[..., 2] = 1.0
+    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+
+    along = directions @ center_camera
+    discriminant = along**2 - center_camera @ center_camera + radius**2
+    is_hit = discriminant >= 0.0
+    hits = directions[is_hit] * (along[is_hit] - np.sqrt(discriminant[is_hit]))[:, None]
+    normals = (hits - center_camera) / radius
+    brightness = ambient + (1.0 - ambient) * np.clip(normals @ light_camera, 0.0, 1.0)
+
+    colors = np.empty((height * rays, width * rays, 3))
+    colors[:] = background_color
+    colors[is_hit] = brightness[:, None] * object_color
+    frame = colors.reshape(height, rays, width, rays, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
+    coverage = is_hit.reshape(height, rays, width, rays).mean(axis=(1, 3))
+    return frame, coverage

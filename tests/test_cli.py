@@ -1,0 +1,416 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from faults import (
+    Result,
+    assert_flags_are_true,
+    assert_same_bytes,
+    flip_bit,
+    run,
+    small_disk,
+    start,
+    tree,
+    wait_until,
+)
+
+from trajstore import builder, cli
+from trajstore.builder import build
+from trajstore.store import open_store
+from trajstore.summary import info
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Any:
+    """Run a command line in this process, with an empty working folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["trajstore", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        printed = capsys.readouterr()
+        return Result(int(ended.value.code or 0), printed.out, printed.err)
+
+    return call
+
+
+def assert_fails_in_one_line(done: Result, code: int, *texts: str) -> None:
+    assert (done.code, done.out) == (code, ""), done
+    (line,) = done.err.splitlines()
+    assert line.startswith("trajstore: ")
+    for text in texts:
+        assert text in line
+
+
+# ---------------------------------------------------------------------------------------------- bad input
+
+USAGE = [
+    ([], ["build"], "Missing argument 'STORE'", "trajstore build --help"),
+    ([], ["info"], "Missing argument 'STORE'", "trajstore info --help"),
+    (["--samples", "x"], ["build", "a"], "--samples", "trajstore build --help"),
+    (["--samples"], ["build", "a"], "--samples", "--help"),
+    (["--colour", "red"], ["build", "a"], "--colour", "trajstore build --help"),
+    (["b"], ["build", "a"], "b", "trajstore build --help"),
+    ([], ["bild", "a"], "No such command 'bild'", "trajstore --help"),
+    ([], ["--colour"], "--colour", "trajstore --help"),
+]
+
+
+@pytest.mark.parametrize(("options", "start_", "found", "see"), USAGE)
+def test_wrong_usage_is_one_line(
+    command: Any, tmp_path: Path, options: list[str], start_: list[str], found: str, see: str
+) -> None:
+    assert_fails_in_one_line(
+        command(*start_, *options), 2, found, f"(see: {see}" if see.startswith("trajstore") else see
+    )
+    assert tree(tmp_path) == {".": None}
+
+
+@pytest.mark.parametrize(
+    ("options", "texts"),
+    [
+        (["--samples", "0"], ["dataset.samples: found 0"]),
+        (["--samples", "-5"], ["dataset.samples: found -5"]),
+        (["--seed", "-1"], ["dataset.seed: found -1"]),
+        (["--seed", str(2**63)], ["dataset.seed"]),
+        (["--cameras", "0"], ["video.cameras: found 0"]),
+        (["--frames", "0"], ["video.frames: found 0"]),
+        (["--height", "0"], ["video.height: found 0"]),
+        (["--width", "-1"], ["video.width: found -1"]),
+        (["--horizon", "0"], ["video.horizon: found 0"]),
+        (["--samples-per-shard", "0"], ["storage.samples_per_shard: found 0"]),
+        (["--classes", "Linear,Zigzag"], ["dataset.classes", "'Zigzag'", "Helical"]),
+        (["--classes", ""], ["dataset.classes"]),
+        (["--workers", "0"], ["workers: found 0, expected at least 1"]),
+        (["--part", "4/3"], ["part: found '4/3', expected i/n"]),
+        (["--part", "0/3"], ["part: found '0/3'"]),
+        (["--frames", "0", "--width", "0"], ["video.frames: found 0", "video.width: found 0"]),
+        (["--spec", "missing.toml"], ["missing.toml", "No such file"]),
+        (["--spec", "."], ["spec file .", "directory"]),
+    ],
+)
+def test_invalid_options_are_refused(
+    command: Any, tmp_path: Path, options: list[str], texts: list[str]
+) -> None:
+    assert_fails_in_one_line(command("build", "a.zarr", *options), 2, *texts)
+    assert tree(tmp_path) == {".": None}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "texts"),
+    [
+        ("spec.toml", b"[dataset\nsamples = 5", ["spec file spec.toml: not valid TOML"]),
+        ("spec.toml", b"\xff\xfe", ["not valid TOML"]),
+        ("spec.json", b"{", ["spec file spec.json: not valid JSON"]),
+        ("spec.json", b"[1]", ["found list, expected sections such as [video]"]),
+        ("spec.toml", b"[video]\ncolour = 3", ["video.colour: unknown field"]),
+        ("spec.toml", b"[film]\nframes = 3", ["film: unknown field"]),
+        ("spec.toml", b"frames = 3", ["frames: unknown field"]),
+        ("spec.toml", b"[video]\nframes = 3.0", ["video.frames: found 3.0"]),
+        ("spec.toml", b"[video]\nframes = true", ["video.frames: found True"]),
+        ("spec.toml", b"[video]\nframes = '3'", ["video.frames: found '3'"]),
+        (
+            "spec.toml",
+            b"[splits]\ntrain = 0.8",
+            ["splits.train + splits.val + splits.test", "= 1.1, expected 1"],
+        ),
+        ("spec.toml", b"[scene]\nradius = [0.3, 0.1]", ["scene.radius: found (0.3, 0.1)"]),
+        ("spec.toml", b"[render]\nambient = nan", ["render.ambient"]),
+    ],
+)
+def test_invalid_spec_files_are_refused(
+    command: Any, tmp_path: Path, name: str, content: bytes, texts: list[str]
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert_fails_in_one_line(command("build", "a.zarr", "--spec", name), 2, *texts)
+    assert tree(tmp_path) == {".": None, name: content}
+
+
+def test_paths_that_are_no_stores_are_refused(command: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").write_bytes(b"cat")
+    before = tree(tmp_path)
+    assert_fails_in_one_line(command("build", "file"), 1, "file: found a file, expected")
+    assert_fails_in_one_line(
+        command("build", "photos"), 1, "photos: found a folder with other files (cat.jpg)"
+    )
+    assert_fails_in_one_line(
+        command("build", "no/such/folder"), 1, "no/such does not exist", "mkdir -p no/such"
+    )
+    assert_fails_in_one_line(command("build", "x" * 300), 1, "too long")
+    for path in ("file", "photos", "nothing"):
+        assert_fails_in_one_line(command("info", path), 1, f"{path}: found", "expected a trajstore store")
+    assert tree(tmp_path) == before
+
+
+def test_stores_of_others_are_refused(command: Any, tmp_path: Path, tiny_copy: Path) -> None:
+    root = json.loads((tiny_copy / "zarr.json").read_text())
+    root["attributes"]["trajstore"]["format_version"] = 2
+    (tiny_copy / "zarr.json").write_text(json.dumps(root))
+    before = tree(tiny_copy)
+    for name in ("build", "info"):
+        assert_fails_in_one_line(command(name, str(tiny_copy)), 1, "found store format 2, expected 1")
+    assert tree(tiny_copy) == before
+
+
+def test_a_store_of_another_spec_is_refused_naming_each_field(command: Any, tiny_copy: Path) -> None:
+    before = tree(tiny_copy)
+    done = command("build", str(tiny_copy), "--frames", "5", "--seed", "3")
+    assert_fails_in_one_line(done, 2, "video.frames: 4 stored, 5 given", "dataset.seed: 0 stored, 3 given")
+    assert tree(tiny_copy) == before
+
+
+def test_a_read_only_folder_is_refused(command: Any, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "size=1m") as disk:
+        disk.change("ro")
+        assert_fails_in_one_line(command("build", "disk/a.zarr"), 1, "no permission to write in disk")
+        assert tree(disk.folder) == {".": None}
+
+
+def test_no_space_is_refused(command: Any, tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "size=1m") as disk:
+        assert_fails_in_one_line(
+            command("build", "disk/a.zarr"), 3, "needs about 3", "1.05 MB free", "are missing", "--force"
+        )
+        dry = command("build", "disk/a.zarr", "--dry-run")
+        assert (dry.code, dry.err.count("\n")) == (3, 1)
+        assert "would write 10,000 of 10,000 samples" in dry.out
+        assert tree(disk.folder) == {".": None}
+
+
+def test_damage_is_one_line(command: Any, tiny_copy: Path) -> None:
+    flip_bit(tiny_copy / "class_label" / "c.0", 12)
+    assert_fails_in_one_line(command("info", str(tiny_copy)), 1, "column class_label, rows 0…43")
+
+
+def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(sys, "argv", ["trajstore", "info", str(tmp_path / "a"), "--debug"])
+    with pytest.raises(cli.TrajstoreError):
+        cli.main()
+
+
+# ---------------------------------------------------------------------------------------------- good input
+
+
+def test_options_become_arguments_of_the_library(
+    command: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_store: Path
+) -> None:
+    (tmp_path / "spec.toml").write_text("[dataset]\nsamples = 9\n[video]\nframes = 3\n")
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+
+    def record(*args: Any, **kwargs: Any) -> Any:
+        calls.append((args, kwargs))
+        return real(tiny_store)
+
+    real = build
+    monkeypatch.setattr(builder, "build", record)
+    done = command(
+        "build", "a.zarr", "--spec", "spec.toml", "--frames", "7", "--seed", "5", "--classes", "Linear, Helical",
+        "--samples-per-shard", "3", "--workers", "2", "--part", "1/2", "--force", "--quiet",
+    )  # fmt: skip
+    assert done.code == 0
+    (((path, spec), options),) = calls
+    assert (path, spec.dataset.samples, spec.video.frames) == (Path("a.zarr"), 9, 3)
+    assert options.pop("should_stop")() == 0
+    options.pop("progress")
+    assert options == {
+        "workers": 2,
+        "part": "1/2",
+        "force": True,
+        "frames": 7,
+        "seed": 5,
+        "classes": ["Linear", "Helical"],
+        "samples_per_shard": 3,
+    }
+    command("build", "a.zarr")
+    ((path, spec), options) = calls[1]
+    assert (path, spec, options["workers"], options["part"], options["force"]) == (
+        Path("a.zarr"), None, None, None, False,
+    )  # fmt: skip
+    assert set(options) == {"workers", "part", "force", "progress", "should_stop"}
+
+
+def test_help_and_version(command: Any) -> None:
+    for arguments in ([], ["--help"], ["-h"]):
+        done = command(*arguments)
+        assert (done.code, done.err) == (0, "")
+        assert "build" in done.out
+        assert "info" in done.out
+    assert "--samples-per-shard" in command("build", "--help").out
+    done = command("--version")
+    assert (done.code, done.err) == (0, "")
+    assert re.fullmatch(r"trajstore \d+\.\d+\.\d+\n", done.out)
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "sys.argv = ['trajstore', '--help']\n"
+        "from trajstore.cli import main\n"
+        "try:\n"
+        "    main()\n"
+        "finally:\n"
+        "    heavy = {'zarr', 'xarray', 'numba', 'torch', 'numpy', 'pydantic', 'rich'} & set(sys.modules)\n"
+        "    print('heavy:', sorted(heavy), file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "heavy: []\n")
+
+
+def test_shells_can_complete(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "_TRAJSTORE_COMPLETE": "complete_bash",
+        "COMP_WORDS": "trajstore bu",
+        "COMP_CWORD": "1",
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", "from trajstore.cli import main; main()"],
+        env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["build"]
+
+
+def test_a_dry_run_writes_nothing(command: Any, tmp_path: Path, tiny_options: list[str]) -> None:
+    done = command("build", "a.zarr", *tiny_options, "--dry-run")
+    assert (done.code, done.err) == (0, "")
+    assert "would write 44 of 44 samples" in done.out
+    assert re.search(r"about \d+ KB in \d+ files", done.out)
+    assert tree(tmp_path) == {".": None}
+
+
+def test_a_dry_run_of_a_finished_store_changes_nothing(command: Any, tiny_copy: Path) -> None:
+    before = tree(tiny_copy)
+    assert "would write 0 of 44 samples" in command("build", str(tiny_copy), "--dry-run").out
+    assert tree(tiny_copy) == before
+
+
+def test_build_ends_with_a_summary_and_what_to_do_next(
+    command: Any, tmp_path: Path, tiny_store: Path, tiny_options: list[str]
+) -> None:
+    done = command("build", "my store.zarr", *tiny_options, "--quiet")
+    assert (done.code, done.err) == (0, "")
+    assert_same_bytes(tmp_path / "my store.zarr", tiny_store)
+    lines = done.out.splitlines()
+    assert lines[0] == "my store.zarr: complete, 44 samples"
+    assert "classes  Linear 11, Circular 11, Helical 11, Parabolic 11" in done.out
+    for text in ("train ", "raw", "× smaller", "samples/s"):
+        assert text in done.out
+    suggested = [line.split("next: ")[-1].strip() for line in lines[-2:]]
+    assert suggested[0] == "trajstore info 'my store.zarr'"
+    ran = subprocess.run(
+        suggested[1].replace("python", sys.executable, 1),
+        shell=True, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert "future_position" in ran.stdout, ran.stderr
+    again = command("build", "my store.zarr", "-q")
+    assert "nothing was missing" in again.out
+
+
+def test_a_part_says_what_is_left(command: Any, tiny_options: list[str]) -> None:
+    done = command("build", "a.zarr", *tiny_options, "--part", "2/2", "--quiet")
+    assert "a.zarr: unfinished, 20 of 44 samples, part 2/2 done" in done.out
+    assert "trajstore build a.zarr" in done.out
+
+
+def test_info_shows_any_store(
+    command: Any, tmp_path: Path, tiny_store: Path, tiny_options: list[str]
+) -> None:
+    done = command("info", str(tiny_store))
+    assert (done.code, done.err) == (0, "")
+    assert f"{tiny_store}: complete, 44 samples" in done.out
+    assert "2 cameras × 4 frames × 3 channels × 16 × 16" in done.out
+    build("half.zarr", open_store(tiny_store).spec, part="1/2")
+    half = command("info", "half.zarr")
+    assert half.code == 0
+    assert "unfinished, 24 of 44 samples" in half.out
+    assert "continue with: trajstore build half.zarr" in half.out
+
+
+def test_info_prints_json_for_machines(command: Any, tiny_store: Path) -> None:
+    done = command("info", str(tiny_store), "--json")
+    assert (done.code, done.err) == (0, "")
+    found = json.loads(done.out)
+    assert found == json.loads(json.dumps(info(tiny_store).to_json()))
+    assert (found["samples"], found["is_complete"], found["written"]) == (
+        44,
+        True,
+        {"labels": 44, "video": 44},
+    )
+    assert found["classes"] == {"Linear": 11, "Circular": 11, "Helical": 11, "Parabolic": 11}
+    assert found["raw_bytes"] == 44 * 2 * 4 * 3 * 16 * 16
+    assert found["spec"]["video"]["frames"] == 4
+
+
+def test_info_writes_nothing(command: Any, tiny_copy: Path) -> None:
+    before = tree(tiny_copy)
+    command("info", str(tiny_copy))
+    assert tree(tiny_copy) == before
+
+
+def test_a_reader_that_goes_away_is_no_traceback(tiny_store: Path) -> None:
+    code = "from trajstore.cli import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "info", str(tiny_store)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.stderr.read() == b""
+    process.stderr.close()
+    assert process.wait() == 1
+
+
+# ---------------------------------------------------------------------------------------------- signals
+
+LONG = ["--samples", "600", "--frames", "4", "--height", "16", "--width", "16", "--cameras", "1"]
+LONG += ["--samples-per-shard", "2"]
+
+
+@pytest.fixture(scope="module")
+def long_reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The finished store of a build of 300 shards, which takes long enough to be interrupted."""
+    path = tmp_path_factory.mktemp("long") / "a.zarr"
+    build(path, samples=600, frames=4, height=16, width=16, cameras=1, samples_per_shard=2)
+    return path
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_stop_a_build_cleanly(tmp_path: Path, long_reference: Path, number: int, code: int) -> None:
+    path = tmp_path / "a.zarr"
+    building = start("build", path, *LONG, "--workers", 2)
+    wait_until(lambda: len(list(path.glob("video_written/c.*"))) > 5)
+    building.send(number)
+    done = building.wait()
+    assert (done.code, done.out) == (code, ""), done
+    last = done.err.splitlines()[-1]
+    written = info(path).written["video"]
+    assert 0 < written < 600
+    assert last.startswith(f"trajstore: {path}: interrupted; {written:,} of 600 samples are written")
+    assert last.endswith(f"continue with: trajstore build {path}")
+    assert not list(path.rglob("*.partial"))
+    assert_flags_are_true(path, long_reference)
+
+
+def test_the_second_signal_ends_a_build_at_once(tmp_path: Path, long_reference: Path) -> None:
+    """Here one that stands still, because the shard in flight cannot be finished."""
+    path = tmp_path / "a.zarr"
+    building = start("build", path, *LONG, stall="video/c.4.*")
+    wait_until(lambda: "stalled" in building.err)
+    building.send(signal.SIGINT)
+    wait_until(lambda: "stopping" in building.err)
+    assert building.runs_for(0.3)
+    building.send(signal.SIGTERM)
+    assert building.wait(20).code == 143
+    assert_flags_are_true(path, long_reference)
+    assert run("build", path, "--part", "1/100", "-q").code == 0
+    assert_flags_are_true(path, long_reference)

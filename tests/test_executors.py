@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from trajstore.errors import SpecError
+from trajstore.executors import ThreadExecutor
+from trajstore.executors.threads import count_processors
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_every_task_has_one_outcome(workers: int) -> None:
+    outcomes = list(ThreadExecutor(workers).run(lambda task: task * task, range(20)))
+    assert sorted((outcome.task, outcome.value) for outcome in outcomes) == [(n, n * n) for n in range(20)]
+    assert all(outcome.error is None for outcome in outcomes)
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_exception_stops_no_other_task(workers: int) -> None:
+    def fail_for_odd(task: int) -> int:
+        if task % 2:
+            message = f"task {task}"
+            raise ValueError(message)
+        return task
+
+    outcomes = {outcome.task: outcome for outcome in ThreadExecutor(workers).run(fail_for_odd, range(10))}
+    assert set(outcomes) == set(range(10))
+    for task, outcome in outcomes.items():
+        if task % 2:
+            assert (outcome.value, str(outcome.error)) == (None, f"task {task}")
+            assert isinstance(outcome.error, ValueError)
+        else:
+            assert (outcome.value, outcome.error) == (task, None)
+
+
+def test_no_tasks_have_no_outcomes() -> None:
+    assert list(ThreadExecutor(2).run(abs, [])) == []
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_tasks_are_taken_only_as_fast_as_they_finish(workers: int) -> None:
+    taken: list[int] = []
+
+    def tasks() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    for finished, _ in enumerate(ThreadExecutor(workers).run(abs, tasks()), start=1):
+        assert len(taken) < finished + 2 * workers
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_an_iterable_that_ends_early_stops_after_the_tasks_in_flight(workers: int) -> None:
+    stopped = threading.Event()
+    taken: list[int] = []
+
+    def until_stopped() -> Iterator[int]:
+        for number in range(100):
+            if stopped.is_set():
+                return
+            taken.append(number)
+            yield number
+
+    finished = []
+    for outcome in ThreadExecutor(workers).run(abs, until_stopped()):
+        finished.append(outcome.task)
+        stopped.set()
+    assert sorted(finished) == taken
+    assert len(taken) <= 2 * workers
+
+
+def test_as_many_tasks_run_at_once_as_there_are_workers() -> None:
+    """Each waits for the others: fewer threads would never end, and more are never needed."""
+    barrier = threading.Barrier(4, timeout=60)
+    outcomes = list(ThreadExecutor(4).run(lambda _: barrier.wait(), range(8)))
+    assert [outcome.error for outcome in outcomes] == [None] * 8
+
+
+def test_what_is_no_error_of_a_task_ends_the_run() -> None:
+    def interrupt(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(ThreadExecutor(1).run(interrupt, range(3)))
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_fewer_than_one_worker_is_refused(workers: int) -> None:
+    with pytest.raises(SpecError, match=rf"workers: found {workers}, expected at least 1"):
+        ThreadExecutor(workers)
+
+
+def test_by_default_every_processor_works() -> None:
+    assert ThreadExecutor().workers == count_processors() >= 1

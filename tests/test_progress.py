@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import io
+import os
+import pty
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+import pytest
+from faults import run
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trajstore import progress
+from trajstore.progress import Progress, Tally, show_progress
+
+
+class Terminal:
+    """A terminal that remembers what it was shown."""
+
+    def __init__(self) -> None:
+        self._master, slave = pty.openpty()
+        self.stream: TextIO = os.fdopen(slave, "w")
+
+    def read(self) -> str:
+        """Close the terminal and return what was written to it."""
+        os.write(self.stream.fileno(), b"\x04")
+        text = b""
+        while not text.endswith(b"\x04"):
+            text += os.read(self._master, 65536)
+        self.stream.close()
+        os.close(self._master)
+        return text.decode()
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal]:
+    for name in ("NO_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "100")
+    return Terminal()
+
+
+def event(done: int, phase: str = "video", *, total: int = 1000) -> Progress:
+    return Progress(
+        phase=phase,
+        done=done,
+        total=total,
+        fresh=done,
+        stored_bytes=done * 1000,
+        raw_bytes=done * 50_000,
+        seconds=done / 100,
+    )
+
+
+def show(stream: TextIO, events: Iterable[Progress]) -> None:
+    with show_progress(stream) as report:
+        for item in events:
+            report(item)
+
+
+def test_plain_lines_say_everything_where_there_is_no_terminal() -> None:
+    stream = io.StringIO()
+    show(stream, [event(0), event(250), event(1000)])
+    first, last = stream.getvalue().splitlines()
+    assert first == "video: 0 of 1,000 samples (0 %)"
+    assert last == "video: 1,000 of 1,000 samples (100 %), 100/s, 1.00 MB, 50× smaller"
+
+
+def test_a_plain_line_comes_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin, 3 s, 6 s, 9 s and end, of an event each second."""
+    clock = iter(range(1000))
+    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    stream = io.StringIO()
+    show(stream, [event(100 * step) for step in range(11)])
+    shares = [line.split("(")[1].split(")")[0] for line in stream.getvalue().splitlines()]
+    assert shares == ["0 %", "30 %", "60 %", "90 %", "100 %"]
+    assert "1.0 s left" in stream.getvalue().splitlines()[3]
+
+
+def test_phases_that_alternate_do_not_print_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels and video are written side by side."""
+    monkeypatch.setattr(progress.time, "monotonic", lambda: 100.0)
+    stream = io.StringIO()
+    show(stream, [event(step, phase) for step in range(50) for phase in ("labels", "video")])
+    assert len(stream.getvalue().splitlines()) == 2
+
+
+def test_a_bar_is_drawn_on_a_terminal(terminal: Terminal) -> None:
+    show(terminal.stream, [event(0), event(500), event(1000)])
+    text = terminal.read()
+    assert "\x1b[" in text
+    assert "━" in text
+    for part in ("video", "1,000/1,000", "100%", "100/s", "1.00 MB", "50×"):
+        assert part in text
+
+
+@pytest.mark.parametrize("name", ["dumb", "unknown"])
+def test_a_dumb_terminal_gets_plain_lines(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("TERM", name)
+    show(terminal.stream, [event(0), event(1000)])
+    text = terminal.read()
+    assert "\x1b" not in text.removesuffix("\x04")
+    assert "video: 1,000 of 1,000 samples (100 %)" in text
+
+
+def test_an_error_within_leaves_the_terminal_as_it_was(terminal: Terminal) -> None:
+    def fail(_: int) -> Progress:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        show(terminal.stream, (fail(step) if step else event(10) for step in range(2)))
+    text = terminal.read()
+    assert text.rfind("\x1b[?25h") > text.rfind("\x1b[?25l") >= 0  # the cursor is shown again
+
+
+@given(
+    steps=st.lists(st.tuples(st.integers(0, 10), st.integers(0, 10**6)), max_size=20),
+    before=st.integers(0, 5),
+)
+def test_a_tally_adds_up(steps: list[tuple[int, int]], before: int) -> None:
+    events: list[Progress] = []
+    total = before + sum(samples for samples, _ in steps)
+    tally = Tally("video", events.append, total=total, done=before, raw_bytes_each=7)
+    for samples, size in steps:
+        tally.add(samples, stored_bytes=size)
+    assert len(events) == len(steps) + 1
+    assert (events[0].done, events[0].fresh, events[0].stored_bytes) == (before, 0, 0)
+    last = events[-1]
+    assert (last.done, last.fresh, last.total) == (total, total - before, total)
+    assert last.stored_bytes == sum(size for _, size in steps)
+    assert last.raw_bytes == 7 * (total - before)
+    assert not tally.is_short
+    assert last.percent == 100
+
+
+@given(done=st.integers(0, 1000), total=st.integers(0, 1000), stored=st.integers(0, 10**9))
+def test_figures_exist_for_any_numbers(done: int, total: int, stored: int) -> None:
+    item = Progress("video", min(done, total), total, done, stored, stored * 50, seconds=done / 7)
+    assert 0 <= item.percent <= 100
+    assert (item.percent == 100) == (item.done == total)
+    assert all(isinstance(figure, str) for figure in item.figures())
+
+
+def test_a_redirected_build_prints_plain_lines(tmp_path: Path, tiny_options: list[str]) -> None:
+    done = run("build", tmp_path / "a.zarr", *tiny_options)
+    assert done.code == 0
+    assert "\x1b" not in done.err + done.out
+    lines = done.err.splitlines()
+    for phase in ("labels", "video"):
+        mine = [line for line in lines if line.startswith(f"{phase}: ")]
+        assert mine[0].startswith(f"{phase}: 0 of 44 samples (0 %)")
+        assert mine[-1].startswith(f"{phase}: 44 of 44 samples (100 %)")
+
+
+def test_the_default_stream_is_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert sys.stderr is not sys.__stderr__
+    with show_progress() as report:
+        report(event(0))
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", "video: 0 of 1,000 samples (0 %)\n")

@@ -1,0 +1,317 @@
+"""The spec: what it accepts, how it refuses, what its fingerprint covers."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydantic
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trajstore.errors import SpecError
+from trajstore.spec import DatasetSpec
+
+NOT_CONTENT = {
+    ("dataset", "samples"),
+    ("storage", "samples_per_shard"),
+    ("storage", "compression_level"),
+}
+"""Fields that do not change what a row holds."""
+
+OTHER_VALUES: dict[tuple[str, str], Any] = {
+    ("dataset", "samples"): 20_000,
+    ("dataset", "seed"): 1,
+    ("dataset", "classes"): ["Circular", "Linear", "Helical", "Parabolic"],
+    ("video", "cameras"): 3,
+    ("video", "frames"): 16,
+    ("video", "height"): 32,
+    ("video", "width"): 32,
+    ("video", "horizon"): 6,
+    ("scene", "radius"): [0.08, 0.17],
+    ("scene", "size"): [0.4, 0.9],
+    ("camera", "distance"): 5.0,
+    ("camera", "elevation"): -10.0,
+    ("camera", "azimuth"): 0.0,
+    ("camera", "margin"): 0.1,
+    ("render", "ambient"): 0.5,
+    ("render", "contrast"): 41,
+    ("render", "light"): [0.4, 0.3, 0.85],
+    ("splits", "train"): 0.8,
+    ("splits", "val"): 0.1,
+    ("splits", "test"): 0.3,
+    ("storage", "samples_per_shard"): 100,
+    ("storage", "compression_level"): 3,
+}
+"""A valid value of each field that is not its default."""
+
+ALL_FIELDS = [path for path, _ in DatasetSpec().walk()]
+
+BAD: list[tuple[str, str, Any]] = [
+    *[("dataset", "samples", value) for value in (0, -1, 10**12 + 1, 1.0, "1", True, None)],
+    *[("dataset", "seed", value) for value in (-1, 2**63, 10**40, 0.5, 0.0, "0", False)],
+    *[
+        ("dataset", "classes", value)
+        for value in ([], ["Cubic"], ["linear"], ["Linear"] * 2, "Linear", [0], 4)
+    ],
+    *[
+        ("video", name, value)
+        for name in ("cameras", "frames", "height", "width")
+        for value in (0, -4, 2.0, "8")
+    ],
+    ("video", "cameras", 257),
+    ("video", "frames", 100_001),
+    ("video", "height", 16_385),
+    ("video", "horizon", 0),
+    ("video", "frames", [32]),
+    *[
+        ("scene", "radius", value)
+        for value in ([0.2, 0.1], [0.0, 0.1], [0.1, 1.0], [-0.1, 0.1], [0.1], [0.1] * 3)
+    ],
+    *[
+        ("scene", "radius", value)
+        for value in (0.1, ["0.1", "0.2"], [True, 0.5], [0.1, math.nan], {"low": 0.1})
+    ],
+    *[("scene", "size", value) for value in ([0.9, 0.5], [0.5, 1.0], [0.0, 0.0])],
+    *[("camera", "distance", value) for value in (1.0, 0.0, -4.0, 1e9, math.inf, math.nan, "4")],
+    *[("camera", "elevation", value) for value in (90.0, -90.0, math.nan)],
+    ("camera", "azimuth", 361.0),
+    *[("camera", "margin", value) for value in (1.0, -0.1)],
+    *[("render", "ambient", value) for value in (0.0, 1.1, -1.0, 0.1)],
+    *[("render", "contrast", value) for value in (0, 256, 100, 40.0)],
+    *[
+        ("render", "light", value)
+        for value in ([0, 0, 0], [1e-200, 0, 0], [1e200, 0, 0], [0, 1], [math.nan, 0, 1])
+    ],
+    *[("splits", "train", value) for value in (-0.1, 1.1, 0.5, 0.71, math.nan, "0.7")],
+    *[("storage", "samples_per_shard", value) for value in (0, -1, 10**6 + 1, 250.0)],
+    *[("storage", "compression_level", value) for value in (23, -101, 1.0)],
+]
+
+
+def field_named_by(section: str, name: str) -> str:
+    """What a message about a field must contain."""
+    # a contrast that is too high for the ambient light is a matter of both, and named as the former
+    return "render." if section == "render" else f"{section}.{name}"
+
+
+@pytest.mark.parametrize(("section", "name", "value"), BAD, ids=repr)
+def test_a_bad_value_is_refused_in_one_line_that_names_the_field(section: str, name: str, value: Any):
+    with pytest.raises(SpecError) as from_mapping:
+        DatasetSpec.from_mapping({section: {name: value}}, source="there")
+    with pytest.raises(SpecError) as from_fields:
+        DatasetSpec.from_fields(**{name: value})
+    for error in (from_mapping, from_fields):
+        message = str(error.value)
+        assert field_named_by(section, name) in message
+        assert name in message
+        assert "\n" not in message
+        assert "pydantic" not in message
+        assert error.value.exit_code == 2
+    assert str(from_mapping.value).startswith("there: ")
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        ({"vidio": {}}, "vidio"),
+        ({"video": {"frame": 3}}, "video.frame"),
+        ({"video": {"samples": 3}}, "video.samples"),
+        ({"frames": 3}, "frames"),
+        ({"video": 3}, "video"),
+        ({"video": None}, "video"),
+        ({"video": [1]}, "video"),
+    ],
+)
+def test_an_unknown_or_misplaced_field_is_named(data: dict[str, Any], named: str):
+    with pytest.raises(SpecError, match=rf"^spec: {re.escape(named)}: [^\n]+$"):
+        DatasetSpec.from_mapping(data)
+
+
+def test_every_bad_field_is_named_at_once():
+    with pytest.raises(SpecError) as error:
+        DatasetSpec.from_mapping({"video": {"frames": 0, "hight": 3}, "storage": {"samples_per_shard": 0}})
+    for name in ("video.frames", "video.hight", "storage.samples_per_shard"):
+        assert name in str(error.value)
+
+
+def test_messages_tell_the_value_found_and_the_one_expected():
+    with pytest.raises(SpecError, match=r"video\.frames: found 0; .*greater than or equal to 1"):
+        DatasetSpec.from_fields(frames=0)
+    with pytest.raises(SpecError, match=r"found 0\.5 \+ 0\.15 \+ 0\.15 = 0\.8, expected 1"):
+        DatasetSpec.from_fields(train=0.5)
+    with pytest.raises(SpecError, match=r"unknown class 'Cubic', expected some of Linear, Circular"):
+        DatasetSpec.from_fields(classes=["Linear", "Cubic"])
+    with pytest.raises(SpecError, match=r"unknown field 'frame', expected some of samples, seed"):
+        DatasetSpec.from_fields(frame=3)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"samples": 1, "seed": 2**63 - 1},
+        {"train": 1.0, "val": 0.0, "test": 0.0},
+        {"train": 1 / 3, "val": 1 / 3, "test": 1 / 3},
+        {"train": 0.1, "val": 0.2, "test": 0.7},
+        {"ambient": 1.0, "contrast": 115},
+        {"radius": [0.1, 0.1]},
+        {"distance": 4},
+        {"classes": ["Helical"]},
+    ],
+    ids=str,
+)
+def test_limits_are_accepted(fields: dict[str, Any]):
+    spec = DatasetSpec.from_fields(**fields)
+    values = {path[-1]: value for path, value in spec.walk()}
+    assert {name: values[name] for name in fields} == fields
+
+
+def test_numpy_numbers_are_taken_as_numbers():
+    spec = DatasetSpec.from_fields(
+        samples=np.int64(5), distance=np.float64(3.5), radius=np.array([0.125, 0.25])
+    )
+    assert spec == DatasetSpec.from_fields(samples=5, distance=3.5, radius=(0.125, 0.25))
+
+
+def as_toml(data: dict[str, dict[str, Any]]) -> str:
+    """TOML of sections of plain values, whose syntax JSON shares."""
+    return "".join(
+        f"[{section}]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+        for section, values in data.items()
+    )
+
+
+@pytest.mark.parametrize("name", ["spec.toml", "spec.json", "spec"])
+def test_a_whole_spec_survives_a_file(tmp_path: Path, name: str):
+    data: dict[str, dict[str, Any]] = {}
+    for (section, field), value in OTHER_VALUES.items():
+        data.setdefault(section, {})[field] = value
+    data["splits"] = {"train": 0.6, "val": 0.1, "test": 0.3}
+    path = tmp_path / name
+    path.write_text(json.dumps(data) if name.endswith("json") else as_toml(data), encoding="utf-8")
+    spec = DatasetSpec.from_file(path)
+    assert spec.model_dump(mode="json") == data
+    assert DatasetSpec.from_file(str(path)) == spec
+
+
+def test_an_empty_file_is_the_default(tmp_path: Path):
+    path = tmp_path / "spec.toml"
+    path.write_text("")
+    assert DatasetSpec.from_file(path) == DatasetSpec()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("spec.toml", b"frames: 3", "not valid TOML"),
+        ("spec.toml", b"[video]\nframes = 3\nframes = 4", "not valid TOML"),
+        ("spec.toml", b"\xff\xfe", "not valid TOML"),
+        ("spec.json", b"[video]\nframes = 3", "not valid JSON"),
+        ("spec.json", b"[1, 2]", "found list, expected sections"),
+        ("spec.toml", b"[video]\nframes = 1979-05-27", "video.frames: found '1979-05-27'"),
+        ("spec.toml", b"[video]\nframes = 3.0", "video.frames: found 3.0"),
+        ("spec.json", b'{"video": {"frames": NaN}}', "video.frames: found "),
+        ("spec.json", b'{"camera": {"margin": NaN}}', "camera.margin: found nan"),
+        ("spec.toml", b"[camera]\nmargin = nan", "camera.margin: found nan"),
+        ("spec.toml", b"[dataset]\nsead = 1", "dataset.sead: unknown field"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_line_that_names_it(
+    tmp_path: Path, name: str, content: bytes, problem: str
+):
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(SpecError) as error:
+        DatasetSpec.from_file(path)
+    message = str(error.value)
+    assert message.startswith(f"spec file {path}: {problem}")
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["missing.toml", "."])
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str):
+    with pytest.raises(
+        SpecError, match=rf"^spec file {re.escape(str(tmp_path / name))}: .*; expected a readable TOML"
+    ):
+        DatasetSpec.from_file(tmp_path / name)
+
+
+def test_a_spec_cannot_be_changed():
+    spec = DatasetSpec()
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        spec.video.frames = 3
+    with pytest.raises(pydantic.ValidationError, match="frozen"):
+        spec.video = spec.video
+
+
+def changed(path: tuple[str, str]) -> DatasetSpec:
+    """The default spec with another value in one field, and in a second where the sum of the splits wants it."""
+    fields = {path[1]: OTHER_VALUES[path]}
+    if path[0] == "splits":
+        partner = {"train": "val", "val": "train", "test": "train"}[path[1]]
+        rest = {"train": 0.7, "val": 0.15, "test": 0.15} | fields
+        fields[partner] = 1.0 - sum(rest.values()) + rest[partner]
+    return DatasetSpec.from_fields(**fields)
+
+
+def test_every_field_has_another_value_to_test_with():
+    assert set(OTHER_VALUES) == set(ALL_FIELDS)
+    names = [name for _, name in ALL_FIELDS]
+    assert len(set(names)) == len(names), "from_fields needs names that are unique"
+
+
+@pytest.mark.parametrize("path", ALL_FIELDS, ids=".".join)
+def test_the_fingerprint_covers_what_decides_a_row_and_nothing_else(path: tuple[str, str]):
+    is_same = changed(path).fingerprint == DatasetSpec().fingerprint
+    assert is_same == (path in NOT_CONTENT)
+
+
+def test_fingerprints_of_all_specs_differ():
+    prints = {changed(path).fingerprint for path in ALL_FIELDS if path not in NOT_CONTENT}
+    # train with val and val with train are two fields, and two specs
+    assert len(prints) == len(ALL_FIELDS) - len(NOT_CONTENT)
+
+
+def test_the_fingerprint_does_not_depend_on_how_a_number_is_written():
+    fingerprint = DatasetSpec.from_fields(distance=4, azimuth=45).fingerprint
+    assert fingerprint == DatasetSpec().fingerprint
+    assert re.fullmatch("[0-9a-f]{64}", fingerprint)
+
+
+@pytest.mark.parametrize("path", ALL_FIELDS, ids=".".join)
+def test_a_difference_names_the_field_and_both_values(path: tuple[str, str]):
+    stored, given = DatasetSpec(), changed(path)
+    values = dict(stored.walk())
+    assert f"{'.'.join(path)}: {values[path]!r} stored, {OTHER_VALUES[path]!r} given" in stored.differences(
+        given
+    )
+    assert len(stored.differences(given)) == (2 if path[0] == "splits" else 1)
+    assert stored.differences(stored) == []
+
+
+def test_replace_keeps_the_rest_and_leaves_the_original():
+    spec = DatasetSpec.from_fields(seed=3, frames=16)
+    other = spec.replace(frames=8, samples=5)
+    assert (other.dataset.seed, other.video.frames, other.dataset.samples) == (3, 8, 5)
+    assert (spec.video.frames, spec.dataset.samples) == (16, 10_000)
+    assert spec.replace() == spec
+
+
+@given(
+    st.integers(0, 2**63 - 1),
+    st.tuples(st.floats(1e-6, 0.999), st.floats(1e-6, 0.999)).map(sorted),
+    st.floats(1.0, 1000.0, exclude_min=True),
+    st.floats(-89.0, 89.0),
+)
+def test_any_spec_survives_json(seed: int, radius: list[float], distance: float, elevation: float):
+    spec = DatasetSpec.from_fields(seed=seed, radius=radius, distance=distance, elevation=elevation)
+    again = DatasetSpec.from_mapping(json.loads(json.dumps(spec.model_dump(mode="json"))))
+    assert again == spec
+    assert again.fingerprint == spec.fingerprint
+    assert DatasetSpec.from_mapping(tomllib.loads(as_toml(spec.model_dump(mode="json")))) == spec

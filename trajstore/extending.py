@@ -1,0 +1,108 @@
+"""Extend a store in place: more rows, and those that are there stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from trajstore.builder import BuildPlan, BuildReport, build, check_fits, explain
+from trajstore.errors import SpecError
+from trajstore.layout import ColumnGroup, Task, plan_layout
+from trajstore.progress import Report
+from trajstore.spec import DatasetSpec
+from trajstore.store import StoreHandle, check_generator, grow_store, open_store
+from trajstore.text import format_count
+
+
+def extend(
+    path: str | Path,
+    samples: int,
+    *,
+    workers: int | None = None,
+    progress: Report | None = None,
+    force: bool = False,
+    should_stop: Callable[[], int] | None = None,
+) -> BuildReport:
+    """Give a store more rows; interrupted at any instant it can be run again.
+
+    Parameters
+    ----------
+    path : path-like
+        The store, finished or not.
+    samples : int
+        Rows it is to have. Rows that are there keep their bytes; a last shard or label chunk that was partly filled is
+        made again.
+    workers : int, optional
+        Threads that compute; by default one for each processor.
+    progress : callable, optional
+        Receives `trajstore.progress.Progress` events.
+    force : bool
+        Go on although the estimate says that it will not fit.
+    should_stop : callable, optional
+        See `trajstore.build`.
+
+    Returns
+    -------
+    BuildReport
+        What was done and what the store holds.
+
+    Raises
+    ------
+    SpecError
+        If the store has more rows than that.
+    StoreError
+        If there is no store, or it cannot be written.
+    NotEnoughSpaceError
+        If it will not fit: nothing is changed; or the disk became full: the store is valid, and can be extended again.
+    InterruptedBuildError
+        If ``should_stop`` said so: likewise.
+
+    Examples
+    --------
+    >>> import tempfile, trajstore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = trajstore.build(f"{folder}/tiny.zarr", samples=8, frames=4, height=16, width=16)
+    ...     trajstore.extend(f"{folder}/tiny.zarr", samples=20).summary.written
+    {'labels': 20, 'video': 20}
+    """
+    store = open_store(path)
+    check_generator(store)
+    spec = _enlarge(store, samples)
+    if spec != store.spec:
+        plan = _plan(store, spec)
+        check_fits(plan, force=force)
+        try:
+            grow_store(store, spec)
+        except OSError as error:
+            raise explain(plan, error) from error
+    return build(path, workers=workers, progress=progress, force=force, should_stop=should_stop)
+
+
+def _enlarge(store: StoreHandle, samples: int) -> DatasetSpec:
+    """The spec with more samples."""
+    present = store.spec.dataset.samples
+    if samples < present:
+        message = (
+            f"{store.location}: found {format_count(present)} samples, expected to extend to more, not to "
+            f"{format_count(samples)}; a store does not shrink, build a smaller one: "
+            f"trajstore build NEW --samples {samples}"
+        )
+        raise SpecError(message)
+    return store.spec.replace(samples=samples)
+
+
+def _plan(store: StoreHandle, spec: DatasetSpec) -> BuildPlan:
+    """What there will be to build."""
+    layout = plan_layout(spec)
+    pending = {group.name: _pending(group, store.layout.group(group.name), store) for group in layout.groups}
+    return BuildPlan(store.location, spec, layout, store, None, pending)
+
+
+def _pending(larger: ColumnGroup, smaller: ColumnGroup, store: StoreHandle) -> list[Task]:
+    """Tasks that are not written, or were written with fewer rows."""
+    is_written = store.is_written(smaller)
+    return [
+        task
+        for task in larger.tasks()
+        if task.index >= len(smaller) or not is_written[task.index] or task != smaller.task(task.index)
+    ]
