@@ -566,6 +566,7 @@ def measure(folder: Path, *, samples: int, rounds: int, only: list[str]) -> list
     def note(form: Format, column: str, result: dict[str, float] | None, key: str = "rate") -> None:
         if result and key in result:
             figures[form.name].setdefault(column, []).append(result[key])
+            print(f"{form.name}: {column} {result[key]:,.2f}", file=sys.stderr, flush=True)
 
     count = min(samples, 500)
     for _ in range(rounds):
