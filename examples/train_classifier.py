@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -30,7 +31,7 @@ class Net(nn.Module):
                 nn.Sequential(
                     nn.Conv3d(a, b, 3, stride=2, padding=1), nn.BatchNorm3d(b), nn.ReLU(), nn.Dropout3d(0.1)
                 )
-                for a, b in zip(channels, channels[1:], strict=False)
+                for a, b in pairwise(channels)
             )
         )
         self.classify = nn.LazyLinear(classes)

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trajstore.errors import RowRangeError, SpecError
 from trajstore.executors.threads import count_processors
-from trajstore.layout import LABEL_ROWS, Column, ColumnGroup, Layout, plan_layout
+from trajstore.layout import Column, ColumnGroup, Layout, plan_layout
 from trajstore.sampling import SPLIT_NAMES
 from trajstore.spec import DatasetSpec
 
@@ -312,7 +312,7 @@ class Samples(ABC):
     @property
     def _label_rows(self) -> int:
         """Rows that `_load_labels` gives at a time."""
-        return LABEL_ROWS
+        return self.layout.group("labels").rows_per_task
 
     @cached_property
     def _video_group(self) -> ColumnGroup:
