@@ -9,9 +9,10 @@ import pytest
 import trajstore
 
 pytest.importorskip("torch")
-pytestmark = pytest.mark.torch
 
 from examples.train_classifier import train
+
+pytestmark = pytest.mark.torch
 
 
 def test_small_net_learns_the_classes(tmp_path: Path):

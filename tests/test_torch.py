@@ -12,7 +12,6 @@ import pytest
 import xarray
 
 torch = pytest.importorskip("torch")
-pytestmark = pytest.mark.torch
 
 from torch.utils.data import DataLoader, Dataset, default_collate  # noqa: E402
 
@@ -27,6 +26,8 @@ from trajstore.torch import (  # noqa: E402
     TrajectoryDataset,
     collate,
 )
+
+pytestmark = pytest.mark.torch
 
 FLAG = "video_written/c.{}"
 
