@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import trajstore
-from trajstore import builder
+from trajstore import builder, planning
 from trajstore import store as stores
-from trajstore.builder import Part, build, plan_build
+from trajstore.builder import build
 from trajstore.errors import (
     InterruptedBuildError,
     NotEnoughSpaceError,
@@ -26,6 +26,7 @@ from trajstore.errors import (
     StoreError,
 )
 from trajstore.layout import plan_layout
+from trajstore.planning import Part, plan_build
 from trajstore.progress import Progress
 from trajstore.space import inspect_filesystem
 from trajstore.spec import DatasetSpec
@@ -223,7 +224,7 @@ def test_a_builder_that_overlooked_another_joins_it(
     path = tmp_path / "a.zarr"
     spec = open_store(tiny_store).spec
     build(path, spec, part=part)
-    monkeypatch.setattr(builder, "exists", lambda _: False)
+    monkeypatch.setattr(planning, "exists", lambda _: False)
     with pytest.raises(SpecMismatchError):
         build(path, spec, frames=5)
     build(path, spec)
@@ -498,3 +499,12 @@ def test_an_error_of_a_task_stops_the_build_and_is_raised(
     build(path)
     build(tmp_path / "alone.zarr", **SMALL)
     assert_same_bytes(path, tmp_path / "alone.zarr")
+
+
+def test_a_larger_dataset_is_a_matter_of_extending(tiny_copy: Path) -> None:
+    with pytest.raises(
+        SpecMismatchError, match=r"samples: 44 stored, 60 given.*trajstore extend .* --samples 60"
+    ):
+        build(tiny_copy, samples=60)
+    with pytest.raises(SpecMismatchError, match=r"samples: 44 stored, 40 given.*name another path"):
+        build(tiny_copy, samples=40)

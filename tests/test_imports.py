@@ -37,6 +37,7 @@ ORDER = [
     "running",
     "summary",
     "dataset",
+    "planning",
     "builder",
     "findings",
     "checks",

@@ -13,7 +13,7 @@ from faults import assert_same_bytes, flip_bit, tree, truncate
 
 from trajstore import store as store_module
 from trajstore.attributes import NAMESPACE, HistoryEntry
-from trajstore.builder import build, plan_build
+from trajstore.builder import build
 from trajstore.errors import (
     CorruptDataError,
     FormatVersionError,
@@ -21,6 +21,7 @@ from trajstore.errors import (
     StoreError,
     TrajstoreError,
 )
+from trajstore.planning import plan_build
 from trajstore.shard import FLAG_WRITTEN
 from trajstore.spec import DatasetSpec
 from trajstore.store import create_store, exists, open_store

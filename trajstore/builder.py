@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from math import ceil, prod
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,187 +14,27 @@ from trajstore.attributes import HistoryEntry
 from trajstore.errors import (
     InterruptedBuildError,
     NotEnoughSpaceError,
-    SpecError,
-    SpecMismatchError,
     StoreError,
 )
 from trajstore.executors import Executor, ThreadExecutor
-from trajstore.layout import ColumnGroup, Layout, Task, plan_layout
+from trajstore.layout import ColumnGroup, Task
+from trajstore.planning import BuildPlan, check_fits, check_same, plan_build
 from trajstore.progress import Report, Tally, ignore
 from trajstore.running import describe_full_disk, run_tasks
-from trajstore.shard import CHECKSUM_BYTES
-from trajstore.space import Estimate, check_space, fits, inspect_filesystem, is_full, round_up
+from trajstore.space import is_full
 from trajstore.spec import DatasetSpec
 from trajstore.store import (
     StoreHandle,
-    check_generator,
-    check_is_free,
     complete_growth,
     create_store,
-    exists,
     open_store,
 )
 from trajstore.summary import Summary, summarize
-from trajstore.tasks import WriteTask, measure_rows
+from trajstore.tasks import WriteTask
 from trajstore.text import format_count
-
-PROBE_ROWS: Final = 64
-"""Rows that are rendered to estimate the size of all."""
 
 WAITING_THREADS: Final = 3
 """Threads beside those that compute, so that writes to the disk overlap with computing."""
-
-CHUNK_OVERHEAD_MAX: Final = 64
-"""More bytes than the frame and the checksum of a chunk take."""
-
-METADATA_BYTES: Final = 40_000
-"""What the metadata of a store takes, about."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """One of several equal slices of the tasks, for independent builders of one store.
-
-    Attributes
-    ----------
-    number, count : int
-        The slice, counted from 1, and how many there are.
-    """
-
-    number: int
-    count: int
-
-    @classmethod
-    def parse(cls, text: str) -> Part:
-        """Read ``i/n``.
-
-        Parameters
-        ----------
-        text : str
-            Such as ``2/8``.
-
-        Returns
-        -------
-        Part
-            The slice.
-
-        Raises
-        ------
-        SpecError
-            Unless 1 ≤ i ≤ n.
-        """
-        match = re.fullmatch(r"(\d+)/(\d+)", text)
-        if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            message = f"part: found {text!r}, expected i/n with 1 ≤ i ≤ n, such as 1/4"
-            raise SpecError(message)
-        return cls(int(match[1]), int(match[2]))
-
-    def slice(self, count: int) -> range:
-        """Which of so many tasks belong to this part.
-
-        Parameters
-        ----------
-        count : int
-            How many tasks there are.
-
-        Returns
-        -------
-        range
-            A contiguous range of indices; those of all parts cover each index once.
-        """
-        return range((self.number - 1) * count // self.count, self.number * count // self.count)
-
-    def __str__(self) -> str:
-        return f"{self.number}/{self.count}"
-
-
-@dataclass(frozen=True)
-class BuildPlan:
-    """What a build is about to do.
-
-    Attributes
-    ----------
-    location : str
-        The store.
-    spec : DatasetSpec
-        What it is built from.
-    layout : Layout
-        Its layout.
-    store : StoreHandle or None
-        The store, if it exists already.
-    part : Part or None
-        Which slice of the tasks.
-    pending : dict
-        Tasks that are not written and belong to this part, by column group.
-    """
-
-    location: str
-    spec: DatasetSpec
-    layout: Layout
-    store: StoreHandle | None
-    part: Part | None
-    pending: dict[str, list[Task]]
-
-    def pending_rows(self, group: str) -> int:
-        """Rows of a group that are to be written."""
-        return sum(len(task.rows) for task in self.pending[group])
-
-    def estimate(self, block: int) -> Estimate:
-        """Bytes and files that this build will add, from rendering some rows.
-
-        Parameters
-        ----------
-        block : int
-            Bytes that a file's size is rounded up to.
-
-        Returns
-        -------
-        Estimate
-            Within a few percent of what is then used.
-        """
-        rows = range(min(PROBE_ROWS, self.spec.dataset.samples))
-        return self._add_up(*measure_rows(self.spec, rows), block=block)
-
-    def bound(self, block: int) -> Estimate:
-        """More bytes than this build can possibly add, at no cost: those of incompressible rows.
-
-        Parameters
-        ----------
-        block : int
-            Bytes that a file's size is rounded up to.
-
-        Returns
-        -------
-        Estimate
-            An upper bound.
-        """
-        labels, video = self.layout.group("labels"), self.layout.group("video")
-        (column,) = video.columns
-        return self._add_up(
-            1.01 * labels.row_bytes + CHUNK_OVERHEAD_MAX * len(labels.columns),
-            1.01 * video.row_bytes + CHUNK_OVERHEAD_MAX * prod(column.chunk_counts[1:]),
-            block=block,
-        )
-
-    def _add_up(self, label_bytes: float, video_bytes: float, *, block: int) -> Estimate:
-        """Bytes and files of all pending tasks, from bytes per row."""
-        labels, video = self.layout.group("labels"), self.layout.group("video")
-        total, files = 0, 0
-        for task in self.pending["labels"]:
-            # each column's file ends somewhere in a block: half a block is wasted on average; and the flag
-            total += ceil(label_bytes * len(task.rows)) + len(labels.columns) * block // 2 + block
-            files += len(labels.columns) + 1
-        (column,) = video.columns
-        index_bytes = 16 * prod(column.chunk_counts) + CHECKSUM_BYTES
-        for task in self.pending["video"]:
-            total += round_up(video_bytes * len(task.rows) + index_bytes, block) + block
-            files += 2
-        if self.store is None:
-            arrays = len(list(self.layout.columns))
-            # a folder and a zarr.json for each array, the consolidated zarr.json, and the cameras
-            total += (2 * arrays + 2 * len(self.layout.static)) * block + METADATA_BYTES
-            files += arrays + 1 + len(self.layout.static)
-        return Estimate(bytes=total, files=files)
 
 
 @dataclass(frozen=True)
@@ -283,7 +121,7 @@ def build(
     run = Run(plan, threads, progress or ignore, should_stop or (lambda: 0))
     try:
         store = plan.store or create_store(path, plan.spec)
-        _check_same(store.spec, plan.spec, plan.location)  # another builder may have been first
+        check_same(store.spec, plan.spec, plan.location)  # another builder may have been first
         store.sweep()
         complete_growth(store)
         run.fill(store)
@@ -296,75 +134,6 @@ def build(
         new_samples=run.new_samples,
         seconds=time.monotonic() - started,
     )
-
-
-def plan_build(
-    path: str | Path, spec: DatasetSpec | None = None, *, part: str | None = None, **fields: Any
-) -> BuildPlan:
-    """Find out what a build would do; writes nothing.
-
-    Parameters
-    ----------
-    path : path-like
-        The store's folder.
-    spec : DatasetSpec, optional
-        See `build`.
-    part : str, optional
-        See `build`.
-    **fields
-        See `build`.
-
-    Returns
-    -------
-    BuildPlan
-        The spec, the pending tasks and, on demand, an estimate of their size.
-
-    Raises
-    ------
-    SpecError
-        If a field or argument is invalid.
-    SpecMismatchError
-        If the store was built from another spec.
-    StoreError
-        If the path cannot become a store.
-    """
-    wanted_part = None if part is None else Part.parse(part)
-    store = open_store(path) if exists(path) else None
-    base = spec or (store.spec if store else DatasetSpec())
-    wanted = base.replace(**fields) if fields else base
-    if store is None:
-        check_is_free(path)
-    else:
-        _check_same(store.spec, wanted, str(path))
-        check_generator(store)
-    layout = plan_layout(wanted)
-    return BuildPlan(
-        location=str(path),
-        spec=wanted,
-        layout=layout,
-        store=store,
-        part=wanted_part,
-        pending={group.name: list(_pending(group, store, wanted_part)) for group in layout.groups},
-    )
-
-
-def _pending(group: ColumnGroup, store: StoreHandle | None, part: Part | None) -> Iterator[Task]:
-    """Tasks of a group that are not written and belong to a part."""
-    is_written = None if store is None else store.is_written(group)
-    for index in part.slice(len(group)) if part else range(len(group)):
-        if is_written is None or not is_written[index]:
-            yield group.task(index)
-
-
-def _check_same(stored: DatasetSpec, wanted: DatasetSpec, location: str) -> None:
-    """Refuse to go on with a store that was built from another spec."""
-    differences = stored.differences(wanted)
-    if differences:
-        message = (
-            f"{location}: the store was built from another spec ({'; '.join(differences)}); "
-            f"resume it without these, or name another path"
-        )
-        raise SpecMismatchError(message)
 
 
 def _check_size(store: StoreHandle) -> None:
@@ -382,27 +151,6 @@ def _check_size(store: StoreHandle) -> None:
         f"continue with: trajstore build {shlex.quote(store.location)}"
     )
     raise StoreError(message)
-
-
-def check_fits(plan: BuildPlan, *, force: bool) -> None:
-    """Refuse a build that the filesystem cannot hold.
-
-    Parameters
-    ----------
-    plan : BuildPlan
-        The build.
-    force : bool
-        Do not look.
-
-    Raises
-    ------
-    NotEnoughSpaceError
-        If it does not fit.
-    """
-    filesystem = inspect_filesystem(plan.location)
-    # rendering rows takes longer than a look at the disk: only do it where even raw frames would not fit
-    if not force and any(plan.pending.values()) and not fits(plan.bound(filesystem.block), filesystem):
-        check_space(plan.estimate(filesystem.block), filesystem, location=plan.location)
 
 
 def finish(store: StoreHandle) -> None:

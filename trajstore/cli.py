@@ -391,7 +391,7 @@ def _print_estimate(
     store: Path, spec: DatasetSpec | None, *, part: str | None, fields: dict[str, Any]
 ) -> None:
     """What a build would write."""
-    from trajstore.builder import plan_build
+    from trajstore.planning import plan_build
     from trajstore.report import describe_plan
     from trajstore.space import check_space, inspect_filesystem
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from trajstore.builder import BuildPlan, BuildReport, build, check_fits, explain
+from trajstore.builder import BuildReport, build, explain
 from trajstore.errors import SpecError
 from trajstore.layout import ColumnGroup, Task, plan_layout
+from trajstore.planning import BuildPlan, check_fits
 from trajstore.progress import Report
 from trajstore.spec import DatasetSpec
 from trajstore.store import StoreHandle, check_generator, grow_store, open_store

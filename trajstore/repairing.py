@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from trajstore.attributes import StoreAttributes
-from trajstore.builder import BuildPlan, Run, check_fits, explain, finish
+from trajstore.builder import Run, explain, finish
 from trajstore.checks import CheckTask, TaskState, choose_sample, draw_sample, read_sample
 from trajstore.errors import (
     DamageError,
@@ -27,6 +27,7 @@ from trajstore.executors import ThreadExecutor
 from trajstore.findings import Finding
 from trajstore.layout import Task
 from trajstore.metadata import read_storage, salvage, settle
+from trajstore.planning import BuildPlan, check_fits
 from trajstore.progress import Report, ignore
 from trajstore.spec import DatasetSpec
 from trajstore.store import ROOT_KEY, StoreHandle, name_versions, open_raw, open_store, render_metadata

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from trajstore.text import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
-    from trajstore.builder import BuildPlan, BuildReport
+    from trajstore.builder import BuildReport
     from trajstore.exporting import ExportReport
     from trajstore.findings import Finding
+    from trajstore.planning import BuildPlan
     from trajstore.repairing import RepairReport
     from trajstore.space import Estimate, Filesystem
     from trajstore.summary import Summary

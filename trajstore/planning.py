@@ -1,0 +1,282 @@
+"""What a build is about to do: the spec, the pending tasks, a slice of them, and the room they need."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil, prod
+from pathlib import Path
+from typing import Any, Final
+
+from trajstore.errors import SpecError, SpecMismatchError
+from trajstore.layout import ColumnGroup, Layout, Task, plan_layout
+from trajstore.shard import CHECKSUM_BYTES
+from trajstore.space import Estimate, check_space, fits, inspect_filesystem, round_up
+from trajstore.spec import DatasetSpec
+from trajstore.store import StoreHandle, check_generator, check_is_free, exists, open_store
+from trajstore.tasks import measure_rows
+
+PROBE_ROWS: Final = 64
+"""Rows that are rendered to estimate the size of all."""
+
+CHUNK_OVERHEAD_MAX: Final = 64
+"""More bytes than the frame and the checksum of a chunk take."""
+
+METADATA_BYTES: Final = 40_000
+"""What the metadata of a store takes, about."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One of several equal slices of the tasks, for independent builders of one store.
+
+    Attributes
+    ----------
+    number, count : int
+        The slice, counted from 1, and how many there are.
+    """
+
+    number: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Part:
+        """Read ``i/n``.
+
+        Parameters
+        ----------
+        text : str
+            Such as ``2/8``.
+
+        Returns
+        -------
+        Part
+            The slice.
+
+        Raises
+        ------
+        SpecError
+            Unless 1 ≤ i ≤ n.
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        if match is None or not 1 <= int(match[1]) <= int(match[2]):
+            message = f"part: found {text!r}, expected i/n with 1 ≤ i ≤ n, such as 1/4"
+            raise SpecError(message)
+        return cls(int(match[1]), int(match[2]))
+
+    def slice(self, count: int) -> range:
+        """Which of so many tasks belong to this part.
+
+        Parameters
+        ----------
+        count : int
+            How many tasks there are.
+
+        Returns
+        -------
+        range
+            A contiguous range of indices; those of all parts cover each index once.
+        """
+        return range((self.number - 1) * count // self.count, self.number * count // self.count)
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """What a build is about to do.
+
+    Attributes
+    ----------
+    location : str
+        The store.
+    spec : DatasetSpec
+        What it is built from.
+    layout : Layout
+        Its layout.
+    store : StoreHandle or None
+        The store, if it exists already.
+    part : Part or None
+        Which slice of the tasks.
+    pending : dict
+        Tasks that are not written and belong to this part, by column group.
+    """
+
+    location: str
+    spec: DatasetSpec
+    layout: Layout
+    store: StoreHandle | None
+    part: Part | None
+    pending: dict[str, list[Task]]
+
+    def pending_rows(self, group: str) -> int:
+        """Rows of a group that are to be written."""
+        return sum(len(task.rows) for task in self.pending[group])
+
+    def estimate(self, block: int) -> Estimate:
+        """Bytes and files that this build will add, from rendering some rows.
+
+        Parameters
+        ----------
+        block : int
+            Bytes that a file's size is rounded up to.
+
+        Returns
+        -------
+        Estimate
+            Within a few percent of what is then used.
+        """
+        rows = range(min(PROBE_ROWS, self.spec.dataset.samples))
+        return self._add_up(*measure_rows(self.spec, rows), block=block)
+
+    def bound(self, block: int) -> Estimate:
+        """More bytes than this build can possibly add, at no cost: those of incompressible rows.
+
+        Parameters
+        ----------
+        block : int
+            Bytes that a file's size is rounded up to.
+
+        Returns
+        -------
+        Estimate
+            An upper bound.
+        """
+        labels, video = self.layout.group("labels"), self.layout.group("video")
+        (column,) = video.columns
+        return self._add_up(
+            1.01 * labels.row_bytes + CHUNK_OVERHEAD_MAX * len(labels.columns),
+            1.01 * video.row_bytes + CHUNK_OVERHEAD_MAX * prod(column.chunk_counts[1:]),
+            block=block,
+        )
+
+    def _add_up(self, label_bytes: float, video_bytes: float, *, block: int) -> Estimate:
+        """Bytes and files of all pending tasks, from bytes per row."""
+        labels, video = self.layout.group("labels"), self.layout.group("video")
+        total, files = 0, 0
+        for task in self.pending["labels"]:
+            # each column's file ends somewhere in a block: half a block is wasted on average; and the flag
+            total += ceil(label_bytes * len(task.rows)) + len(labels.columns) * block // 2 + block
+            files += len(labels.columns) + 1
+        (column,) = video.columns
+        index_bytes = 16 * prod(column.chunk_counts) + CHECKSUM_BYTES
+        for task in self.pending["video"]:
+            total += round_up(video_bytes * len(task.rows) + index_bytes, block) + block
+            files += 2
+        if self.store is None:
+            arrays = len(list(self.layout.columns))
+            # a folder and a zarr.json for each array, the consolidated zarr.json, and the cameras
+            total += (2 * arrays + 2 * len(self.layout.static)) * block + METADATA_BYTES
+            files += arrays + 1 + len(self.layout.static)
+        return Estimate(bytes=total, files=files)
+
+
+def plan_build(
+    path: str | Path, spec: DatasetSpec | None = None, *, part: str | None = None, **fields: Any
+) -> BuildPlan:
+    """Find out what a build would do; writes nothing.
+
+    Parameters
+    ----------
+    path : path-like
+        The store's folder.
+    spec : DatasetSpec, optional
+        See `build`.
+    part : str, optional
+        See `build`.
+    **fields
+        See `build`.
+
+    Returns
+    -------
+    BuildPlan
+        The spec, the pending tasks and, on demand, an estimate of their size.
+
+    Raises
+    ------
+    SpecError
+        If a field or argument is invalid.
+    SpecMismatchError
+        If the store was built from another spec.
+    StoreError
+        If the path cannot become a store.
+    """
+    wanted_part = None if part is None else Part.parse(part)
+    store = open_store(path) if exists(path) else None
+    base = spec or (store.spec if store else DatasetSpec())
+    wanted = base.replace(**fields) if fields else base
+    if store is None:
+        check_is_free(path)
+    else:
+        check_same(store.spec, wanted, str(path))
+        check_generator(store)
+    layout = plan_layout(wanted)
+    return BuildPlan(
+        location=str(path),
+        spec=wanted,
+        layout=layout,
+        store=store,
+        part=wanted_part,
+        pending={group.name: list(_pending(group, store, wanted_part)) for group in layout.groups},
+    )
+
+
+def _pending(group: ColumnGroup, store: StoreHandle | None, part: Part | None) -> Iterator[Task]:
+    """Tasks of a group that are not written and belong to a part."""
+    is_written = None if store is None else store.is_written(group)
+    for index in part.slice(len(group)) if part else range(len(group)):
+        if is_written is None or not is_written[index]:
+            yield group.task(index)
+
+
+def check_same(stored: DatasetSpec, wanted: DatasetSpec, location: str) -> None:
+    """Refuse to go on with a store that was built from another spec.
+
+    Parameters
+    ----------
+    stored, wanted : DatasetSpec
+        The store's spec, and the one that was given.
+    location : str
+        The store, for the message.
+
+    Raises
+    ------
+    SpecMismatchError
+        If they differ; each differing field is named with both values.
+    """
+    differences = stored.differences(wanted)
+    if not differences:
+        return
+    grown = stored.replace(samples=wanted.dataset.samples)
+    grows = grown == wanted and wanted.dataset.samples > stored.dataset.samples
+    remedy = (
+        f"grow it with: trajstore extend {shlex.quote(location)} --samples {wanted.dataset.samples}"
+        if grows
+        else "resume it without these, or name another path"
+    )
+    message = f"{location}: the store was built from another spec ({'; '.join(differences)}); {remedy}"
+    raise SpecMismatchError(message)
+
+
+def check_fits(plan: BuildPlan, *, force: bool) -> None:
+    """Refuse a build that the filesystem cannot hold.
+
+    Parameters
+    ----------
+    plan : BuildPlan
+        The build.
+    force : bool
+        Do not look.
+
+    Raises
+    ------
+    NotEnoughSpaceError
+        If it does not fit.
+    """
+    filesystem = inspect_filesystem(plan.location)
+    # rendering rows takes longer than a look at the disk: only do it where even raw frames would not fit
+    if not force and any(plan.pending.values()) and not fits(plan.bound(filesystem.block), filesystem):
+        check_space(plan.estimate(filesystem.block), filesystem, location=plan.location)
