@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 import operator
+import os
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -55,6 +56,9 @@ TARGETS: Final = ("class_label", "future_position")
 
 SPARE_BUFFERS: Final = 2
 """Batches whose memory is kept for the next ones."""
+
+SHARED_BUFFERS: Final = 8
+"""The same in each worker of a loader; those that the parent holds are among them."""
 
 WINDOW: Final = 16
 """Shards that are shuffled together: of default samples 4,000 rows, 110 MB of the page cache."""
@@ -152,9 +156,11 @@ class _SampleDataset(Dataset[Any]):
     def _read(self, indices: Sequence[int], *, threads: int | None, is_batch: bool) -> Batch | list[Any]:
         """Several samples."""
         rows = self.rows[self._check_indices(indices)]
-        stored = self._buffers.allocate(
-            (len(rows), *self._selection.shape), is_batch=is_batch and self.transform is None
-        )
+        shape, loan = (len(rows), *self._selection.shape), None
+        if is_batch and self.transform is None and get_worker_info() is not None:
+            stored, loan = self._buffers.allocate_shared(shape)
+        else:
+            stored = self._buffers.allocate(shape)
         self.samples.read_selection(rows, self._selection, stored.numpy(), threads=threads)
         video = stored.squeeze(1) if len(self._permutation) == 4 else stored
         tensors = {"video": video.permute(0, *(1 + axis for axis in self._permutation))}
@@ -166,6 +172,9 @@ class _SampleDataset(Dataset[Any]):
             return [self.transform(sample) for sample in samples]
         batch = Batch(samples)
         batch.tensors = tensors
+        if loan is not None:
+            batch.tensors = shared = _SharedBatch(tensors)
+            shared.loan, shared.video = loan, tensors["video"]
         return batch
 
     def _check_indices(self, indices: Sequence[int]) -> NDArray[np.int64]:
@@ -470,35 +479,98 @@ def collate(samples: list[Any]) -> Any:
 class _BufferPool:
     """Memory for batches, used again when nobody holds the last batch any more.
 
-    Fresh memory costs a third of reading into it: the system clears each page first.
+    Fresh memory costs as much as reading into it, and several times as much where it is shared between processes: the
+    system clears and maps each page first.
     """
 
     def __init__(self) -> None:
         self._spare: list[NDArray[np.uint8]] = []
+        self._shared: list[torch.Tensor] = []
 
-    def allocate(self, shape: tuple[int, ...], *, is_batch: bool) -> torch.Tensor:
-        """An uint8 tensor that is not initialised; a batch of a loader's worker in memory that its parent sees."""
+    def allocate(self, shape: tuple[int, ...]) -> torch.Tensor:
+        """An uint8 tensor that is not initialised."""
         size = prod(shape)
-        if is_batch and size and get_worker_info() is not None:
-            # as default_collate does: decoding into it saves copying the batch on its way to the parent
-            storage = torch.UntypedStorage._new_shared(size, device="cpu")  # type: ignore[no-untyped-call]
-            return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
         memory = next((spare for spare in self._spare if spare.size == size), None)
         if memory is None:
             memory = np.empty(size, np.uint8)
         else:
             self._spare = [spare for spare in self._spare if spare is not memory]
-        lent = memory[:]
-        # the tensor and all its views hold this very array, whatever becomes of them
-        weakref.finalize(lent, self._take_back, memory).atexit = False
-        return torch.from_numpy(lent).view(shape)
+        return _lend(memory, self._take_back, memory)[:size].view(shape)
+
+    def allocate_shared(self, shape: tuple[int, ...]) -> tuple[torch.Tensor, _Loan]:
+        """The same in memory that the parent of a loader's worker sees."""
+        size = prod(shape)
+        memory = next((free for free in self._shared if free.numel() > size and not free[-1]), None)
+        if memory is None:
+            # as default_collate does
+            storage = torch.UntypedStorage._new_shared(size + 1, device="cpu")  # type: ignore[no-untyped-call]
+            memory = torch.empty(0, dtype=torch.uint8).set_(storage)
+            used = [other for other in self._shared if other[-1]]
+            self._shared = [memory, *used][:SHARED_BUFFERS]
+        loan = _Loan(memory)
+        return _lend(memory.numpy(), loan.end)[:size].view(shape), loan
 
     def _take_back(self, memory: NDArray[np.uint8]) -> None:
         """Keep memory that nobody holds any more, and forget what was not used for long."""
         self._spare = [memory, *self._spare][:SPARE_BUFFERS]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_spare": []}
+        return {"_spare": [], "_shared": []}
+
+
+class _Loan:
+    """Shared memory that one batch occupies: its last byte says so, to both processes.
+
+    It ends where the batch is dropped: in the worker, or, once it is sent, in the process that has received it.
+    """
+
+    def __init__(self, memory: torch.Tensor) -> None:
+        self.memory = memory
+        self._owner: int | None = os.getpid()
+        memory[-1] = 1
+
+    def send(self) -> torch.Tensor:
+        """Leave the loan to the process that receives the memory."""
+        self._owner = None
+        return self.memory
+
+    def end(self) -> None:
+        """Free the memory, unless it was sent, or this is a fork of the process that holds it."""
+        if self._owner == os.getpid():
+            self.memory[-1] = 0
+
+
+class _SharedBatch(dict[str, torch.Tensor]):
+    """A batch in a worker; what arrives in the parent is a plain dict."""
+
+    loan: _Loan
+    video: torch.Tensor
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.get("video") is not self.video:  # somebody has put something else there
+            return dict, (dict(self),)
+        return _receive, (
+            self.loan.send(),
+            self.video.shape,
+            self.video.stride(),
+            dict(self) | {"video": None},
+        )
+
+
+def _receive(
+    memory: torch.Tensor, shape: tuple[int, ...], stride: tuple[int, ...], tensors: dict[str, Any]
+) -> Sample:
+    """A batch that a worker has sent, and word to the worker when nobody holds it any more."""
+    video = _lend(memory.numpy(), _Loan(memory).end).as_strided(shape, stride)
+    return tensors | {"video": video}
+
+
+def _lend(memory: NDArray[np.uint8], give_back: Callable[..., None], *arguments: Any) -> torch.Tensor:
+    """A tensor over some memory, and a call when it and all its views are gone."""
+    lent = memory[:]
+    # tensors and arrays that are made from this one hold this very array, and not what it is a view of
+    weakref.finalize(lent, give_back, *arguments).atexit = False
+    return torch.from_numpy(lent)
 
 
 def _to_tensor(values: NDArray[Any]) -> torch.Tensor:
