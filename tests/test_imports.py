@@ -45,6 +45,13 @@ ORDER = [
     "verification",
     "extending",
     "repairing",
+    "caching",
+    "sources",
+    "shuffling",
+    "samples",
+    "reading",
+    "generating",
+    "torch",
 ]
 """The core, each module below all that it may import. Every other module is an edge: it may import the core."""
 

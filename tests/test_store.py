@@ -22,8 +22,9 @@ from trajstore.errors import (
     TrajstoreError,
 )
 from trajstore.planning import plan_build
+from trajstore.shard import FLAG_WRITTEN
 from trajstore.spec import DatasetSpec
-from trajstore.store import FLAG_WRITTEN, create_store, exists, open_store
+from trajstore.store import create_store, exists, open_store
 from trajstore.summary import info
 
 

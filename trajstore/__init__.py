@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from trajstore.errors import TrajstoreError
     from trajstore.exporting import ExportReport, export
     from trajstore.extending import extend
+    from trajstore.reading import StoreReader, open_reader
     from trajstore.repairing import RepairReport, repair
     from trajstore.spec import DatasetSpec
     from trajstore.summary import Summary, info
@@ -28,6 +29,7 @@ __all__ = [
     "DatasetSpec",
     "ExportReport",
     "RepairReport",
+    "StoreReader",
     "Summary",
     "TrajstoreError",
     "ValidationReport",
@@ -37,6 +39,7 @@ __all__ = [
     "extend",
     "info",
     "open",
+    "open_reader",
     "repair",
     "validate",
     "verify",
@@ -48,6 +51,7 @@ _MODULES = {
     "DatasetSpec": "trajstore.spec",
     "ExportReport": "trajstore.exporting",
     "RepairReport": "trajstore.repairing",
+    "StoreReader": "trajstore.reading",
     "Summary": "trajstore.summary",
     "TrajstoreError": "trajstore.errors",
     "VerifyReport": "trajstore.verification",
@@ -57,6 +61,7 @@ _MODULES = {
     "extend": "trajstore.extending",
     "info": "trajstore.summary",
     "open": "trajstore.dataset",
+    "open_reader": "trajstore.reading",
     "repair": "trajstore.repairing",
     "validate": "trajstore.validation",
     "verify": "trajstore.verification",

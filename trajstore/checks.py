@@ -18,9 +18,17 @@ from trajstore.errors import CorruptDataError, StoreError
 from trajstore.findings import Finding
 from trajstore.layout import Column, Layout, Task
 from trajstore.scene import describe
-from trajstore.shard import ABSENT, decode_chunk, encode_chunk, index_size, parse_index
+from trajstore.shard import (
+    ABSENT,
+    FLAG_CLEAR,
+    FLAG_WRITTEN,
+    decode_chunk,
+    encode_chunk,
+    index_size,
+    parse_index,
+)
 from trajstore.spec import DatasetSpec
-from trajstore.store import FLAG_CLEAR, FLAG_WRITTEN, StoreHandle
+from trajstore.store import StoreHandle
 from trajstore.tasks import make_files, pad
 
 _REFUSED: Final = frozenset({errno.EACCES, errno.EPERM})

@@ -4,7 +4,8 @@
 
     TrajstoreError                 exit code 1
     ├── SpecError                  2   a spec, a field or an argument is invalid
-    │   └── SpecMismatchError      2   a store was built from another spec
+    │   ├── SpecMismatchError      2   a store was built from another spec
+    │   └── RowRangeError          2   there is no such row; also an IndexError
     ├── StoreError                 1   a folder is no store, or cannot be used as one
     │   ├── NotAStoreError         1
     │   ├── FormatVersionError     1
@@ -37,6 +38,10 @@ class SpecError(TrajstoreError):
 
 class SpecMismatchError(SpecError):
     """A store exists and was made from a spec that differs from the one given."""
+
+
+class RowRangeError(SpecError, IndexError):
+    """A row was asked for that the dataset does not have."""
 
 
 class StoreError(TrajstoreError):

@@ -29,6 +29,12 @@ ABSENT: Final = 2**64 - 1
 
 CHECKSUM_BYTES: Final = 4
 
+FLAG_WRITTEN: Final[bytes] = b"\x01" + google_crc32c.value(b"\x01").to_bytes(CHECKSUM_BYTES, "little")
+"""The bytes of a flag that is set; anything else, also a damaged flag, means "not written"."""
+
+FLAG_CLEAR: Final[bytes] = b"\x00" + google_crc32c.value(b"\x00").to_bytes(CHECKSUM_BYTES, "little")
+"""The bytes of a flag that somebody has written as false; trajstore itself clears a flag by removing it."""
+
 
 def encode_chunk(values: NDArray[np.generic], compressor: ZstdCompressor) -> bytes:
     """Compress an array and add its checksum.

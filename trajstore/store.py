@@ -31,14 +31,10 @@ from trajstore.attributes import NAMESPACE, HistoryEntry, StoreAttributes
 from trajstore.durable import DurableStore, find_debris, sweep
 from trajstore.errors import CorruptDataError, DriftError, FormatVersionError, NotAStoreError, StoreError
 from trajstore.layout import FORMAT_VERSION, Column, ColumnGroup, Layout, Task, plan_layout
-from trajstore.shard import Bytes, append_checksum
+from trajstore.shard import FLAG_WRITTEN, Bytes
 from trajstore.spec import GENERATOR_VERSION, DatasetSpec
 
 ROOT_KEY: Final = "zarr.json"
-FLAG_WRITTEN: Final = append_checksum(b"\x01")
-"""The bytes of a flag that is set; anything else, also a damaged flag, means "not written"."""
-FLAG_CLEAR: Final = append_checksum(b"\x00")
-"""The bytes of a flag that somebody has written as false; trajstore itself clears a flag by removing it."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,381 @@
+"""What reading samples means, wherever they come from: rows, cameras, frames, labels, threads.
+
+`trajstore.reading.StoreReader` takes them from a store, `trajstore.generating.SampleGenerator` draws them.
+"""
+
+from __future__ import annotations
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trajstore.errors import RowRangeError, SpecError
+from trajstore.executors.threads import count_processors
+from trajstore.layout import Column, ColumnGroup, Layout, plan_layout
+from trajstore.sampling import SPLIT_NAMES
+from trajstore.spec import DatasetSpec
+
+THREADS_MAX: Final = 8
+"""Threads that a batch is spread over unless the caller says otherwise."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Some cameras and frames of every sample.
+
+    Attributes
+    ----------
+    cameras, frames : tuple of int
+        Array indices, in the order in which they are wanted.
+    shape : tuple of int
+        Of a sample with these: (cameras, frames, 3, height, width).
+    """
+
+    cameras: tuple[int, ...]
+    frames: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+class Samples(ABC):
+    """The samples of a dataset, by row.
+
+    Parameters
+    ----------
+    location : str
+        Where they come from, for messages.
+    spec : DatasetSpec
+        The dataset.
+    threads : int, optional
+        Threads that a batch is spread over; by default one for each processor, at most 8.
+    """
+
+    def __init__(self, location: str, spec: DatasetSpec, *, threads: int | None = None) -> None:
+        if threads is not None and threads < 1:
+            message = f"threads: found {threads}, expected at least 1"
+            raise SpecError(message)
+        self.location = location
+        self.spec = spec
+        self.threads = threads
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The plan of the store that the spec describes."""
+        return plan_layout(self.spec)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the label columns."""
+        return tuple(self._label_columns)
+
+    @property
+    def rows_per_shard(self) -> int:
+        """Rows that lie in one file: reading is fastest where rows of a file are read together."""
+        return self._video_group.rows_per_task
+
+    def __len__(self) -> int:
+        return self.spec.dataset.samples
+
+    def __getitem__(self, row: int) -> NDArray[np.uint8]:
+        sample: NDArray[np.uint8] = self.read([operator.index(row)])[0]
+        return sample
+
+    def read(
+        self,
+        rows: ArrayLike,
+        out: NDArray[np.uint8] | None = None,
+        *,
+        cameras: Sequence[int] | None = None,
+        frames: Sequence[int] | None = None,
+        threads: int | None = None,
+    ) -> NDArray[np.uint8]:
+        """Read the frames of some rows.
+
+        Parameters
+        ----------
+        rows : (n,) integers
+            Any rows in any order; negative ones count from the end.
+        out : (n, cameras, frames, 3, height, width) uint8, optional
+            Where to put them, C-contiguous; a new array by default. After an error its content is undefined.
+        cameras : sequence of int, optional
+            Which cameras, counted from 0, in this order; all by default.
+        frames : sequence of int, optional
+            Which frames, in this order; all by default. Frames are numbered from 1: array index = frame − 1.
+        threads : int, optional
+            Threads to spread the rows over, instead of the reader's own number.
+
+        Returns
+        -------
+        (n, cameras, frames, 3, height, width) uint8
+            ``out``, or the new array.
+
+        Raises
+        ------
+        RowRangeError
+            If there is no such row.
+        SpecError
+            If there is no such camera or frame, or ``out`` does not fit.
+        IncompleteStoreError
+            If a row is not written yet.
+        CorruptDataError
+            If a row is damaged.
+        """
+        numbers = self.check_rows(rows)
+        selection = self.select(cameras=cameras, frames=frames)
+        shape = (len(numbers), *selection.shape)
+        if out is None:
+            out = np.empty(shape, np.uint8)
+        else:
+            _check_out(out, shape)
+        self.read_selection(numbers, selection, out, threads=threads)
+        return out
+
+    def read_selection(
+        self,
+        rows: NDArray[np.int64],
+        selection: Selection,
+        out: NDArray[np.uint8],
+        *,
+        threads: int | None = None,
+    ) -> None:
+        """Read the frames of some rows, with arguments that are known to be right: what `read` does after its checks.
+
+        Parameters
+        ----------
+        rows : (n,) int64
+            From `check_rows`.
+        selection : Selection
+            From `select`.
+        out : (n, *selection.shape) uint8
+            C-contiguous.
+        threads : int, optional
+            Threads to spread the rows over, instead of the reader's own number.
+        """
+        workers = min(threads or self.threads or min(count_processors(), THREADS_MAX), len(rows))
+        if workers <= 1:
+            self._fill(rows, np.arange(len(rows)), selection, out)
+            return
+        # sorted, so that a thread finds its rows in few files and one after the other
+        first, *others = np.array_split(np.argsort(rows, kind="stable"), workers)
+        with ThreadPoolExecutor(len(others), thread_name_prefix="trajstore-read") as pool:
+            futures = [pool.submit(self._fill, rows, places, selection, out) for places in others]
+            self._fill(rows, first, selection, out)
+        for future in futures:
+            future.result()
+
+    def column(self, name: str, rows: ArrayLike | None = None) -> NDArray[Any]:
+        """Read a label column.
+
+        Parameters
+        ----------
+        name : str
+            One of `columns`.
+        rows : (n,) integers, optional
+            Which rows, in this order; all by default.
+
+        Returns
+        -------
+        (n, ...) ndarray
+            The labels, of the shape and dtype that the store gives them.
+
+        Raises
+        ------
+        SpecError
+            If there is no such column.
+        RowRangeError
+            If there is no such row.
+        IncompleteStoreError
+            If a row's labels are not written yet.
+        CorruptDataError
+            If the labels are damaged.
+        """
+        column = self._find_column(name)
+        numbers = np.arange(len(self)) if rows is None else self.check_rows(rows)
+        chunks = numbers // self._label_rows
+        values = np.empty((len(numbers), *column.shape[1:]), column.dtype)
+        for chunk in np.unique(chunks):
+            is_here = chunks == chunk
+            part = self._load_labels(column, int(chunk))
+            values[is_here] = part[numbers[is_here] - chunk * self._label_rows]
+        return values
+
+    def split_rows(self, split: str | None) -> NDArray[np.int64]:
+        """Rows of a split.
+
+        Parameters
+        ----------
+        split : {'train', 'val', 'test'} or None
+            Which; None for all rows.
+
+        Returns
+        -------
+        (n,) int64
+            Rows in ascending order; there may be none.
+
+        Raises
+        ------
+        SpecError
+            If there is no such split.
+        """
+        if split is None:
+            return np.arange(len(self))
+        if split not in SPLIT_NAMES:
+            message = (
+                f"split: found {split!r}, expected one of {', '.join(SPLIT_NAMES)}, or None for all rows"
+            )
+            raise SpecError(message)
+        return np.flatnonzero(self.column("split") == SPLIT_NAMES.index(split))
+
+    def written_shards(self) -> NDArray[np.bool_]:
+        """Which shards can be read.
+
+        Returns
+        -------
+        (shards,) bool
+            Each has `rows_per_shard` rows.
+        """
+        return np.ones(len(self._video_group), dtype=bool)
+
+    def select(
+        self, *, cameras: Sequence[int] | None = None, frames: Sequence[int] | None = None
+    ) -> Selection:
+        """Check a choice of cameras and frames.
+
+        Parameters
+        ----------
+        cameras : sequence of int, optional
+            Counted from 0; all by default.
+        frames : sequence of int, optional
+            Counted from 1; all by default.
+
+        Returns
+        -------
+        Selection
+            As array indices.
+
+        Raises
+        ------
+        SpecError
+            If there is no such camera or frame, or none is chosen.
+        """
+        video = self.spec.video
+        chosen_cameras = _check_choice("camera", cameras, first=0, count=video.cameras)
+        chosen_frames = _check_choice("frame", frames, first=1, count=video.frames)
+        shape = (len(chosen_cameras), len(chosen_frames), 3, video.height, video.width)
+        return Selection(chosen_cameras, chosen_frames, shape)
+
+    def check_rows(self, rows: ArrayLike) -> NDArray[np.int64]:
+        """Check row numbers.
+
+        Parameters
+        ----------
+        rows : (n,) integers
+            Negative ones count from the end.
+
+        Returns
+        -------
+        (n,) int64
+            None of them negative.
+
+        Raises
+        ------
+        RowRangeError
+            If there is no such row.
+        SpecError
+            If these are no row numbers.
+        """
+        given = np.asarray(rows)
+        if given.ndim != 1 or not (given.size == 0 or np.issubdtype(given.dtype, np.integer)):
+            message = f"rows: found {given.dtype} of shape {given.shape}, expected a sequence of integers"
+            raise SpecError(message)
+        numbers = given.astype(np.int64)
+        is_outside = (numbers < -len(self)) | (numbers >= len(self))
+        if is_outside.any():
+            message = (
+                f"{self.location}: row {numbers[is_outside][0]} is out of range, "
+                f"expected 0 … {len(self) - 1}{self._explain_range()}"
+            )
+            raise RowRangeError(message)
+        return np.where(numbers < 0, numbers + len(self), numbers)
+
+    def _explain_range(self) -> str:
+        """What else to say about a row that is out of range."""
+        return ""
+
+    @property
+    def _label_rows(self) -> int:
+        """Rows that `_load_labels` gives at a time."""
+        return self.layout.group("labels").rows_per_task
+
+    @cached_property
+    def _video_group(self) -> ColumnGroup:
+        """Tasks and flags of the frames."""
+        return self.layout.group("video")
+
+    @cached_property
+    def _video(self) -> Column:
+        """The array of the frames."""
+        (video,) = self._video_group.columns
+        return video
+
+    @cached_property
+    def _label_columns(self) -> dict[str, Column]:
+        """The label columns by name."""
+        return {column.name: column for column in self.layout.group("labels").columns}
+
+    def _find_column(self, name: str) -> Column:
+        """The label column of a name."""
+        if name not in self._label_columns:
+            message = f"column: found {name!r}, expected one of {', '.join(self.columns)}"
+            raise SpecError(message)
+        return self._label_columns[name]
+
+    @abstractmethod
+    def _load_labels(self, column: Column, chunk: int) -> NDArray[Any]:
+        """A part of a column: ``_label_rows`` rows from ``chunk`` times as many, fewer at the end."""
+
+    @abstractmethod
+    def _fill(
+        self,
+        rows: NDArray[np.int64],
+        places: NDArray[np.intp],
+        selection: Selection,
+        out: NDArray[np.uint8],
+    ) -> None:
+        """Put ``rows[i]`` into ``out[i]`` for each i in ``places``; runs in several threads at once."""
+
+
+def _check_choice(what: str, chosen: Sequence[int] | None, *, first: int, count: int) -> tuple[int, ...]:
+    """Array indices of cameras or frames that are counted from ``first``."""
+    if chosen is None:
+        return tuple(range(count))
+    last = first + count - 1
+    expected = f"expected some of {first} … {last} ({what}s are counted from {first})"
+    try:
+        indices = tuple(operator.index(number) - first for number in chosen)
+    except TypeError:
+        message = f"{what}s: found {chosen!r}, {expected}"
+        raise SpecError(message) from None
+    unknown = [index + first for index in indices if not 0 <= index < count]
+    if unknown or not indices:
+        found = f"no {what} {unknown[0]}" if unknown else f"no {what} at all"
+        message = f"{what}s: found {list(chosen)!r}, there is {found}, {expected}"
+        raise SpecError(message)
+    return indices
+
+
+def _check_out(out: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
+    """Raise unless an array can take what is read."""
+    if out.shape != shape or out.dtype != np.uint8:
+        message = f"out: found {out.dtype} of shape {out.shape}, expected uint8 of shape {shape}"
+        raise SpecError(message)
+    if prod(shape) and not (out.flags.c_contiguous and out.flags.writeable):
+        message = "out: found an array that is not C-contiguous or not writable, expected one that is both"
+        raise SpecError(message)
