@@ -7,9 +7,6 @@ from pathlib import Path
 import pytest
 
 import trajstore
-
-pytest.importorskip("torch")
-
 from examples.train_classifier import train
 
 pytestmark = pytest.mark.torch

@@ -10,17 +10,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import xarray
+from torch.utils.data import DataLoader, Dataset, default_collate
 
-torch = pytest.importorskip("torch")
-
-from torch.utils.data import DataLoader, Dataset, default_collate  # noqa: E402
-
-import trajstore  # noqa: E402
-from tests.faults import flip_bit  # noqa: E402
-from trajstore.errors import CorruptDataError, IncompleteStoreError, RowRangeError, SpecError, StoreError  # noqa: E402
-from trajstore.spec import DatasetSpec  # noqa: E402
-from trajstore.torch import (  # noqa: E402
+import trajstore
+from tests.faults import flip_bit
+from trajstore.errors import CorruptDataError, IncompleteStoreError, RowRangeError, SpecError, StoreError
+from trajstore.spec import DatasetSpec
+from trajstore.torch import (
     Batch,
     GeneratedDataset,
     ShardShuffleSampler,

@@ -86,11 +86,16 @@ def measure(folder: Path, *, samples: int, rounds: int) -> None:
         (f"kernel bound, {threads} threads", median["bound"], f"build reaches {ratio('build', 'bound'):.0%}"),
         ("kernel bound, one thread", median["bound-1"], f"threads give {ratio('bound', 'bound-1'):.2f} ×"),
         (
-            "tensorstore, same arrays",
+            "the same through tensorstore",
             median["tensorstore"],
             f"build is {ratio('build', 'tensorstore'):.1f} ×",
         ),
-        ("zarr-python, same arrays", median["zarr"], f"build is {ratio('build', 'zarr'):.1f} ×"),
+        ("the same through zarr-python", median["zarr"], f"build is {ratio('build', 'zarr'):.1f} ×"),
+        (
+            "tensorstore, writing drawn frames",
+            median["writing"],
+            f"build is {ratio('build', 'writing'):.1f} ×",
+        ),
         (
             "by hand: OpenCV, torch.save, JSON",
             median["by hand"],
