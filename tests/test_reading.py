@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray
+from faults import flip_bit, truncate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import trajstore
-from tests.faults import flip_bit, truncate
 from trajstore.errors import (
     CorruptDataError,
     IncompleteStoreError,

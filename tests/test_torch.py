@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 import xarray
+from faults import flip_bit
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 import trajstore
-from tests.faults import flip_bit
 from trajstore.errors import CorruptDataError, IncompleteStoreError, RowRangeError, SpecError, StoreError
 from trajstore.spec import DatasetSpec
 from trajstore.torch import (
