@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from trajstore.errors import SpecError, SpecMismatchError
 from trajstore.layout import ColumnGroup, Layout, Task, plan_layout
-from trajstore.shard import CHECKSUM_BYTES
+from trajstore.shard import index_size
 from trajstore.space import Estimate, check_space, fits, inspect_filesystem, round_up
 from trajstore.spec import DatasetSpec
 from trajstore.store import StoreHandle, check_generator, check_is_free, exists, open_store
@@ -162,7 +162,7 @@ class BuildPlan:
             total += ceil(label_bytes * len(task.rows)) + len(labels.columns) * block // 2 + block
             files += len(labels.columns) + 1
         (column,) = video.columns
-        index_bytes = 16 * prod(column.chunk_counts) + CHECKSUM_BYTES
+        index_bytes = index_size(prod(column.chunk_counts))
         for task in self.pending["video"]:
             total += round_up(video_bytes * len(task.rows) + index_bytes, block) + block
             files += 2
