@@ -24,6 +24,7 @@ from faults import (
 
 from trajstore import builder, cli
 from trajstore.builder import build
+from trajstore.locations import Location
 from trajstore.store import open_store
 from trajstore.summary import info
 
@@ -220,7 +221,7 @@ def test_options_become_arguments_of_the_library(
     )  # fmt: skip
     assert done.code == 0
     (((path, spec), options),) = calls
-    assert (path, spec.dataset.samples, spec.video.frames) == (Path("a.zarr"), 9, 3)
+    assert (path, spec.dataset.samples, spec.video.frames) == (Location("a.zarr"), 9, 3)
     assert options.pop("should_stop")() == 0
     options.pop("progress")
     assert options == {
@@ -235,7 +236,7 @@ def test_options_become_arguments_of_the_library(
     command("build", "a.zarr")
     ((path, spec), options) = calls[1]
     assert (path, spec, options["workers"], options["part"], options["force"]) == (
-        Path("a.zarr"), None, None, None, False,
+        Location("a.zarr"), None, None, None, False,
     )  # fmt: skip
     assert set(options) == {"workers", "part", "force", "progress", "should_stop"}
 

@@ -11,7 +11,6 @@ import xarray
 import zarr
 from faults import assert_same_bytes, flip_bit, tree, truncate
 
-from trajstore import store as store_module
 from trajstore.attributes import NAMESPACE, HistoryEntry
 from trajstore.builder import build
 from trajstore.errors import (
@@ -21,6 +20,7 @@ from trajstore.errors import (
     StoreError,
     TrajstoreError,
 )
+from trajstore.folders import Folder
 from trajstore.planning import plan_build
 from trajstore.shard import FLAG_WRITTEN
 from trajstore.spec import DatasetSpec
@@ -173,28 +173,29 @@ def test_what_an_interrupted_creation_left_is_completed(
     tmp_path: Path, tiny_spec: DatasetSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever subset of the keys is there: the root comes last, so there is no store before."""
-    reference, put = create_store(tmp_path / "whole.zarr", tiny_spec), store_module.put
-    keys = [key for key in tree(Path(reference.location)) if Path(reference.location, key).is_file()]
+    whole, write = tmp_path / "whole.zarr", Folder.write
+    create_store(whole, tiny_spec)
+    keys = [key for key in tree(whole) if (whole / key).is_file()]
     for limit in {*range(0, len(keys), 5), len(keys) - 2, len(keys) - 1}:
         path = tmp_path / f"{limit}.zarr"
         written: list[str] = []
 
-        def put_some(
-            store: Any, key: str, data: bytes, written: list[str] = written, limit: int = limit
+        def write_some(
+            self: Folder, key: str, data: bytes, written: list[str] = written, limit: int = limit
         ) -> None:
             if len(written) == limit:
                 raise KeyboardInterrupt
             written.append(key)
-            put(store, key, data)
+            write(self, key, data)
 
         with monkeypatch.context() as patch:
-            patch.setattr(store_module, "put", put_some)
-            if limit < len(keys) - 1:  # the last is the root, which is not put but set if it does not exist
+            patch.setattr(Folder, "write", write_some)
+            if limit < len(keys) - 1:  # the last is the root, which is created and never replaced
                 with pytest.raises(KeyboardInterrupt):
                     create_store(path, tiny_spec)
                 assert not exists(path)
         create_store(path, tiny_spec)
-        assert_same_bytes(path, Path(reference.location))
+        assert_same_bytes(path, whole)
 
 
 def test_creation_refuses_a_folder_with_other_files(tmp_path: Path, tiny_spec: DatasetSpec) -> None:
@@ -216,17 +217,17 @@ def test_of_two_creations_with_different_specs_the_first_wins(
 ) -> None:
     """Also when the second has overwritten some of its metadata by then."""
     path, other = tmp_path / "a.zarr", tiny_spec.replace(samples=100, frames=7)
-    reference = create_store(tmp_path / "reference.zarr", tiny_spec)
-    put = store_module.put
+    create_store(tmp_path / "reference.zarr", tiny_spec)
+    write = Folder.write
 
-    def create_other_first(keys: Any, key: str, data: bytes) -> None:
-        monkeypatch.setattr(store_module, "put", put)
+    def create_other_first(self: Folder, key: str, data: bytes) -> None:
+        monkeypatch.setattr(Folder, "write", write)
         create_store(path, tiny_spec)
-        put(keys, key, data)
+        write(self, key, data)
 
-    monkeypatch.setattr(store_module, "put", create_other_first)
+    monkeypatch.setattr(Folder, "write", create_other_first)
     assert create_store(path, other).spec == tiny_spec
-    assert_same_bytes(path, Path(reference.location))
+    assert_same_bytes(path, tmp_path / "reference.zarr")
 
 
 def test_members_are_consolidated_in_the_order_of_the_layout(tmp_path: Path, tiny_spec: DatasetSpec) -> None:

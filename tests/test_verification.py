@@ -20,12 +20,13 @@ from trajstore.builder import build
 from trajstore.checks import choose_sample
 from trajstore.errors import InterruptedBuildError, StoreError
 from trajstore.findings import KINDS
+from trajstore.folders import Folder
 from trajstore.layout import Task
 from trajstore.repairing import repair
 from trajstore.report import FINDINGS_MAX, describe_verification
 from trajstore.scene import Scene
 from trajstore.spec import DatasetSpec
-from trajstore.store import DurableStore, create_store
+from trajstore.store import create_store
 from trajstore.verification import verify
 
 
@@ -169,14 +170,14 @@ def test_a_disk_that_fails_to_read(
         "video/zarr.json",
         *random.Random(1).sample([key for key in keys if (tiny_store / key).is_file()], 20),
     ]
-    get = DurableStore.get
+    read = Folder.read
 
-    async def fail(self: DurableStore, key: str, *arguments: Any, **options: Any) -> Any:
+    def fail(self: Folder, key: str) -> bytes | None:
         if key in keys and self.root == tiny_copy:
             raise OSError(errno.EIO, "Input/output error")
-        return await get(self, key, *arguments, **options)
+        return read(self, key)
 
-    monkeypatch.setattr(DurableStore, "get", fail)
+    monkeypatch.setattr(Folder, "read", fail)
     damage = verify(tiny_copy).damage
     assert {finding.key for finding in damage} == set(keys)
     assert {finding.kind for finding in damage} == {"corrupt"}
@@ -195,14 +196,14 @@ def test_a_root_of_another_shape(value: object, tiny_copy: Path, tiny_store: Pat
 
 
 def test_no_permission(tiny_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    get = DurableStore.get
+    read = Folder.read
 
-    async def refuse(self: DurableStore, key: str, *arguments: Any, **options: Any) -> Any:
+    def refuse(self: Folder, key: str) -> bytes | None:
         if key.startswith("video/c.3"):
             raise PermissionError(errno.EACCES, "Permission denied")
-        return await get(self, key, *arguments, **options)
+        return read(self, key)
 
-    monkeypatch.setattr(DurableStore, "get", refuse)
+    monkeypatch.setattr(Folder, "read", refuse)
     before = tree(tiny_copy)
     for function in (verify, repair):
         with pytest.raises(StoreError, match=r"video/c\.3.*Permission denied; change its permissions"):

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ from trajstore.errors import (
 )
 from trajstore.executors import Executor, ThreadExecutor
 from trajstore.layout import ColumnGroup, Task
+from trajstore.locations import Location
 from trajstore.planning import BuildPlan, check_fits, check_same, plan_build
 from trajstore.progress import Report, Tally, ignore
 from trajstore.running import describe_full_disk, run_tasks
@@ -57,7 +57,7 @@ class BuildReport:
 
 
 def build(
-    path: str | Path,
+    path: str | Path | Location,
     spec: DatasetSpec | None = None,
     *,
     workers: int | None = None,
@@ -65,6 +65,7 @@ def build(
     progress: Report | None = None,
     force: bool = False,
     should_stop: Callable[[], int] | None = None,
+    storage_options: Mapping[str, str] | None = None,
     **fields: Any,
 ) -> BuildReport:
     """Build a store, or what is missing of it: running it again is resuming it.
@@ -72,7 +73,7 @@ def build(
     Parameters
     ----------
     path : path-like
-        The store's folder.
+        The store: a folder, or a URL such as ``s3://bucket/store.zarr``.
     spec : DatasetSpec, optional
         The dataset. By default that of the store, where there is one, or the default spec.
     workers : int, optional
@@ -85,6 +86,8 @@ def build(
         Go on although the estimate says that it will not fit.
     should_stop : callable, optional
         Asked before each task; anything but 0 is the number of a signal, and stops the build after the tasks in flight.
+    storage_options : mapping, optional
+        Endpoint, region and the like of a bucket; see `trajstore.locations.Location.parse`.
     **fields
         Single fields of the spec by name, such as ``samples=100, seed=7``; they override ``spec``.
 
@@ -116,11 +119,12 @@ def build(
     """
     started = time.monotonic()
     threads = ThreadExecutor(workers).workers
-    plan = plan_build(path, spec, part=part, **fields)
+    location = Location.parse(path, storage_options)
+    plan = plan_build(location, spec, part=part, **fields)
     check_fits(plan, force=force)
     run = Run(plan, threads, progress or ignore, should_stop or (lambda: 0))
     try:
-        store = plan.store or create_store(path, plan.spec)
+        store = plan.store or create_store(location, plan.spec)
         check_same(store.spec, plan.spec, plan.location)  # another builder may have been first
         store.sweep()
         complete_growth(store)
@@ -130,7 +134,7 @@ def build(
     except OSError as error:
         raise explain(plan, error) from error
     return BuildReport(
-        summary=summarize(open_store(path)),
+        summary=summarize(open_store(location)),
         new_samples=run.new_samples,
         seconds=time.monotonic() - started,
     )
@@ -148,7 +152,7 @@ def _check_size(store: StoreHandle) -> None:
     message = (
         f"{store.location}: found {format_count(samples)} samples, expected "
         f"{format_count(store.spec.dataset.samples)}: it was extended while it was being built; "
-        f"continue with: trajstore build {shlex.quote(store.location)}"
+        f"continue with: trajstore build {store.location.argument}"
     )
     raise StoreError(message)
 
@@ -202,7 +206,6 @@ class Run:
             Where.
         """
         tallies = {group.name: self._tally(group) for group in self._plan.layout.groups}
-        pending = [task for tasks in self._plan.pending.values() for task in tasks]
 
         def finished(task: Task, stored_bytes: int | None) -> None:
             tallies[task.group].add(len(task.rows), stored_bytes=stored_bytes or 0)
@@ -211,7 +214,7 @@ class Run:
         run_tasks(
             self._executor,
             WriteTask(store, self._turn),
-            pending,
+            self._plan.tasks(),
             should_stop=self._should_stop,
             finished=finished,
         )
@@ -247,7 +250,7 @@ def describe_state(plan: BuildPlan) -> str:
         A clause for messages.
     """
     part = f" --part {plan.part}" if plan.part else ""
-    command = f"trajstore build {shlex.quote(plan.location)}{part}"
+    command = f"trajstore build {plan.location.argument}{part}"
     try:
         store = open_store(plan.location)
         total = store.spec.dataset.samples
@@ -278,4 +281,4 @@ def explain(plan: BuildPlan, error: OSError) -> NotEnoughSpaceError | StoreError
     state = describe_state(plan)
     if not is_full(error):
         return StoreError(f"{plan.location}: cannot be written: {error.strerror or error}; {state}")
-    return describe_full_disk(plan.location, state=state)
+    return describe_full_disk(str(plan.location), state=state)

@@ -19,6 +19,7 @@ from trajstore.errors import DamageError, SpecError, TrajstoreError
 
 if TYPE_CHECKING:
     from trajstore.builder import BuildReport
+    from trajstore.locations import Location
     from trajstore.progress import Report
     from trajstore.spec import DatasetSpec
 
@@ -31,7 +32,17 @@ app = typer.Typer(
 )
 
 StoreArgument = Annotated[
-    Path, typer.Argument(metavar="STORE", help="Folder of the store, such as store.zarr.")
+    str,
+    typer.Argument(
+        metavar="STORE",
+        help="The store: a folder such as store.zarr, or a URL such as s3://bucket/store.zarr.",
+    ),
+]
+StorageOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--storage-option", metavar="KEY=VALUE", help="Endpoint, region and the like of a bucket; repeatable."
+    ),
 ]
 WorkersOption = Annotated[
     int | None, typer.Option(help="Threads that compute. [default: one for each processor]")
@@ -116,6 +127,7 @@ def build(
         bool, typer.Option("--dry-run", help="Print what would be written, and write nothing.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Go on although it seems not to fit.")] = False,
+    storage_option: StorageOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -136,15 +148,16 @@ def build(
     }
     given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     read = _read_spec(spec)
+    location = _locate(store, storage_option)
     if dry_run:
-        _print_estimate(store, read, part=part, fields=given)
+        _print_estimate(location, read, part=part, fields=given)
         return
 
     with _stop_on_signals() as should_stop, _progress(quiet=quiet) as report:
         from trajstore.builder import build as run
 
         done = run(
-            store,
+            location,
             read,
             workers=workers,
             part=part,
@@ -157,11 +170,16 @@ def build(
 
 
 @app.command(epilog="Example: trajstore info store.zarr --json")
-def info(store: StoreArgument, as_json: JsonOption = False, debug: DebugOption = False) -> None:
+def info(
+    store: StoreArgument,
+    as_json: JsonOption = False,
+    storage_option: StorageOption = None,
+    debug: DebugOption = False,
+) -> None:
     """Show what a store holds, how complete it is, and what it takes on disk."""
     from trajstore.summary import info as summarize
 
-    summary = summarize(store)
+    summary = summarize(_locate(store, storage_option))
     if as_json:
         print(json.dumps(summary.to_json(), indent=2))  # noqa: T201
         return
@@ -195,6 +213,7 @@ def export(
         bool, typer.Option("--allow-partial", help="Export what is written of an unfinished store.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Go on although it seems not to fit.")] = False,
+    storage_option: StorageOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -207,7 +226,7 @@ def export(
 
     with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
         done = run(
-            store,
+            _locate(store, storage_option),
             folder,
             format=format,
             split=split,
@@ -228,13 +247,14 @@ def export(
 def validate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Exported folder, whoever wrote it.")],
     against: Annotated[
-        Path | None, typer.Option(metavar="STORE", help="Compare the contents with this store, row by row.")
+        str | None, typer.Option(metavar="STORE", help="Compare the contents with this store, row by row.")
     ] = None,
     workers: Annotated[int | None, typer.Option(help="Threads. [default: one for each processor]")] = None,
     max_faults: Annotated[
         int, typer.Option(min=0, help="List at most so many faults; all are counted.")
     ] = 100,
     as_json: JsonOption = False,
+    storage_option: StorageOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -248,7 +268,7 @@ def validate(
     with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
         done = run(
             folder,
-            against,
+            None if against is None else _locate(against, storage_option),
             workers=workers,
             progress=report,
             max_faults=max_faults,
@@ -271,6 +291,7 @@ def verify(
     ] = False,
     as_json: JsonOption = False,
     workers: WorkersOption = None,
+    storage_option: StorageOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -280,8 +301,9 @@ def verify(
     """
     from trajstore.verification import verify as run
 
+    location = _locate(store, storage_option)
     with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
-        done = run(store, deep=deep, workers=workers, progress=report, should_stop=should_stop)
+        done = run(location, deep=deep, workers=workers, progress=report, should_stop=should_stop)
     if as_json:
         print(json.dumps(done.to_json(), indent=2))  # noqa: T201
     else:
@@ -289,7 +311,7 @@ def verify(
 
         print(describe_verification(done))  # noqa: T201
     if not done.is_sound:
-        message = f"{store}: damage found; mend it with: trajstore repair {shlex.quote(str(store))}"
+        message = f"{store}: damage found; mend it with: trajstore repair {location.argument}"
         raise DamageError(message)
 
 
@@ -316,6 +338,7 @@ def repair(
     ] = False,
     workers: WorkersOption = None,
     force: Annotated[bool, typer.Option("--force", help="Go on although it seems not to fit.")] = False,
+    storage_option: StorageOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -328,7 +351,7 @@ def repair(
 
     with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
         done = run(
-            store,
+            _locate(store, storage_option),
             spec=_read_spec(spec),
             report=_read_report(report_file),
             deep=deep,
@@ -350,6 +373,7 @@ def extend(
     samples: Annotated[int, typer.Option(help="Rows that the store is to have.")],
     workers: WorkersOption = None,
     force: Annotated[bool, typer.Option("--force", help="Go on although it seems not to fit.")] = False,
+    storage_option: StorageOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
@@ -360,8 +384,22 @@ def extend(
     from trajstore.extending import extend as run
 
     with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
-        done = run(store, samples, workers=workers, progress=report, force=force, should_stop=should_stop)
+        done = run(
+            _locate(store, storage_option),
+            samples,
+            workers=workers,
+            progress=report,
+            force=force,
+            should_stop=should_stop,
+        )
     _print_report(done, part=None)
+
+
+def _locate(store: str, options: list[str] | None) -> Location:
+    """Where a store is, from the command's arguments."""
+    from trajstore.locations import Location, parse_options
+
+    return Location.parse(store, parse_options(options or []))
 
 
 def _read_report(path: Path | None) -> dict[str, Any] | None:
@@ -388,18 +426,19 @@ def _read_spec(path: Path | None) -> DatasetSpec | None:
 
 
 def _print_estimate(
-    store: Path, spec: DatasetSpec | None, *, part: str | None, fields: dict[str, Any]
+    location: Location, spec: DatasetSpec | None, *, part: str | None, fields: dict[str, Any]
 ) -> None:
     """What a build would write."""
     from trajstore.planning import plan_build
     from trajstore.report import describe_plan
     from trajstore.space import check_space, inspect_filesystem
 
-    plan = plan_build(store, spec, part=part, **fields)
-    filesystem = inspect_filesystem(store)
-    estimate = plan.estimate(filesystem.block)
+    plan = plan_build(location, spec, part=part, **fields)
+    filesystem = None if location.folder is None else inspect_filesystem(location.folder)
+    estimate = plan.estimate(filesystem.block if filesystem else 1)
     print(describe_plan(plan, estimate, filesystem))  # noqa: T201
-    check_space(estimate, filesystem, location=str(store))
+    if filesystem:
+        check_space(estimate, filesystem, location=str(location))
 
 
 def _print_report(report: BuildReport, *, part: str | None) -> None:

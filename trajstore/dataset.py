@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
@@ -10,19 +11,24 @@ import numpy as np
 import xarray
 
 from trajstore.layout import Layout
-from trajstore.store import open_store
+from trajstore.locations import Location
+from trajstore.store import open_store, zarr_store
 
 DASK_CHUNK_BYTES: Final = 64 * 2**20
 """About how much of the frames one dask task reads."""
 
 
-def open(path: str | Path) -> xarray.Dataset:  # noqa: A001
+def open(  # noqa: A001
+    path: str | Path | Location, *, storage_options: Mapping[str, str] | None = None
+) -> xarray.Dataset:
     """Open a store lazily, finished or not.
 
     Parameters
     ----------
     path : path-like
-        The store.
+        The store: a folder or a URL.
+    storage_options : mapping, optional
+        See `trajstore.build`.
 
     Returns
     -------
@@ -48,9 +54,11 @@ def open(path: str | Path) -> xarray.Dataset:  # noqa: A001
     >>> sorted(set(names.tolist()))
     ['Circular', 'Helical', 'Linear', 'Parabolic']
     """
-    store = open_store(path)
+    store = open_store(Location.parse(path, storage_options))
     spec = store.spec
-    dataset: xarray.Dataset = xarray.open_zarr(str(path), chunks=None, zarr_format=3)
+    dataset: xarray.Dataset = xarray.open_zarr(
+        zarr_store(store.location), chunks=None, zarr_format=3, consolidated=True
+    )
     dataset = dataset.assign_coords(
         sample=np.arange(spec.dataset.samples),
         camera=np.arange(spec.video.cameras),

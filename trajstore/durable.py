@@ -6,7 +6,6 @@ at most a temporary file, whose name says who was writing; `sweep` removes those
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import re
@@ -19,10 +18,6 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
-from zarr.abc.store import ByteRequest
-from zarr.core.buffer import Buffer, BufferPrototype
-from zarr.storage import LocalStore
-
 from trajstore.direct import write_all
 
 PARTIAL_SUFFIX: Final = ".partial"
@@ -30,50 +25,6 @@ _PARTIAL_NAME = re.compile(r"\.(?P<host>[\w-]+)~(?P<process>\d+)~\d+\.partial$")
 _STALE_SECONDS: Final = 24 * 3600
 _serial = count()
 _in_flight: set[str] = set()
-
-
-class DurableStore(LocalStore):
-    """A local zarr store in which every ``set`` is atomic and survives a power cut.
-
-    Parameters
-    ----------
-    root : path-like
-        The folder.
-    read_only : bool
-        Whether ``set`` and ``delete`` are refused.
-    """
-
-    async def set(self, key: str, value: Buffer) -> None:
-        """Write a key durably."""
-        self._check_writable()
-        await asyncio.to_thread(self.set_sync, key, value)
-
-    def set_sync(self, key: str, value: Buffer) -> None:
-        """Write a key durably."""
-        self._check_writable()
-        publish(self.root / key, value.as_buffer_like())
-
-    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
-        """Write a key durably unless it is there."""
-        self._check_writable()
-        with contextlib.suppress(FileExistsError):
-            await asyncio.to_thread(publish, self.root / key, value.as_buffer_like(), exclusive=True)
-
-    async def delete(self, key: str) -> None:
-        """Delete a key durably."""
-        self._check_writable()
-        await asyncio.to_thread(remove, self.root / key)
-
-    async def get(
-        self,
-        key: str,
-        prototype: BufferPrototype | None = None,
-        byte_range: ByteRequest | None = None,
-    ) -> Buffer | None:
-        """Read a key; unlike zarr's, never creates the folder."""
-        if not self.root.is_dir():
-            return None
-        return await super().get(key, prototype, byte_range)
 
 
 def publish(path: Path, data: bytes | bytearray | memoryview, *, exclusive: bool = False) -> None:

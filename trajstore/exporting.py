@@ -10,7 +10,7 @@ import os
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
@@ -33,6 +33,7 @@ from trajstore.errors import (
 from trajstore.executors import ThreadExecutor
 from trajstore.exporters import Encoder, Format, find_format
 from trajstore.exporters.interface import Bytes, Dtype
+from trajstore.locations import Location
 from trajstore.progress import Report, Tally, ignore
 from trajstore.records import Metadata, Source
 from trajstore.rows import Range, RowReader, check_split, find_written, parse_rows, select_rows
@@ -148,12 +149,12 @@ class ExportPlan:
             *([f"--dtype {source.tensor_dtype}"] if source.tensor_dtype != "uint8" else []),
             *(["--allow-partial"] if len(source.row_ranges) > 1 else []),
         ]
-        places = shlex.join([self.store.location, str(self.folder)])
+        places = f"{self.store.location.argument} {shlex.quote(str(self.folder))}"
         return f"trajstore export {places} {' '.join(options)}"
 
 
 def export(
-    store: str | Path,
+    store: str | Path | Location,
     folder: str | Path,
     *,
     format: str = "pt",  # noqa: A002
@@ -165,6 +166,7 @@ def export(
     allow_partial: bool = False,
     force: bool = False,
     should_stop: Callable[[], int] | None = None,
+    storage_options: Mapping[str, str] | None = None,
 ) -> ExportReport:
     """Export samples to loose files, or what is missing of them: running it again is resuming it.
 
@@ -192,6 +194,8 @@ def export(
         Go on although it seems not to fit.
     should_stop : callable, optional
         Asked before each task; anything but 0 is the number of a signal, and stops after the tasks in flight.
+    storage_options : mapping, optional
+        Of the store; see `trajstore.build`.
 
     Returns
     -------
@@ -217,8 +221,9 @@ def export(
     """
     started = time.monotonic()
     threads = ThreadExecutor(workers).workers
+    location = Location.parse(store, storage_options)
     plan = plan_export(
-        store, folder, format=format, split=split, rows=rows, dtype=dtype, allow_partial=allow_partial
+        location, folder, format=format, split=split, rows=rows, dtype=dtype, allow_partial=allow_partial
     )
     if plan.is_done and plan.stored is not None:
         return ExportReport(str(folder), plan.stored, 0, 0, time.monotonic() - started)
@@ -237,7 +242,7 @@ def export(
 
 
 def plan_export(
-    store: str | Path,
+    store: str | Path | Location,
     folder: str | Path,
     *,
     format: str = "pt",  # noqa: A002
@@ -316,14 +321,15 @@ def _check_written(store: StoreHandle, rows: Range, *, allow_partial: bool) -> t
     partial = ", or export what is written with --allow-partial" if written else ""
     message = (
         f"{store.location}: {format_count(missing)} of {format_count(rows[1] - rows[0])} rows are not written yet "
-        f"({shown}); finish the store with: trajstore build {shlex.quote(store.location)}{partial}"
+        f"({shown}); finish the store with: trajstore build {store.location.argument}{partial}"
     )
     raise IncompleteStoreError(message)
 
 
 def _check_target(folder: Path, store: StoreHandle) -> None:
     """Refuse a target that cannot be a folder of files."""
-    if folder.resolve().is_relative_to(Path(store.location).resolve()):
+    inside = store.location.folder
+    if inside is not None and folder.resolve().is_relative_to(inside.resolve()):
         message = f"{folder}: lies in the store {store.location}, which holds nothing else; name another path"
         raise ExportError(message)
     if os.path.lexists(folder) and not folder.is_dir():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from trajstore.builder import BuildReport, build, explain
 from trajstore.errors import SpecError
-from trajstore.layout import ColumnGroup, Task, plan_layout
+from trajstore.layout import ColumnGroup, plan_layout
+from trajstore.locations import Location
 from trajstore.planning import BuildPlan, check_fits
 from trajstore.progress import Report
 from trajstore.spec import DatasetSpec
@@ -16,13 +20,14 @@ from trajstore.text import format_count
 
 
 def extend(
-    path: str | Path,
+    path: str | Path | Location,
     samples: int,
     *,
     workers: int | None = None,
     progress: Report | None = None,
     force: bool = False,
     should_stop: Callable[[], int] | None = None,
+    storage_options: Mapping[str, str] | None = None,
 ) -> BuildReport:
     """Give a store more rows; interrupted at any instant it can be run again.
 
@@ -40,6 +45,8 @@ def extend(
     force : bool
         Go on although the estimate says that it will not fit.
     should_stop : callable, optional
+        See `trajstore.build`.
+    storage_options : mapping, optional
         See `trajstore.build`.
 
     Returns
@@ -66,7 +73,8 @@ def extend(
     ...     trajstore.extend(f"{folder}/tiny.zarr", samples=20).summary.written
     {'labels': 20, 'video': 20}
     """
-    store = open_store(path)
+    location = Location.parse(path, storage_options)
+    store = open_store(location)
     check_generator(store)
     spec = _enlarge(store, samples)
     if spec != store.spec:
@@ -76,7 +84,7 @@ def extend(
             grow_store(store, spec)
         except OSError as error:
             raise explain(plan, error) from error
-    return build(path, workers=workers, progress=progress, force=force, should_stop=should_stop)
+    return build(location, workers=workers, progress=progress, force=force, should_stop=should_stop)
 
 
 def _enlarge(store: StoreHandle, samples: int) -> DatasetSpec:
@@ -99,11 +107,10 @@ def _plan(store: StoreHandle, spec: DatasetSpec) -> BuildPlan:
     return BuildPlan(store.location, spec, layout, store, None, pending)
 
 
-def _pending(larger: ColumnGroup, smaller: ColumnGroup, store: StoreHandle) -> list[Task]:
+def _pending(larger: ColumnGroup, smaller: ColumnGroup, store: StoreHandle) -> NDArray[np.int64]:
     """Tasks that are not written, or were written with fewer rows."""
-    is_written = store.is_written(smaller)
-    return [
-        task
-        for task in larger.tasks()
-        if task.index >= len(smaller) or not is_written[task.index] or task != smaller.task(task.index)
-    ]
+    is_pending = np.ones(len(larger), dtype=bool)
+    is_pending[: len(smaller)] = ~store.is_written(smaller)
+    last = len(smaller) - 1
+    is_pending[last] |= smaller.task(last) != larger.task(last)
+    return np.flatnonzero(is_pending)

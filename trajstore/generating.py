@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Final
 
 import numpy as np
@@ -69,7 +69,7 @@ class SampleGenerator(Samples):
         shares = (spec.splits.train, spec.splits.val, spec.splits.test)
         return splits(seed, first=0, count=count, classes=classes, shares=shares)
 
-    @property
+    @cached_property
     def _label_rows(self) -> int:
         """Rows of a block."""
         return BLOCK_ROWS

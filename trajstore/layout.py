@@ -12,6 +12,7 @@ from math import ceil, prod
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajstore.sampling import SPLIT_NAMES
 from trajstore.spec import DatasetSpec
@@ -131,6 +132,22 @@ class ColumnGroup:
     def tasks(self) -> Iterator[Task]:
         """All tasks, in the order of their rows."""
         return map(self.task, range(len(self)))
+
+    def count_rows(self, indices: NDArray[np.integer[Any]]) -> int:
+        """Rows of several tasks.
+
+        Parameters
+        ----------
+        indices : (n,) integers
+            Indices of tasks, none of them twice.
+
+        Returns
+        -------
+        int
+            How many rows they have together.
+        """
+        missing = len(self) * self.rows_per_task - self.samples
+        return len(indices) * self.rows_per_task - missing * int((indices == len(self) - 1).any())
 
     def __len__(self) -> int:
         return ceil(self.samples / self.rows_per_task)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import ceil, prod
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from trajstore.errors import SpecError, SpecMismatchError
 from trajstore.layout import ColumnGroup, Layout, Task, plan_layout
+from trajstore.locations import Location
 from trajstore.shard import index_size
 from trajstore.space import Estimate, check_space, fits, inspect_filesystem, round_up
 from trajstore.spec import DatasetSpec
@@ -91,7 +94,7 @@ class BuildPlan:
 
     Attributes
     ----------
-    location : str
+    location : Location
         The store.
     spec : DatasetSpec
         What it is built from.
@@ -102,19 +105,24 @@ class BuildPlan:
     part : Part or None
         Which slice of the tasks.
     pending : dict
-        Tasks that are not written and belong to this part, by column group.
+        Indices of the tasks that are not written and belong to this part, (n,) int64, by column group.
     """
 
-    location: str
+    location: Location
     spec: DatasetSpec
     layout: Layout
     store: StoreHandle | None
     part: Part | None
-    pending: dict[str, list[Task]]
+    pending: Mapping[str, NDArray[np.int64]]
+
+    def tasks(self) -> Iterator[Task]:
+        """The pending tasks: labels first, each group in the order of its rows."""
+        for group in self.layout.groups:
+            yield from map(group.task, self.pending[group.name].tolist())
 
     def pending_rows(self, group: str) -> int:
         """Rows of a group that are to be written."""
-        return sum(len(task.rows) for task in self.pending[group])
+        return self.layout.group(group).count_rows(self.pending[group])
 
     def estimate(self, block: int) -> Estimate:
         """Bytes and files that this build will add, from rendering some rows.
@@ -156,16 +164,18 @@ class BuildPlan:
     def _add_up(self, label_bytes: float, video_bytes: float, *, block: int) -> Estimate:
         """Bytes and files of all pending tasks, from bytes per row."""
         labels, video = self.layout.group("labels"), self.layout.group("video")
-        total, files = 0, 0
-        for task in self.pending["labels"]:
-            # each column's file ends somewhere in a block: half a block is wasted on average; and the flag
-            total += ceil(label_bytes * len(task.rows)) + len(labels.columns) * block // 2 + block
-            files += len(labels.columns) + 1
+        tasks, shards = len(self.pending["labels"]), len(self.pending["video"])
+        # each column's file ends somewhere in a block: half a block is wasted on average; and the flag
+        total = ceil(label_bytes * self.pending_rows("labels"))
+        total += tasks * (len(labels.columns) * block // 2 + block)
+        files = tasks * (len(labels.columns) + 1)
         (column,) = video.columns
         index_bytes = index_size(prod(column.chunk_counts))
-        for task in self.pending["video"]:
-            total += round_up(video_bytes * len(task.rows) + index_bytes, block) + block
-            files += 2
+        for index in self.pending["video"][-1:].tolist():
+            # only the last one can be shorter than the others
+            for count, rows in ((shards - 1, video.rows_per_task), (1, len(video.task(index).rows))):
+                total += count * (round_up(video_bytes * rows + index_bytes, block) + block)
+        files += 2 * shards
         if self.store is None:
             arrays = len(list(self.layout.columns))
             # a folder and a zarr.json for each array, the consolidated zarr.json, and the cameras
@@ -175,14 +185,18 @@ class BuildPlan:
 
 
 def plan_build(
-    path: str | Path, spec: DatasetSpec | None = None, *, part: str | None = None, **fields: Any
+    path: str | Path | Location,
+    spec: DatasetSpec | None = None,
+    *,
+    part: str | None = None,
+    **fields: Any,
 ) -> BuildPlan:
     """Find out what a build would do; writes nothing.
 
     Parameters
     ----------
-    path : path-like
-        The store's folder.
+    path : path-like or Location
+        The store.
     spec : DatasetSpec, optional
         See `build`.
     part : str, optional
@@ -205,41 +219,41 @@ def plan_build(
         If the path cannot become a store.
     """
     wanted_part = None if part is None else Part.parse(part)
-    store = open_store(path) if exists(path) else None
+    location = Location.parse(path)
+    store = open_store(location) if exists(location) else None
     base = spec or (store.spec if store else DatasetSpec())
     wanted = base.replace(**fields) if fields else base
     if store is None:
-        check_is_free(path)
+        check_is_free(location)
     else:
-        check_same(store.spec, wanted, str(path))
+        check_same(store.spec, wanted, location)
         check_generator(store)
     layout = plan_layout(wanted)
     return BuildPlan(
-        location=str(path),
+        location=location,
         spec=wanted,
         layout=layout,
         store=store,
         part=wanted_part,
-        pending={group.name: list(_pending(group, store, wanted_part)) for group in layout.groups},
+        pending={group.name: _pending(group, store, wanted_part) for group in layout.groups},
     )
 
 
-def _pending(group: ColumnGroup, store: StoreHandle | None, part: Part | None) -> Iterator[Task]:
+def _pending(group: ColumnGroup, store: StoreHandle | None, part: Part | None) -> NDArray[np.int64]:
     """Tasks of a group that are not written and belong to a part."""
-    is_written = None if store is None else store.is_written(group)
-    for index in part.slice(len(group)) if part else range(len(group)):
-        if is_written is None or not is_written[index]:
-            yield group.task(index)
+    tasks = part.slice(len(group)) if part else None
+    indices = np.arange(len(group))[slice(tasks.start, tasks.stop) if tasks else slice(None)]
+    return indices if store is None else indices[~store.is_written(group, tasks)]
 
 
-def check_same(stored: DatasetSpec, wanted: DatasetSpec, location: str) -> None:
+def check_same(stored: DatasetSpec, wanted: DatasetSpec, location: Location) -> None:
     """Refuse to go on with a store that was built from another spec.
 
     Parameters
     ----------
     stored, wanted : DatasetSpec
         The store's spec, and the one that was given.
-    location : str
+    location : Location
         The store, for the message.
 
     Raises
@@ -253,7 +267,7 @@ def check_same(stored: DatasetSpec, wanted: DatasetSpec, location: str) -> None:
     grown = stored.replace(samples=wanted.dataset.samples)
     grows = grown == wanted and wanted.dataset.samples > stored.dataset.samples
     remedy = (
-        f"grow it with: trajstore extend {shlex.quote(location)} --samples {wanted.dataset.samples}"
+        f"grow it with: trajstore extend {location.argument} --samples {wanted.dataset.samples}"
         if grows
         else "resume it without these, or name another path"
     )
@@ -276,7 +290,13 @@ def check_fits(plan: BuildPlan, *, force: bool) -> None:
     NotEnoughSpaceError
         If it does not fit.
     """
-    filesystem = inspect_filesystem(plan.location)
+    if plan.location.folder is None:  # a bucket is as large as its owner pays for
+        return
+    filesystem = inspect_filesystem(plan.location.folder)
     # rendering rows takes longer than a look at the disk: only do it where even raw frames would not fit
-    if not force and any(plan.pending.values()) and not fits(plan.bound(filesystem.block), filesystem):
-        check_space(plan.estimate(filesystem.block), filesystem, location=plan.location)
+    if (
+        not force
+        and any(map(len, plan.pending.values()))
+        and not fits(plan.bound(filesystem.block), filesystem)
+    ):
+        check_space(plan.estimate(filesystem.block), filesystem, location=str(plan.location))

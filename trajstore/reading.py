@@ -5,10 +5,11 @@ Nothing is trusted that is not flagged as written, and nothing is returned whose
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
-from itertools import product
+from functools import cached_property, lru_cache, partial
+from itertools import groupby, product
+from math import prod
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self, TypeVar
@@ -17,12 +18,14 @@ import numpy as np
 from numcodecs import Zstd
 from numpy.typing import NDArray
 
+from trajstore.access import open_objects
 from trajstore.caching import BoundedCache, PerProcess
 from trajstore.errors import CorruptDataError, IncompleteStoreError, StoreError
 from trajstore.layout import Column, ColumnGroup
+from trajstore.locations import Location
+from trajstore.objects import Objects
 from trajstore.samples import Samples, Selection
 from trajstore.shard import FLAG_WRITTEN, decode_chunk, index_size, parse_index
-from trajstore.sources import ByteSource, LocalSource
 from trajstore.spec import DatasetSpec
 
 SHARD_INDICES_MAX: Final = 1024
@@ -34,15 +37,22 @@ LABEL_BYTES_MAX: Final = 256 * 2**20
 Value = TypeVar("Value")
 
 
-def open_reader(path: str | Path, *, threads: int | None = None) -> StoreReader:
+def open_reader(
+    path: str | Path | Location,
+    *,
+    threads: int | None = None,
+    storage_options: Mapping[str, str] | None = None,
+) -> StoreReader:
     """Open a store for random and batched reading, finished or still being built.
 
     Parameters
     ----------
     path : path-like
-        The store.
+        The store: a folder or a URL.
     threads : int, optional
-        Threads that a batch is spread over; by default one for each processor, at most 8.
+        Threads that a batch is spread over; by default one for each processor, at most 8, and 16 for a bucket.
+    storage_options : mapping, optional
+        See `trajstore.build`.
 
     Returns
     -------
@@ -67,15 +77,15 @@ def open_reader(path: str | Path, *, threads: int | None = None) -> StoreReader:
     """
     from trajstore.store import open_store  # imports zarr, which reading does without in worker processes
 
-    spec = open_store(path).spec
-    return StoreReader(str(path), spec, connect=partial(LocalSource, Path(path).absolute()), threads=threads)
+    store = open_store(Location.parse(path, storage_options))
+    return StoreReader(store.location, store.spec, threads=threads)
 
 
 @dataclass
 class _Kept:
     """What one process keeps of a store."""
 
-    source: ByteSource
+    objects: Objects
     indices: BoundedCache[int, NDArray[np.uint64]] = field(
         default_factory=lambda: BoundedCache(SHARD_INDICES_MAX)
     )
@@ -92,26 +102,19 @@ class StoreReader(Samples):
 
     Parameters
     ----------
-    location : str
-        The store, for messages.
+    location : Location
+        The store.
     spec : DatasetSpec
-        What the store was built from.
-    connect : callable
-        Makes the source of bytes in each process; is pickled.
+        What it was built from.
     threads : int, optional
-        Threads that a batch is spread over; by default one for each processor, at most 8.
+        Threads that a batch is spread over; see `open_reader`.
     """
 
-    def __init__(
-        self,
-        location: str,
-        spec: DatasetSpec,
-        *,
-        connect: Callable[[], ByteSource],
-        threads: int | None = None,
-    ) -> None:
-        super().__init__(location, spec, threads=threads)
-        self._kept = PerProcess(partial(_connect, connect))
+    def __init__(self, location: Location, spec: DatasetSpec, *, threads: int | None = None) -> None:
+        # what a network makes wait costs no processor
+        super().__init__(location, spec, threads=threads, waits=location.folder is None)
+        self._argument = location.argument
+        self._kept = PerProcess(partial(_keep, location.absolute()))
         self._is_closed = False
 
     def written_shards(self) -> NDArray[np.bool_]:
@@ -122,9 +125,12 @@ class StoreReader(Samples):
         (shards,) bool
             Each has `rows_per_shard` rows.
         """
-        group = self._video_group
-        source = self._open().source
-        return np.array([_is_flagged(source, group, index) for index in range(len(group))])
+        flags = self._video_group.flags
+        keys = {flags.key(index): index for index in range(len(self._video_group))}
+        is_written = np.zeros(len(keys), dtype=bool)
+        for key, flag in self._open().objects.read_many(keys):
+            is_written[keys[key]] = flag == FLAG_WRITTEN
+        return is_written
 
     def close(self) -> None:
         """Close the files of this process; reading is an error from then on."""
@@ -140,7 +146,7 @@ class StoreReader(Samples):
         self.close()
 
     def __repr__(self) -> str:
-        return f"<StoreReader {self.location!r}: {len(self)} samples>"
+        return f"<StoreReader {str(self.location)!r}: {len(self)} samples>"
 
     def _open(self) -> _Kept:
         """What this process keeps."""
@@ -156,82 +162,94 @@ class StoreReader(Samples):
         selection: Selection,
         out: NDArray[np.uint8],
     ) -> None:
-        """Read rows one after the other."""
-        kept, codec = self._open(), Zstd()
-        pieces = _plan_pieces(self._video, selection)
-        chunks_per_row = int(np.prod(self._video.chunk_counts)) // self.rows_per_shard
-        scratch: NDArray[np.uint8] | None = None
-        for place in places.tolist():
-            row = int(rows[place])
-            shard, row_in_shard = divmod(row, self.rows_per_shard)
-            sample = out[place]
-            for piece in pieces:
-                if piece.is_whole and (target := sample[piece.target]).flags.c_contiguous:
-                    self._decode(kept, row, shard, row_in_shard * chunks_per_row + piece.chunk, target, codec)
-                    continue
-                if scratch is None:
-                    scratch = np.empty(self._video.chunk_shape[1:], np.uint8)
-                self._decode(kept, row, shard, row_in_shard * chunks_per_row + piece.chunk, scratch, codec)
-                sample[piece.target] = scratch[piece.part]
+        """Read the rows of one shard after the other."""
+        fill = _Fill(self._open(), _plan_pieces(self._video, selection), out)
+        numbers = rows.tolist()
+        for shard, group in groupby(places.tolist(), lambda place: numbers[place] // self.rows_per_shard):
+            mine = [(place, numbers[place]) for place in group]
+            try:
+                self._fill_from(shard, mine, fill)
+            except (CorruptDataError, OSError):
+                # row by row, which says what is wrong, unless all is well with the files as they are now
+                for one in mine:
+                    self._attempt(
+                        partial(self._fill_from, shard, [one], fill),
+                        partial(self._forget, shard),
+                        what=f"row {one[1]}",
+                        key=self._video.key(shard),
+                    )
 
-    def _decode(
-        self, kept: _Kept, row: int, shard: int, chunk: int, out: NDArray[np.uint8], codec: Zstd
-    ) -> None:
-        """Read, check and decode one chunk."""
-        key = self._video.key(shard)
+    def _fill_from(self, shard: int, rows: list[tuple[int, int]], fill: _Fill) -> None:
+        """Read, check and decode rows of one shard; each with its place in the output."""
+        kept, key = fill.kept, self._video.key(shard)
+        index = kept.indices.get(shard, self._load_index)
+        first, wanted, ranges = shard * self.rows_per_shard, [], []
+        for place, row in rows:
+            for piece in fill.pieces:
+                start, length = index[(row - first) * self._chunks_per_row + piece.chunk].tolist()
+                if start + length >= 2**64:
+                    message = "the shard does not hold the sample"
+                    raise CorruptDataError(message)
+                wanted.append((place, piece))
+                ranges.append((start, length))
+        for (place, piece), data in zip(wanted, kept.objects.read_ranges(key, ranges), strict=True):
+            sample = fill.out[place]
+            if piece.is_whole and (target := sample[piece.target]).flags.c_contiguous:
+                decode_chunk(data, target, fill.codec)
+                continue
+            if fill.scratch is None:
+                fill.scratch = np.empty(self._video.chunk_shape[1:], np.uint8)
+            decode_chunk(data, fill.scratch, fill.codec)
+            sample[piece.target] = fill.scratch[piece.part]
 
-        def read() -> None:
-            index = kept.indices.get(shard, partial(self._load_index, kept.source))
-            start, length = (int(number) for number in index[chunk])
-            if start + length >= 2**64:
-                message = "the shard does not hold the sample"
-                raise CorruptDataError(message)
-            decode_chunk(kept.source.read(key, start, length), out, codec)
+    def _forget(self, shard: int) -> None:
+        """Let go of what is kept of a shard."""
+        kept = self._open()
+        kept.indices.discard(shard)
+        kept.objects.forget(self._video.key(shard))
 
-        def forget() -> None:
-            kept.indices.discard(shard)
-            kept.source.forget(key)
-
-        self._attempt(read, forget, what=f"row {row}", key=key)
-
-    def _load_index(self, source: ByteSource, shard: int) -> NDArray[np.uint64]:
+    def _load_index(self, shard: int) -> NDArray[np.uint64]:
         """The index of a shard that is flagged as written."""
-        group, column = self._video_group, self._video
-        self._check_flag(source, group, shard)
-        key, capacity = column.key(shard), int(np.prod(column.chunk_counts))
-        size = source.size(key)
-        start = max(0, size - index_size(capacity))
-        return parse_index(source.read(key, start, size - start), capacity=capacity, shard_size=size)
+        objects = self._open().objects
+        self._check_flag(objects, self._video_group, shard)
+        capacity = self._chunks_per_row * self.rows_per_shard
+        tail, size = objects.read_tail(self._video.key(shard), index_size(capacity))
+        return parse_index(tail, capacity=capacity, shard_size=size)
+
+    @cached_property
+    def _chunks_per_row(self) -> int:
+        """Chunks that a sample is split into."""
+        return prod(self._video.chunk_counts) // self.rows_per_shard
 
     def _load_labels(self, column: Column, chunk: int) -> NDArray[Any]:
         """A chunk of a label column."""
         kept = self._open()
         return kept.labels.get(
-            (column.name, chunk), lambda _: self._decode_labels(kept.source, column, chunk)
+            (column.name, chunk), lambda _: self._decode_labels(kept.objects, column, chunk)
         )
 
-    def _decode_labels(self, source: ByteSource, column: Column, chunk: int) -> NDArray[Any]:
+    def _decode_labels(self, objects: Objects, column: Column, chunk: int) -> NDArray[Any]:
         """Read, check and decode a chunk of a label column that is flagged as written."""
         group, key = self.layout.group("labels"), column.key(chunk)
         values = np.empty(column.chunk_shape, column.dtype)
 
         def read() -> NDArray[Any]:
-            self._check_flag(source, group, chunk)
-            decode_chunk(source.read(key, 0, source.size(key)), values, Zstd())
+            self._check_flag(objects, group, chunk)
+            data = objects.read(key)
+            if data is None:
+                raise FileNotFoundError
+            decode_chunk(data, values, Zstd())
             return values
 
-        try:
-            return self._attempt(read, lambda: source.forget(key), what=f"column {column.name}", key=key)
-        finally:
-            source.forget(key)
+        return self._attempt(read, lambda: None, what=f"column {column.name}", key=key)
 
-    def _check_flag(self, source: ByteSource, group: ColumnGroup, index: int) -> None:
+    def _check_flag(self, objects: Objects, group: ColumnGroup, index: int) -> None:
         """Raise unless a task is flagged as written."""
-        if not _is_flagged(source, group, index):
+        if objects.read(group.flags.key(index)) != FLAG_WRITTEN:
             rows = group.task(index).rows
             message = (
                 f"{self.location}: rows {rows.start} … {rows.stop - 1} of the {group.name} are not written yet; "
-                f"finish the store with: trajstore build {self.location}"
+                f"finish the store with: trajstore build {self._argument}"
             )
             raise IncompleteStoreError(message)
 
@@ -253,15 +271,13 @@ class StoreReader(Samples):
         except OSError as error:
             message = (
                 f"{self.location}: {what} cannot be read from {key}: {error.strerror or error}; "
-                f"check the disk, then: trajstore verify {self.location}"
+                f"check the disk, then: trajstore verify {self._argument}"
             )
             raise StoreError(message) from error
 
     def _raise_damaged(self, found: str, what: str, key: str) -> NoReturn:
         """Say what is damaged, where, and what to do."""
-        message = (
-            f"{self.location}: {what} in {key}: {found}; make it again with: trajstore repair {self.location}"
-        )
+        message = f"{self.location}: {what} in {key}: {found}; make it again with: trajstore repair {self._argument}"
         raise CorruptDataError(message) from None
 
     def _explain_range(self) -> str:
@@ -277,20 +293,9 @@ class StoreReader(Samples):
         return f" when the store was opened; it has grown to {samples} samples since: open it again"
 
 
-def _connect(connect: Callable[[], ByteSource]) -> _Kept:
+def _keep(location: Location) -> _Kept:
     """Start with nothing kept."""
-    return _Kept(connect())
-
-
-def _is_flagged(source: ByteSource, group: ColumnGroup, index: int) -> bool:
-    """Whether a task is flagged as written, now."""
-    key = group.flags.key(index)
-    try:
-        return source.read(key, 0, len(FLAG_WRITTEN) + 1) == FLAG_WRITTEN
-    except FileNotFoundError:
-        return False
-    finally:
-        source.forget(key)
+    return _Kept(open_objects(location))
 
 
 @dataclass(frozen=True)
@@ -311,6 +316,31 @@ class _Piece:
     target: tuple[Any, ...]
     part: tuple[Any, ...]
     is_whole: bool
+
+
+@dataclass
+class _Fill:
+    """What one thread needs to fill an array.
+
+    Attributes
+    ----------
+    kept : _Kept
+        Of this process.
+    pieces : tuple of _Piece
+        What of each sample goes where.
+    out : (n, cameras, frames, 3, height, width) uint8
+        The array.
+    codec : numcodecs.Zstd
+        This thread's own.
+    scratch : (cameras, frames, 3, height, width) uint8 or None
+        Room for a chunk that is wanted in part.
+    """
+
+    kept: _Kept
+    pieces: tuple[_Piece, ...]
+    out: NDArray[np.uint8]
+    codec: Zstd = field(default_factory=Zstd)
+    scratch: NDArray[np.uint8] | None = None
 
 
 @lru_cache(maxsize=64)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shlex
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +25,7 @@ from trajstore.errors import (
 from trajstore.executors import ThreadExecutor
 from trajstore.findings import Finding
 from trajstore.layout import Task
+from trajstore.locations import Location
 from trajstore.metadata import read_storage, salvage, settle
 from trajstore.planning import BuildPlan, check_fits
 from trajstore.progress import Report, ignore
@@ -89,7 +89,7 @@ class RepairReport:
 
 
 def repair(
-    path: str | Path,
+    path: str | Path | Location,
     *,
     spec: DatasetSpec | None = None,
     report: VerifyReport | dict[str, Any] | None = None,
@@ -98,6 +98,7 @@ def repair(
     progress: Report | None = None,
     force: bool = False,
     should_stop: Callable[[], int] | None = None,
+    storage_options: Mapping[str, str] | None = None,
 ) -> RepairReport:
     """Verify a store and make again what is damaged; interrupted at any instant it can be run again.
 
@@ -118,6 +119,8 @@ def repair(
     force : bool
         Go on although the estimate says that it will not fit.
     should_stop : callable, optional
+        See `trajstore.build`.
+    storage_options : mapping, optional
         See `trajstore.build`.
 
     Returns
@@ -149,7 +152,8 @@ def repair(
     1 True
     """
     started = time.monotonic()
-    store, is_lost = _open(path, spec)
+    location = Location.parse(path, storage_options)
+    store, is_lost = _open(location, spec)
     inspection = inspect(
         store,
         deep=deep,
@@ -161,18 +165,18 @@ def repair(
     _check_drift(inspection, must_match=is_lost)
     todo = plan_repair(inspection)
     store = inspection.store
-    pending: dict[str, list[Task]] = {
-        group.name: [task for task in todo.rebuild if task.group == group.name]
+    pending = {
+        group.name: np.array([task.index for task in todo.rebuild if task.group == group.name], np.int64)
         for group in store.layout.groups
     }
-    plan = BuildPlan(str(path), store.spec, store.layout, store, None, pending)
+    plan = BuildPlan(location, store.spec, store.layout, store, None, pending)
     check_fits(plan, force=force)
     run = Run(plan, ThreadExecutor(workers).workers, progress or ignore, should_stop or (lambda: 0))
     try:
         removed = store.sweep()
         _clear(store, inspection, todo)
         _write_metadata(store, todo.metadata)
-        store = open_store(path)
+        store = open_store(location)
         for task in todo.restore:
             store.mark_written(task)
         if todo.rebuild:
@@ -182,12 +186,11 @@ def repair(
     except OSError as error:
         raise explain(plan, error) from error
     found = inspection.findings()
-    root = Path(path)
     return RepairReport(
-        location=str(path),
+        location=str(location),
         found=found,
         done=todo,
-        removed=tuple(file.relative_to(root).as_posix() for file in removed),
+        removed=tuple(removed),
         remaining=tuple(finding for finding in found if finding.key in inspection.foreign),
         seconds=time.monotonic() - started,
     )
@@ -229,7 +232,7 @@ def _named(report: VerifyReport | dict[str, Any]) -> list[tuple[str, int]]:
         raise StoreError(message) from None
 
 
-def _open(path: str | Path, spec: DatasetSpec | None) -> tuple[StoreHandle, bool]:
+def _open(path: Location, spec: DatasetSpec | None) -> tuple[StoreHandle, bool]:
     """Open a store, or what is left of one; and whether its root is lost."""
     try:
         store = open_store(path)
@@ -249,7 +252,7 @@ def _open(path: str | Path, spec: DatasetSpec | None) -> tuple[StoreHandle, bool
     return replace(store, attributes=store.attributes.model_copy(update=update)), True
 
 
-def _recover(path: str | Path, spec: DatasetSpec | None, error: StoreError) -> StoreHandle:
+def _recover(path: Location, spec: DatasetSpec | None, error: StoreError) -> StoreHandle:
     """A handle for a store whose root cannot be read, from what is left of it or from a spec."""
     store = open_raw(path, StoreAttributes.created(spec or DatasetSpec()))
     try:
@@ -274,7 +277,7 @@ def _recover(path: str | Path, spec: DatasetSpec | None, error: StoreError) -> S
         found = "it is lost" if root is None else "it is damaged where it says what the store holds"
         message = (
             f"{path}/{ROOT_KEY}: {found}, and the spec is written nowhere else; give the spec that the store was "
-            f"built from: trajstore repair {shlex.quote(str(path))} --spec spec.toml"
+            f"built from: trajstore repair {path.argument} --spec spec.toml"
         )
         raise StoreError(message) from None
     return open_raw(path, attributes)

@@ -90,7 +90,7 @@ def describe_build(report: BuildReport, *, part: str | None) -> str:
     return "\n".join(lines)
 
 
-def describe_plan(plan: BuildPlan, estimate: Estimate, filesystem: Filesystem) -> str:
+def describe_plan(plan: BuildPlan, estimate: Estimate, filesystem: Filesystem | None) -> str:
     """Describe what a build would write.
 
     Parameters
@@ -99,8 +99,8 @@ def describe_plan(plan: BuildPlan, estimate: Estimate, filesystem: Filesystem) -
         The build.
     estimate : Estimate
         Its size.
-    filesystem : Filesystem
-        Where.
+    filesystem : Filesystem or None
+        Where; None for a bucket.
 
     Returns
     -------
@@ -112,9 +112,11 @@ def describe_plan(plan: BuildPlan, estimate: Estimate, filesystem: Filesystem) -
         f"{plan.location}: would write {format_count(rows)} of {format_count(total)} samples",
         *_rows(
             ("size", f"about {format_bytes(estimate.bytes)} in {format_count(estimate.files)} files"),
-            ("free", f"{format_bytes(filesystem.free)} on the filesystem of {filesystem.path}"),
         ),
     ]
+    if filesystem is None:
+        return "\n".join(lines)
+    lines += _rows(("free", f"{format_bytes(filesystem.free)} on the filesystem of {filesystem.path}"))
     hint = filesystem.hint()
     return "\n".join([*lines, *([f"note: {hint}"] if hint else [])])
 

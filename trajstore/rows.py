@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Sequence
 from functools import lru_cache
 from math import prod
@@ -11,13 +10,12 @@ from math import prod
 import numpy as np
 from numcodecs import Zstd
 from numpy.typing import NDArray
-from zarr.abc.store import RangeByteRequest, SuffixByteRequest
 
 from trajstore.errors import CorruptDataError, SpecError
 from trajstore.records import Label
 from trajstore.sampling import SPLIT_NAMES
 from trajstore.shard import ABSENT, decode_chunk, index_size, parse_index
-from trajstore.store import StoreHandle, get, read_rows
+from trajstore.store import StoreHandle, read_rows
 
 Range = tuple[int, int]
 """First row, and the row after the last."""
@@ -234,7 +232,7 @@ class Frames:
     """The stored bytes of some rows of one shard; see `RowReader.frames`."""
 
     def __init__(self, reader: RowReader, rows: Sequence[int]) -> None:
-        column, keys = reader.column, reader.store.keys
+        column, objects = reader.column, reader.store.objects
         self._chunk_bytes = prod(column.chunk_shape)
         self._chunks_per_row = prod(column.chunk_counts) // column.file_shape[0]
         shard, self._first_row = (
@@ -244,13 +242,12 @@ class Frames:
         self._key = column.key(shard)
         self._store = reader.store
         capacity = prod(column.chunk_counts)
-        tail = get(keys, self._key, SuffixByteRequest(index_size(capacity)))
-        if tail is None:
-            message = "found no file though its flag is set"
-            raise self._damage(message)
         try:
-            # that the index points into the file shows when the bytes are read
-            self._index = parse_index(tail, capacity=capacity, shard_size=2**63)
+            tail, size = objects.read_tail(self._key, index_size(capacity))
+            self._index = parse_index(tail, capacity=capacity, shard_size=size)
+        except FileNotFoundError:
+            message = "found no file though its flag is set"
+            raise self._damage(message) from None
         except CorruptDataError as error:
             raise self._damage(str(error)) from None
         entries = self._entries(rows[0], rows[-1])
@@ -258,7 +255,9 @@ class Frames:
             message = f"rows {rows[0]}…{rows[-1]} are not all in the file though its flag is set"
             raise self._damage(message)
         self._start, stop = int(entries[:, 0].min()), int(entries.sum(axis=1).max())
-        self._data = memoryview(get(keys, self._key, RangeByteRequest(self._start, stop)) or b"")
+        (data,) = objects.read_ranges(self._key, [(self._start, stop - self._start)])
+        self._data = memoryview(data)
+        objects.forget(self._key)
         if len(self._data) < stop - self._start:
             message = f"found {len(self._data)} bytes from {self._start} on, expected {stop - self._start}"
             raise self._damage(message)
@@ -300,4 +299,4 @@ class Frames:
 
 def _repair(store: StoreHandle) -> str:
     """What to do about a damaged store."""
-    return f"repair it with: trajstore repair {shlex.quote(store.location)}"
+    return f"repair it with: trajstore repair {store.location.argument}"

@@ -20,11 +20,17 @@ from numpy.typing import ArrayLike, NDArray
 from trajstore.errors import RowRangeError, SpecError
 from trajstore.executors.threads import count_processors
 from trajstore.layout import Column, ColumnGroup, Layout, plan_layout
+from trajstore.locations import Location
 from trajstore.sampling import SPLIT_NAMES
 from trajstore.spec import DatasetSpec
 
 THREADS_MAX: Final = 8
 """Threads that a batch is spread over unless the caller says otherwise."""
+
+WAITING_THREADS: Final = 16
+"""The same where reading waits for a network."""
+
+_ONLY: Final = np.zeros(1, np.intp)
 
 
 @dataclass(frozen=True)
@@ -49,21 +55,26 @@ class Samples(ABC):
 
     Parameters
     ----------
-    location : str
+    location : Location or str
         Where they come from, for messages.
     spec : DatasetSpec
         The dataset.
     threads : int, optional
-        Threads that a batch is spread over; by default one for each processor, at most 8.
+        Threads that a batch is spread over; by default one for each processor, at most 8, and 16 where they wait.
+    waits : bool
+        Whether reading mostly waits for a network.
     """
 
-    def __init__(self, location: str, spec: DatasetSpec, *, threads: int | None = None) -> None:
+    def __init__(
+        self, location: Location | str, spec: DatasetSpec, *, threads: int | None = None, waits: bool = False
+    ) -> None:
         if threads is not None and threads < 1:
             message = f"threads: found {threads}, expected at least 1"
             raise SpecError(message)
-        self.location = location
+        self.location: Location | str = location
         self.spec = spec
         self.threads = threads
+        self.waits = waits
 
     @cached_property
     def layout(self) -> Layout:
@@ -75,7 +86,7 @@ class Samples(ABC):
         """Names of the label columns."""
         return tuple(self._label_columns)
 
-    @property
+    @cached_property
     def rows_per_shard(self) -> int:
         """Rows that lie in one file: reading is fastest where rows of a file are read together."""
         return self._video_group.rows_per_task
@@ -158,12 +169,16 @@ class Samples(ABC):
         threads : int, optional
             Threads to spread the rows over, instead of the reader's own number.
         """
-        workers = min(threads or self.threads or min(count_processors(), THREADS_MAX), len(rows))
-        if workers <= 1:
-            self._fill(rows, np.arange(len(rows)), selection, out)
+        if len(rows) == 1:
+            self._fill(rows, _ONLY, selection, out)
             return
         # sorted, so that a thread finds its rows in few files and one after the other
-        first, *others = np.array_split(np.argsort(rows, kind="stable"), workers)
+        order = np.argsort(rows, kind="stable")
+        workers = min(threads or self.threads or self._default_threads, len(rows))
+        if workers <= 1:
+            self._fill(rows, order, selection, out)
+            return
+        first, *others = np.array_split(order, workers)
         with ThreadPoolExecutor(len(others), thread_name_prefix="trajstore-read") as pool:
             futures = [pool.submit(self._fill, rows, places, selection, out) for places in others]
             self._fill(rows, first, selection, out)
@@ -196,14 +211,33 @@ class Samples(ABC):
         CorruptDataError
             If the labels are damaged.
         """
-        column = self._find_column(name)
-        numbers = np.arange(len(self)) if rows is None else self.check_rows(rows)
-        chunks = numbers // self._label_rows
-        values = np.empty((len(numbers), *column.shape[1:]), column.dtype)
-        for chunk in np.unique(chunks):
+        self._find_column(name)
+        return self.read_column(name, np.arange(len(self)) if rows is None else self.check_rows(rows))
+
+    def read_column(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Read a label column with arguments that are known to be right: what `column` does after its checks.
+
+        Parameters
+        ----------
+        name : str
+            One of `columns`.
+        rows : (n,) int64
+            From `check_rows`.
+
+        Returns
+        -------
+        (n, ...) ndarray
+            The labels.
+        """
+        column, each = self._label_columns[name], self._label_rows
+        if len(rows) == 1:  # without looking for chunks takes a tenth of the time
+            chunk, index = divmod(int(rows[0]), each)
+            return self._load_labels(column, chunk)[index : index + 1].copy()
+        chunks = rows // each
+        values = np.empty((len(rows), *column.shape[1:]), column.dtype)
+        for chunk in np.unique(chunks).tolist():
             is_here = chunks == chunk
-            part = self._load_labels(column, int(chunk))
-            values[is_here] = part[numbers[is_here] - chunk * self._label_rows]
+            values[is_here] = self._load_labels(column, chunk)[rows[is_here] - chunk * each]
         return values
 
     def split_rows(self, split: str | None) -> NDArray[np.int64]:
@@ -310,6 +344,11 @@ class Samples(ABC):
         return ""
 
     @property
+    def _default_threads(self) -> int:
+        """Threads that a batch is spread over."""
+        return WAITING_THREADS if self.waits else min(count_processors(), THREADS_MAX)
+
+    @cached_property
     def _label_rows(self) -> int:
         """Rows that `_load_labels` gives at a time."""
         return self.layout.group("labels").rows_per_task

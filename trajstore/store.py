@@ -5,8 +5,6 @@ What decides whether something is there are the written flags: one object per ta
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import json
 import os
 import warnings
@@ -21,16 +19,20 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 from pydantic import ValidationError
-from zarr.abc.store import ByteRequest, Store
+from zarr.abc.store import Store
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
-from zarr.storage import MemoryStore
+from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
+from trajstore.access import open_objects
 from trajstore.attributes import NAMESPACE, HistoryEntry, StoreAttributes
-from trajstore.durable import DurableStore, find_debris, sweep
+from trajstore.buckets import Bucket
+from trajstore.durable import find_debris, sweep
 from trajstore.errors import CorruptDataError, DriftError, FormatVersionError, NotAStoreError, StoreError
 from trajstore.layout import FORMAT_VERSION, Column, ColumnGroup, Layout, Task, plan_layout
+from trajstore.locations import Location
+from trajstore.objects import Objects
 from trajstore.shard import FLAG_WRITTEN, Bytes
 from trajstore.spec import GENERATOR_VERSION, DatasetSpec
 
@@ -43,17 +45,19 @@ class StoreHandle:
 
     Attributes
     ----------
-    location : str
-        As the user gave it.
+    location : Location
+        Where.
     attributes : StoreAttributes
         The root attributes, as they were when the store was opened.
-    keys : zarr.abc.store.Store
-        The bytes.
     """
 
-    location: str
+    location: Location
     attributes: StoreAttributes
-    keys: Store
+
+    @cached_property
+    def objects(self) -> Objects:
+        """The bytes."""
+        return open_objects(self.location)
 
     @property
     def spec(self) -> DatasetSpec:
@@ -75,7 +79,7 @@ class StoreHandle:
         data : bytes-like
             Its content.
         """
-        put(self.keys, key, data)
+        self.objects.write(key, data)
 
     def mark_written(self, task: Task) -> None:
         """Set the flag of a task whose data is published.
@@ -110,7 +114,7 @@ class StoreHandle:
         bytes or None
             Its content; None if it is not there.
         """
-        return get(self.keys, key)
+        return self.objects.read(key)
 
     def remove(self, key: str) -> None:
         """Remove an object, for good when this returns; harmless where there is none.
@@ -120,7 +124,7 @@ class StoreHandle:
         key : str
             Its name in the store.
         """
-        sync(self.keys.delete(key))
+        self.objects.remove(key)
 
     def list_keys(self) -> list[str]:
         """Names of all objects, sorted, those that do not belong to a store and temporary ones among them.
@@ -130,42 +134,54 @@ class StoreHandle:
         list of str
             Keys.
         """
-        return sorted(sync(_list(self.keys, "")))
+        return sorted(key for key, _ in self.objects.scan())
 
-    def read_flags(self, group: ColumnGroup) -> dict[int, bytes]:
-        """The bytes of all flags of a group that are there, whatever they say.
+    def read_flags(self, group: ColumnGroup, tasks: range | None = None) -> dict[int, bytes]:
+        """The bytes of the flags of a group that are there, whatever they say.
 
         Parameters
         ----------
         group : ColumnGroup
             One of the layout's groups.
+        tasks : range, optional
+            Indices of the tasks to look at; all by default.
 
         Returns
         -------
         dict
             From a task's index to the content of its flag.
         """
-        prefix = f"{group.flags.name}/c."
-        numbers = (key.removeprefix(prefix) for key in sync(_list(self.keys, group.flags.name)))
-        indices = [int(number) for number in numbers if number.isdecimal() and int(number) < len(group)]
-        flags = sync(_gather(self.keys, [group.flags.key(index) for index in indices]))
-        return {index: flag for index, flag in zip(indices, flags, strict=True) if flag is not None}
+        prefix = group.flags.key(0).removesuffix("0")
+        indices: Iterable[int] | None = tasks
+        if indices is None:  # listing is cheaper than asking for what is not there
+            found = (key.removeprefix(prefix) for key, _ in self.objects.scan(group.flags.name))
+            indices = (int(number) for number in found if number.isdecimal() and int(number) < len(group))
+        keys = (group.flags.key(index) for index in indices)
+        return {
+            int(key.removeprefix(prefix)): flag
+            for key, flag in self.objects.read_many(keys)
+            if flag is not None
+        }
 
-    def is_written(self, group: ColumnGroup) -> NDArray[np.bool_]:
+    def is_written(self, group: ColumnGroup, tasks: range | None = None) -> NDArray[np.bool_]:
         """Which tasks of a group have their flag set.
 
         Parameters
         ----------
         group : ColumnGroup
             One of the layout's groups.
+        tasks : range, optional
+            Indices of the tasks to look at; all by default.
 
         Returns
         -------
         (tasks,) bool
             In the order of the tasks.
         """
-        written = np.zeros(len(group), dtype=bool)
-        written[[index for index, flag in self.read_flags(group).items() if flag == FLAG_WRITTEN]] = True
+        looked_at = range(len(group)) if tasks is None else tasks
+        written = np.zeros(len(looked_at), dtype=bool)
+        flags = self.read_flags(group, tasks)
+        written[[index - looked_at.start for index, flag in flags.items() if flag == FLAG_WRITTEN]] = True
         return written
 
     def count_written(self, group: ColumnGroup) -> int:
@@ -181,7 +197,7 @@ class StoreHandle:
         int
             Rows.
         """
-        return sum(len(group.task(int(index)).rows) for index in np.flatnonzero(self.is_written(group)))
+        return group.count_rows(np.flatnonzero(self.is_written(group)))
 
     def record(self, entry: HistoryEntry) -> None:
         """Add an event to the history in the root attributes; nothing else in the root changes.
@@ -193,7 +209,7 @@ class StoreHandle:
         """
         current = open_store(self.location)
         attributes = current.attributes.model_copy(update={"history": (*current.attributes.history, entry)})
-        root = _load_root(self.keys, self.location)
+        root = _load_root(self.location)
         root["attributes"] |= attributes.to_json()
         self.publish(ROOT_KEY, json.dumps(root, indent=2).encode())
 
@@ -211,22 +227,26 @@ class StoreHandle:
         list of str
             Keys.
         """
-        root = Path(self.location)
-        files = find_debris(root) if isinstance(self.keys, DurableStore) else ()
-        return sorted(file.relative_to(root).as_posix() for file in files)
+        folder = self.location.folder
+        if folder is None:
+            return []
+        return sorted(file.relative_to(folder).as_posix() for file in find_debris(folder))
 
-    def sweep(self) -> list[Path]:
+    def sweep(self) -> list[str]:
         """Remove temporary files of dead builders.
 
         Returns
         -------
-        list of Path
-            What was removed.
+        list of str
+            Keys that were removed.
         """
-        return sweep(self.keys.root) if isinstance(self.keys, DurableStore) else []
+        folder = self.location.folder
+        if folder is None:
+            return []
+        return [file.relative_to(folder).as_posix() for file in sweep(folder)]
 
     def stored_bytes(self) -> dict[str, int]:
-        """Bytes of the files of each array.
+        """Bytes of the objects of each array.
 
         Returns
         -------
@@ -234,18 +254,18 @@ class StoreHandle:
             From an array's name, or ``zarr.json`` for the root, to bytes.
         """
         sizes: dict[str, int] = {}
-        for key, size in sync(_measure(self.keys)):
+        for key, size in self.objects.scan():
             name = key.partition("/")[0]
             sizes[name] = sizes.get(name, 0) + size
         return sizes
 
 
-def create_store(location: str | Path, spec: DatasetSpec) -> StoreHandle:
+def create_store(location: str | Path | Location, spec: DatasetSpec) -> StoreHandle:
     """Create a store with all its metadata and no rows; harmless where one is being created from the same spec.
 
     Parameters
     ----------
-    location : path-like
+    location : path-like or Location
         A folder that does not exist, is empty, or holds what is left of an interrupted creation.
     spec : DatasetSpec
         The dataset.
@@ -262,29 +282,28 @@ def create_store(location: str | Path, spec: DatasetSpec) -> StoreHandle:
     """
     metadata = render_metadata(StoreAttributes.created(spec))
     check_is_free(location, metadata)
-    keys = _open_keys(location)
+    objects = open_objects(Location.parse(location))
     root = metadata.pop(ROOT_KEY)
     for key, data in metadata.items():
         if exists(location):  # another builder is first: leave its store alone
             break
-        put(keys, key, data)
+        objects.write(key, data)
     # the root comes last and never replaces another: it is what makes a folder a store
-    value = default_buffer_prototype().buffer.from_bytes(root)
-    sync(keys.set_if_not_exists(ROOT_KEY, value))
+    objects.create(ROOT_KEY, root)
     store = open_store(location)
     if store.spec != spec:  # another builder was first: give it back what was overwritten
         for key, data in render_metadata(store.attributes).items():
             if key != ROOT_KEY:
-                put(keys, key, data)
+                objects.write(key, data)
     return store
 
 
-def open_store(location: str | Path) -> StoreHandle:
+def open_store(location: str | Path | Location) -> StoreHandle:
     """Open a store of ours.
 
     Parameters
     ----------
-    location : path-like
+    location : path-like or Location
         The store's folder.
 
     Returns
@@ -301,8 +320,8 @@ def open_store(location: str | Path) -> StoreHandle:
     StoreError
         If its attributes are damaged.
     """
-    keys = _open_keys(location)
-    root = _load_root(keys, location)
+    location = Location.parse(location)
+    root = _load_root(location)
     found = root["attributes"].get(NAMESPACE)
     if not isinstance(found, dict):
         message = (
@@ -323,10 +342,10 @@ def open_store(location: str | Path) -> StoreHandle:
         place = ".".join(str(part) for part in detail["loc"])
         message = (
             f"{location}/zarr.json: attribute {NAMESPACE}.{place}: {detail['msg'].lower()}; "
-            f"the attributes are damaged, mend them with: trajstore repair {location}"
+            f"the attributes are damaged, mend them with: trajstore repair {location.argument}"
         )
         raise StoreError(message) from None
-    return StoreHandle(location=str(location), attributes=attributes, keys=keys)
+    return StoreHandle(location, attributes)
 
 
 def grow_store(store: StoreHandle, spec: DatasetSpec) -> StoreHandle:
@@ -349,7 +368,7 @@ def grow_store(store: StoreHandle, spec: DatasetSpec) -> StoreHandle:
     history = (*store.attributes.history, entry)
     attributes = store.attributes.model_copy(update={"spec": spec, "history": history})
     root = json.loads(render_metadata(attributes)[ROOT_KEY])
-    root["attributes"] = _load_root(store.keys, store.location)["attributes"] | root["attributes"]
+    root["attributes"] = _load_root(store.location)["attributes"] | root["attributes"]
     # before the store says that it is larger: a flag that is set promises all rows of its task
     for group in store.layout.groups:
         last = group.task(len(group) - 1)
@@ -395,7 +414,7 @@ def check_generator(store: StoreHandle) -> None:
             f"{store.location}: found rows of another generator, or damaged attributes: fingerprint "
             f"{store.attributes.fingerprint[:16]}, expected {store.spec.fingerprint[:16]} "
             f"(generator {GENERATOR_VERSION}); {name_versions(store)}; use one of these, name another path, or find "
-            f"out more with: trajstore verify {store.location}"
+            f"out more with: trajstore verify {store.location.argument}"
         )
         raise DriftError(message)
 
@@ -418,12 +437,12 @@ def name_versions(store: StoreHandle) -> str:
     return f"it was built by trajstore {', '.join(built)}, installed is {now}"
 
 
-def open_raw(location: str | Path, attributes: StoreAttributes) -> StoreHandle:
+def open_raw(location: str | Path | Location, attributes: StoreAttributes) -> StoreHandle:
     """Open what is left of a store whose root is not there or cannot be trusted.
 
     Parameters
     ----------
-    location : path-like
+    location : path-like or Location
         The store's folder.
     attributes : StoreAttributes
         What its root should say.
@@ -433,15 +452,15 @@ def open_raw(location: str | Path, attributes: StoreAttributes) -> StoreHandle:
     StoreHandle
         The store.
     """
-    return StoreHandle(location=str(location), attributes=attributes, keys=_open_keys(location))
+    return StoreHandle(Location.parse(location), attributes)
 
 
-def exists(location: str | Path) -> bool:
+def exists(location: str | Path | Location) -> bool:
     """Whether a zarr group lies at a location, ours or not.
 
     Parameters
     ----------
-    location : path-like
+    location : path-like or Location
         A folder, which need not exist.
 
     Returns
@@ -449,15 +468,22 @@ def exists(location: str | Path) -> bool:
     bool
         True if there is a ``zarr.json``.
     """
-    return os.path.lexists(Path(location) / ROOT_KEY)
+    parsed = Location.parse(location)
+    if parsed.folder is not None:
+        return os.path.lexists(parsed.folder / ROOT_KEY)  # also one that cannot be read
+    try:
+        return open_objects(parsed).read(ROOT_KEY) is not None
+    except OSError as error:
+        message = f"{location}: cannot be read: {error}"
+        raise StoreError(message) from None
 
 
-def check_is_free(location: str | Path, allowed: Iterable[str] | None = None) -> None:
+def check_is_free(location: str | Path | Location, allowed: Iterable[str] | None = None) -> None:
     """Check that a store can be created at a location, without writing anything.
 
     Parameters
     ----------
-    location : path-like
+    location : path-like or Location
         Where; a store, which another builder may have created by now, is no obstacle.
     allowed : iterable of str, optional
         Keys that an interrupted creation may have left.
@@ -469,36 +495,13 @@ def check_is_free(location: str | Path, allowed: Iterable[str] | None = None) ->
     StoreError
         If the parent folder is missing or not writable.
     """
-    path = Path(location)
-    if path.is_dir():
-        allowed = set(render_metadata(StoreAttributes.created(DatasetSpec())) if allowed is None else allowed)
-        for file in sorted(path.rglob("*")):
-            key = file.relative_to(path).as_posix()
-            if file.is_file() and not (key in allowed or key.endswith(".partial")):
-                if exists(location):  # another builder has just created the store
-                    return
-                message = (
-                    f"{location}: found a folder with other files ({key}), expected a store, an empty folder or none; "
-                    "name another path"
-                )
-                raise NotAStoreError(message)
-        folder = path
-    elif os.path.lexists(path):
-        message = f"{location}: found a file, expected a store's folder or nothing; name another path"
-        raise NotAStoreError(message)
-    else:
-        folder = path.parent
-        if not folder.is_dir():
-            message = (
-                f"{location}: the folder {folder} does not exist, expected a folder to create the store in; "
-                f"make it first: mkdir -p {folder}"
-            )
-            raise StoreError(message)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        message = (
-            f"{location}: no permission to write in {folder}; change its permissions or name another path"
-        )
-        raise StoreError(message)
+    if allowed is None:
+        allowed = render_metadata(StoreAttributes.created(DatasetSpec()))
+    try:
+        open_objects(Location.parse(location)).check_free(allowed)
+    except NotAStoreError:
+        if not exists(location):  # another builder has just created the store
+            raise
 
 
 def read_written(store: StoreHandle, group: ColumnGroup, name: str) -> NDArray[np.generic]:
@@ -550,94 +553,31 @@ def read_rows(store: StoreHandle, name: str, rows: range) -> NDArray[np.generic]
         If a checksum is wrong or bytes do not decode.
     """
     try:
-        array = zarr.open_array(store.keys, path=name, mode="r", zarr_format=3)
+        array = zarr.open_array(zarr_store(store.location), path=name, mode="r", zarr_format=3)
         return np.asarray(array[rows.start : rows.stop])
     except (ValueError, TypeError, LookupError, RuntimeError, FileNotFoundError) as error:
         # all of these are what zarr and its codecs raise
         message = (
             f"{store.location}: column {name}, rows {rows.start}…{rows.stop - 1}: {error}; "
-            f"see what else is damaged with: trajstore verify {store.location}"
+            f"see what else is damaged with: trajstore verify {store.location.argument}"
         )
         raise CorruptDataError(message) from None
 
 
-def put(keys: Store, key: str, data: Bytes) -> None:
-    """Write an object of a zarr store.
-
-    Parameters
-    ----------
-    keys : zarr.abc.store.Store
-        The store.
-    key : str
-        The object's name.
-    data : bytes-like
-        Its content.
-    """
-    sync(keys.set(key, default_buffer_prototype().buffer.from_bytes(data)))
-
-
-def get(keys: Store, key: str, byte_range: ByteRequest | None = None) -> bytes | None:
-    """Read an object of a zarr store.
-
-    Parameters
-    ----------
-    keys : zarr.abc.store.Store
-        The store.
-    key : str
-        The object's name.
-    byte_range : zarr.abc.store.ByteRequest, optional
-        Which part of it; all by default.
-
-    Returns
-    -------
-    bytes or None
-        Its content; None if it is not there.
-    """
-    value = sync(keys.get(key, prototype=default_buffer_prototype(), byte_range=byte_range))
-    return None if value is None else value.to_bytes()
-
-
-def _open_keys(location: str | Path) -> Store:
-    """The zarr store at a location; nothing is created."""
-    return DurableStore(Path(location))
-
-
-async def _list(keys: Store, prefix: str) -> list[str]:
-    """All keys below a prefix."""
-    return [key async for key in keys.list_prefix(prefix)]
-
-
-async def _gather(keys: Store, names: list[str]) -> list[bytes | None]:
-    """Read many small objects."""
-    prototype = default_buffer_prototype()
-    values = await asyncio.gather(*(keys.get(name, prototype=prototype) for name in names))
-    return [None if value is None else value.to_bytes() for value in values]
-
-
-async def _measure(keys: Store) -> list[tuple[str, int]]:
-    """All objects with their sizes; one that vanishes meanwhile, a temporary file, has none."""
-
-    async def measure(key: str) -> int:
-        with contextlib.suppress(FileNotFoundError):
-            return await keys.getsize(key)
-        return 0
-
-    names = await _list(keys, "")
-    return list(zip(names, await asyncio.gather(*map(measure, names)), strict=True))
-
-
-def _load_root(keys: Store, location: str | Path) -> dict[str, Any]:
+def _load_root(location: Location) -> dict[str, Any]:
     """The root's ``zarr.json``."""
     try:
-        data = get(keys, ROOT_KEY)
+        data = open_objects(location).read(ROOT_KEY)
     except OSError as error:
-        message = f"{location}: cannot be read: {error.strerror}"
+        message = f"{location}: cannot be read: {error.strerror or error}"
         raise StoreError(message) from None
     if data is None:
-        found, action = "nothing", f"make one with: trajstore build {location}"
-        if Path(location).is_dir():
+        found, action = "nothing", f"make one with: trajstore build {location.argument}"
+        if location.folder is None:
+            pass
+        elif location.folder.is_dir():
             found = "no zarr.json"
-        elif os.path.lexists(location):
+        elif os.path.lexists(location.folder):
             found, action = "a file", "name another path"
         message = f"{location}: found {found}, expected a trajstore store; {action}"
         raise NotAStoreError(message)
@@ -646,7 +586,7 @@ def _load_root(keys: Store, location: str | Path) -> dict[str, Any]:
     except ValueError as error:
         message = (
             f"{location}/zarr.json: not valid JSON: {error}; the file is damaged, "
-            f"mend it with: trajstore repair {location}"
+            f"mend it with: trajstore repair {location.argument}"
         )
         raise StoreError(message) from None
     if not isinstance(root, dict) or root.get("node_type") != "group" or root.get("zarr_format") != 3:
@@ -655,7 +595,7 @@ def _load_root(keys: Store, location: str | Path) -> dict[str, Any]:
     if not isinstance(root.setdefault("attributes", {}), dict):
         message = (
             f"{location}/zarr.json: attributes are no object; the file is damaged, "
-            f"mend it with: trajstore repair {location}"
+            f"mend it with: trajstore repair {location.argument}"
         )
         raise StoreError(message)
     return root
@@ -680,6 +620,24 @@ def render_metadata(attributes: StoreAttributes) -> dict[str, bytes]:
     return {**objects, ROOT_KEY: json.dumps(root, indent=2).encode()}
 
 
+def zarr_store(location: Location) -> Store:
+    """A store's objects for zarr, to read.
+
+    Parameters
+    ----------
+    location : Location
+        The store.
+
+    Returns
+    -------
+    zarr.abc.store.Store
+        Read-only.
+    """
+    if location.folder is not None:
+        return LocalStore(location.folder, read_only=True)
+    return ObjectStore(Bucket(location).client, read_only=True)
+
+
 @lru_cache(maxsize=4)
 def _render_arrays(spec: DatasetSpec) -> Mapping[str, bytes]:
     """All objects of a store without rows; the root has no attributes."""
@@ -697,7 +655,7 @@ def _render_arrays(spec: DatasetSpec) -> Mapping[str, bytes]:
         # zarr 3.1 warns that consolidated metadata is no part of the specification; without it xarray warns
         warnings.simplefilter("ignore")
         zarr.consolidate_metadata(memory)
-    objects = {key: get(memory, key) or b"" for key in sorted(sync(_list(memory, "")))}
+    objects = {key: _read(memory, key) for key in sorted(sync(_list(memory)))}
     # zarr lists the members in the order of a set; ours is the same in every store
     described = json.loads(objects[ROOT_KEY])
     members = described["consolidated_metadata"]["metadata"]
@@ -706,6 +664,18 @@ def _render_arrays(spec: DatasetSpec) -> Mapping[str, bytes]:
     }
     del described["attributes"]
     return MappingProxyType(objects | {ROOT_KEY: json.dumps(described).encode()})
+
+
+async def _list(memory: Store) -> list[str]:
+    """All keys."""
+    return [key async for key in memory.list()]
+
+
+def _read(memory: Store, key: str) -> bytes:
+    """An object that is there."""
+    value = sync(memory.get(key, default_buffer_prototype()))
+    assert value is not None  # it was listed
+    return value.to_bytes()
 
 
 def _create_array(root: zarr.Group, column: Column, spec: DatasetSpec) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from math import prod
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from trajstore.locations import Location
 from trajstore.sampling import SPLIT_NAMES
 from trajstore.store import StoreHandle, open_store, read_written
 
@@ -87,13 +89,15 @@ class Summary:
         }
 
 
-def info(path: str | Path) -> Summary:
+def info(path: str | Path | Location, *, storage_options: Mapping[str, str] | None = None) -> Summary:
     """Sum up a store, finished or not.
 
     Parameters
     ----------
     path : path-like
-        The store.
+        The store: a folder or a URL.
+    storage_options : mapping, optional
+        See `trajstore.build`.
 
     Returns
     -------
@@ -105,7 +109,7 @@ def info(path: str | Path) -> Summary:
     StoreError
         If there is no store, or none that this version reads.
     """
-    return summarize(open_store(path))
+    return summarize(open_store(Location.parse(path, storage_options)))
 
 
 def summarize(store: StoreHandle) -> Summary:
@@ -130,7 +134,7 @@ def summarize(store: StoreHandle) -> Summary:
     }
     (video,) = layout.group("video").columns
     return Summary(
-        location=store.location,
+        location=str(store.location),
         samples=spec.dataset.samples,
         written=written,
         is_complete=all(rows == spec.dataset.samples for rows in written.values()),

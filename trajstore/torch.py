@@ -22,7 +22,7 @@ import operator
 import os
 import weakref
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any, Final
@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.errors import IncompleteStoreError, RowRangeError, SpecError
+from trajstore.locations import Location
 from trajstore.reading import open_reader
 from trajstore.samples import Samples
 from trajstore.shuffling import deal, order_epoch
@@ -135,7 +136,13 @@ class _SampleDataset(Dataset[Any]):
         dict, or what ``transform`` makes of it
             ``video`` uint8 in the dataset's layout, and each label column; ``row`` is its row in the store.
         """
-        return self._read([index], threads=1, is_batch=False)[0]
+        number = operator.index(index)
+        if not -len(self) <= number < len(self):
+            self._check_indices([number])
+        row = self.rows[number : number + 1 or None].copy()
+        tensors, _ = self._read(row, threads=1, is_shared=False)
+        sample = {name: tensor[0] for name, tensor in tensors.items()}
+        return sample if self.transform is None else self.transform(sample)
 
     def __getitems__(self, indices: Sequence[int]) -> Batch | list[Any]:
         """Several samples, read at once: what a `torch.utils.data.DataLoader` calls.
@@ -150,23 +157,11 @@ class _SampleDataset(Dataset[Any]):
         Batch
             A list of samples; a plain list where there is a ``transform``.
         """
-        # the workers of a loader are what makes it parallel
-        return self._read(indices, threads=None if get_worker_info() is None else 1, is_batch=True)
-
-    def _read(self, indices: Sequence[int], *, threads: int | None, is_batch: bool) -> Batch | list[Any]:
-        """Several samples."""
+        in_worker = get_worker_info() is not None
         rows = self.rows[self._check_indices(indices)]
-        shape, loan = (len(rows), *self._selection.shape), None
-        if is_batch and self.transform is None and get_worker_info() is not None:
-            stored, loan = self._buffers.allocate_shared(shape)
-        else:
-            stored = self._buffers.allocate(shape)
-        self.samples.read_selection(rows, self._selection, stored.numpy(), threads=threads)
-        video = stored.squeeze(1) if len(self._permutation) == 4 else stored
-        tensors = {"video": video.permute(0, *(1 + axis for axis in self._permutation))}
-        for name in self.columns:
-            tensors[name] = _to_tensor(self.samples.column(name, rows))
-        tensors["row"] = torch.from_numpy(rows)
+        # the workers of a loader are what makes it parallel, unless it waits for a network
+        threads = 1 if in_worker and not self.samples.waits else None
+        tensors, loan = self._read(rows, threads=threads, is_shared=in_worker and self.transform is None)
         samples = [{name: tensor[i] for name, tensor in tensors.items()} for i in range(len(rows))]
         if self.transform is not None:
             return [self.transform(sample) for sample in samples]
@@ -176,6 +171,23 @@ class _SampleDataset(Dataset[Any]):
             batch.tensors = shared = _SharedBatch(tensors)
             shared.loan, shared.video = loan, tensors["video"]
         return batch
+
+    def _read(
+        self, rows: NDArray[np.int64], *, threads: int | None, is_shared: bool
+    ) -> tuple[Sample, _Loan | None]:
+        """Some rows, one after the other in memory."""
+        shape, loan = (len(rows), *self._selection.shape), None
+        if is_shared:
+            stored, loan = self._buffers.allocate_shared(shape)
+        else:
+            stored = self._buffers.allocate(shape)
+        self.samples.read_selection(rows, self._selection, stored.numpy(), threads=threads)
+        video = stored.squeeze(1) if len(self._permutation) == 4 else stored
+        tensors = {"video": video.permute(0, *(1 + axis for axis in self._permutation))}
+        for name in self.columns:
+            tensors[name] = _to_tensor(self.samples.read_column(name, rows))
+        tensors["row"] = torch.from_numpy(rows)
+        return tensors, loan
 
     def _check_indices(self, indices: Sequence[int]) -> NDArray[np.int64]:
         """Raise unless all indices are those of samples."""
@@ -245,7 +257,9 @@ class TrajectoryDataset(_SampleDataset):
         Take the rows whose frames are written now, instead of refusing a store that is not finished.
     threads : int, optional
         Threads that a batch is spread over in a process that is no worker of a loader; by default one for each
-        processor, at most 8.
+        processor, at most 8, and 16 for a bucket, also in a worker.
+    storage_options : mapping, optional
+        See `trajstore.build`.
 
     Raises
     ------
@@ -259,7 +273,7 @@ class TrajectoryDataset(_SampleDataset):
 
     def __init__(
         self,
-        path: str | Path,
+        path: str | Path | Location,
         *,
         split: str | None = None,
         cameras: Sequence[int] | None = None,
@@ -269,9 +283,10 @@ class TrajectoryDataset(_SampleDataset):
         columns: Sequence[str] = TARGETS,
         only_written: bool = False,
         threads: int | None = None,
+        storage_options: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(
-            open_reader(path, threads=threads),
+            open_reader(path, threads=threads, storage_options=storage_options),
             split=split,
             cameras=cameras,
             frames=frames,

@@ -21,6 +21,7 @@ from trajstore.executors import ThreadExecutor
 from trajstore.exporters import find_format
 from trajstore.exporters.pt import LABEL_FOLDER, VIDEO_FOLDER
 from trajstore.exporting import METADATA_FILE, UNFINISHED_FILE, Batch, make_batches
+from trajstore.locations import Location
 from trajstore.progress import Report, Tally, ignore
 from trajstore.records import Label, Metadata, Source
 from trajstore.rows import Range, RowReader, find_written
@@ -210,12 +211,13 @@ class _Checked:
 
 def validate(
     folder: str | Path,
-    against: str | Path | None = None,
+    against: str | Path | Location | None = None,
     *,
     workers: int | None = None,
     progress: Report | None = None,
     max_faults: int = FAULTS_MAX,
     should_stop: Callable[[], int] | None = None,
+    storage_options: Mapping[str, str] | None = None,
 ) -> ValidationReport:
     """Check an exported folder; trajstore need not have written it.
 
@@ -233,6 +235,8 @@ def validate(
         The most faults that the report lists; all are counted.
     should_stop : callable, optional
         Asked before each task; anything but 0 is the number of a signal, and stops after the tasks in flight.
+    storage_options : mapping, optional
+        Of the store; see `trajstore.build`.
 
     Returns
     -------
@@ -261,7 +265,8 @@ def validate(
     videos, labels = (_list(root, name, suffix, faults) for name, suffix in _SUFFIXES.items())
     _list_root(root, faults)
     rows = _find_rows(metadata, videos, labels, faults)
-    reader, readable = _open_against(against, rows, source, faults)
+    location = None if against is None else Location.parse(against, storage_options)
+    reader, readable = _open_against(location, rows, source, faults)
     check = _CheckBatch(root, videos, labels, _find_classes(metadata), source, reader, readable)
     total = _Checked()
     tally = Tally("check", progress or ignore, total=len(rows), done=0, raw_bytes_each=0)
@@ -429,7 +434,7 @@ def _split_rows(spec: DatasetSpec, first: int, stop: int) -> NDArray[np.int8]:
 
 
 def _open_against(
-    against: str | Path | None, rows: NDArray[np.int64], source: Source | None, faults: _Faults
+    against: Location | None, rows: NDArray[np.int64], source: Source | None, faults: _Faults
 ) -> tuple[RowReader | None, tuple[Range, ...]]:
     """The store to compare with, and its rows that are written."""
     if against is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from trajstore.errors import InterruptedBuildError
 from trajstore.executors import ThreadExecutor
 from trajstore.findings import KINDS, Finding
 from trajstore.layout import ColumnGroup, Layout, Task
+from trajstore.locations import Location
 from trajstore.metadata import check_metadata, settle
 from trajstore.progress import Report, Tally, ignore
 from trajstore.running import run_tasks
@@ -149,12 +150,13 @@ class Inspection:
 
 
 def verify(
-    path: str | Path,
+    path: str | Path | Location,
     *,
     deep: bool = False,
     workers: int | None = None,
     progress: Report | None = None,
     should_stop: Callable[[], int] | None = None,
+    storage_options: Mapping[str, str] | None = None,
 ) -> VerifyReport:
     """Check a store, finished or not, while it is being built or not; changes nothing.
 
@@ -172,6 +174,8 @@ def verify(
         Receives `trajstore.progress.Progress` events.
     should_stop : callable, optional
         Asked before each task; anything but 0 is the number of a signal, and stops the verification.
+    storage_options : mapping, optional
+        See `trajstore.build`.
 
     Returns
     -------
@@ -194,12 +198,13 @@ def verify(
     True
     """
     started = time.monotonic()
+    location = Location.parse(path, storage_options)
     while True:
-        store = open_store(path)
+        store = open_store(location)
         inspection = inspect(store, deep=deep, workers=workers, progress=progress, should_stop=should_stop)
         findings = inspection.findings()
         # what was extended or finished meanwhile is judged by what it is now
-        if not findings or open_store(path).attributes == store.attributes:
+        if not findings or open_store(location).attributes == store.attributes:
             break
     spec, layout = inspection.store.spec, inspection.store.layout
     checked = {
@@ -215,7 +220,7 @@ def verify(
         for group in layout.groups
     }
     return VerifyReport(
-        location=str(path),
+        location=str(location),
         samples=spec.dataset.samples,
         deep=deep,
         checked=checked,
