@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import contextlib
 import gc
 import multiprocessing
 import os
 import pickle
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -293,6 +298,39 @@ def test_workers_go_on_when_the_parent_closes_its_reader(tiny_store: Path):
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("method", ["fork", "forkserver"])
+def test_workers_end_when_the_parent_is_killed(tiny_store: Path, tmp_path: Path, method: str):
+    program = tmp_path / "train.py"
+    program.write_text(f"""
+import os, signal
+from torch.utils.data import DataLoader
+from trajstore.torch import TrajectoryDataset, collate
+
+if __name__ == "__main__":
+    dataset = TrajectoryDataset({str(tiny_store)!r})
+    loader = DataLoader(dataset, batch_size=4, num_workers=2, collate_fn=collate, multiprocessing_context="{method}")
+    batches = iter(loader)
+    next(batches)
+    print(*(worker.pid for worker in batches._workers), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+""")
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == -signal.SIGKILL
+    assert done.stderr.count("the process it reads for has ended") == 2
+    workers = [Path(f"/proc/{number}/stat") for number in done.stdout.split()]
+    assert len(workers) == 2
+    deadline = time.monotonic() + 10
+
+    def is_alive(stat: Path) -> bool:
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            return stat.read_text().rpartition(")")[2].split()[0] != "Z"
+        return False
+
+    while any(map(is_alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(map(is_alive, workers))
+
+
 def test_damage_is_named_through_a_worker(tiny_copy: Path):
     flip_bit(tiny_copy / "video/c.2.0.0.0.0.0", 5)
     loader = DataLoader(

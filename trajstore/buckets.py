@@ -227,8 +227,8 @@ def _connect(location: Location) -> ObjectStore:
             config=options,  # type: ignore[call-overload]
             client_options={"allow_http": True, **client},
             retry_config={
-                "max_retries": int(retry.get("max_retries", MAX_RETRIES)),
-                "retry_timeout": timedelta(seconds=float(retry.get("retry_timeout", RETRY_SECONDS))),
+                "max_retries": int(_read_number(retry, "max_retries", MAX_RETRIES)),
+                "retry_timeout": timedelta(seconds=_read_number(retry, "retry_timeout", RETRY_SECONDS)),
                 "backoff": BACKOFF,
             },
         )
@@ -236,6 +236,15 @@ def _connect(location: Location) -> ObjectStore:
     except (obstore.exceptions.BaseError, ValueError, TypeError) as error:
         reason = _summarize(str(error), None)
         message = f"storage options of {location}: {reason}; obstore's documentation lists them"
+        raise SpecError(message) from None
+
+
+def _read_number(options: dict[str, str], name: str, default: int) -> float:
+    """A storage option that is a number."""
+    try:
+        return float(options.get(name, default))
+    except ValueError:
+        message = f"storage options: found {name}={options[name]}, expected a number"
         raise SpecError(message) from None
 
 

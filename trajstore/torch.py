@@ -18,12 +18,16 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import operator
 import os
+import threading
 import weakref
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from math import prod
+from multiprocessing import connection
 from pathlib import Path
 from typing import Any, Final
 
@@ -158,6 +162,8 @@ class _SampleDataset(Dataset[Any]):
             A list of samples; a plain list where there is a ``transform``.
         """
         in_worker = get_worker_info() is not None
+        if in_worker:
+            _end_with_parent(os.getpid())
         rows = self.rows[self._check_indices(indices)]
         # the workers of a loader are what makes it parallel, unless it waits for a network
         threads = 1 if in_worker and not self.samples.waits else None
@@ -586,6 +592,26 @@ def _lend(memory: NDArray[np.uint8], give_back: Callable[..., None], *arguments:
     # tensors and arrays that are made from this one hold this very array, and not what it is a view of
     weakref.finalize(lent, give_back, *arguments).atexit = False
     return torch.from_numpy(lent)
+
+
+@lru_cache(maxsize=1)
+def _end_with_parent(process: int) -> None:
+    """End this worker when the process that it works for is killed.
+
+    PyTorch's own look at the parent sees, with forkserver, a server that lives as long as its workers.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait_and_end() -> None:
+        connection.wait([parent.sentinel])
+        os.write(
+            2, f"trajstore: worker {process}: the process it reads for has ended, and so does it\n".encode()
+        )
+        os._exit(1)
+
+    threading.Thread(target=wait_and_end, daemon=True).start()
 
 
 def _to_tensor(values: NDArray[Any]) -> torch.Tensor:
