@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from trajstore.folders import Folder
+from trajstore.folders import SMALL_BYTES, Folder
 
 
 def descriptors() -> int:
@@ -53,12 +53,19 @@ def test_what_is_not_there(files: Path):
     folder.remove("nothing")
 
 
+@pytest.mark.parametrize("size", [0, 1, SMALL_BYTES - 1, SMALL_BYTES, SMALL_BYTES + 1, 3 * SMALL_BYTES + 5])
+def test_reads_files_of_any_size(tmp_path: Path, size: int):
+    content = os.urandom(size)
+    (tmp_path / "a").write_bytes(content)
+    assert Folder(tmp_path).read("a") == content
+
+
 def test_lists_everything_below(files: Path):
     folder = Folder(files)
     folder.write("a/b/c", b"12345")
-    assert dict(folder.scan("a")) == {"a/b/c": 5}
-    assert dict(folder.scan()) == {"a/b/c": 5} | {str(number): 100 for number in range(8)}
-    assert dict(Folder(files / "nothing").scan()) == {}
+    assert list(folder.list_keys("a")) == ["a/b/c"]
+    assert dict(folder.list_sizes()) == {"a/b/c": 5} | {str(number): 100 for number in range(8)}
+    assert list(Folder(files / "nothing").list_keys()) == []
 
 
 def test_creating_replaces_nothing(files: Path):

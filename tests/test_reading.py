@@ -63,7 +63,7 @@ def split_up(tmp_path_factory: pytest.TempPathFactory, tiny_fields: dict[str, An
 def in_bucket(store: Path, name: str) -> Bucket:
     """A copy of a store in a bucket, which keeps nothing between requests."""
     bucket = Bucket(Location.parse(f"memory://{name}"))
-    for key, _ in Folder(store).scan():
+    for key in Folder(store).list_keys():
         bucket.write(key, (store / key).read_bytes())
     return bucket
 

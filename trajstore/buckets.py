@@ -144,8 +144,16 @@ class Bucket:
         with suppress(FileNotFoundError), self._translate(key):
             obstore.delete(self.client, key)
 
-    def scan(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+    def list_keys(self, prefix: str = "") -> Iterator[str]:
         """List objects, a thousand in a request; see `Objects`."""
+        return (key for key, _ in self._list(prefix))
+
+    def list_sizes(self) -> Iterator[tuple[str, int]]:
+        """List objects with their sizes, a thousand in a request; see `Objects`."""
+        return self._list("")
+
+    def _list(self, prefix: str) -> Iterator[tuple[str, int]]:
+        """Names and sizes of objects."""
         import obstore
 
         batches = iter(obstore.list(self.client, prefix=prefix or None))
@@ -160,7 +168,7 @@ class Bucket:
     def check_free(self, allowed: Iterable[str]) -> None:
         """Check that a store can be created here; see `Objects`."""
         keys = set(allowed)
-        for key, _ in self.scan():
+        for key in self.list_keys():
             if key not in keys:
                 message = (
                     f"{self.location}: found other objects ({key}), expected a store or nothing; name another"

@@ -139,13 +139,23 @@ class Objects(Protocol):
         """
         ...
 
-    def scan(self, prefix: str = "") -> Iterator[tuple[str, int]]:
+    def list_keys(self, prefix: str = "") -> Iterator[str]:
         """List objects.
 
         Parameters
         ----------
         prefix : str
             Name of an array of the store; by default all objects are listed, strange ones among them.
+
+        Yields
+        ------
+        str
+            Name of each, in any order.
+        """
+        ...
+
+    def list_sizes(self) -> Iterator[tuple[str, int]]:
+        """List all objects with their sizes.
 
         Yields
         ------

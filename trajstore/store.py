@@ -134,7 +134,7 @@ class StoreHandle:
         list of str
             Keys.
         """
-        return sorted(key for key, _ in self.objects.scan())
+        return sorted(self.objects.list_keys())
 
     def read_flags(self, group: ColumnGroup, tasks: range | None = None) -> dict[int, bytes]:
         """The bytes of the flags of a group that are there, whatever they say.
@@ -154,7 +154,7 @@ class StoreHandle:
         prefix = group.flags.key(0).removesuffix("0")
         indices: Iterable[int] | None = tasks
         if indices is None:  # listing is cheaper than asking for what is not there
-            found = (key.removeprefix(prefix) for key, _ in self.objects.scan(group.flags.name))
+            found = (key.removeprefix(prefix) for key in self.objects.list_keys(group.flags.name))
             indices = (int(number) for number in found if number.isdecimal() and int(number) < len(group))
         keys = (group.flags.key(index) for index in indices)
         return {
@@ -254,7 +254,7 @@ class StoreHandle:
             From an array's name, or ``zarr.json`` for the root, to bytes.
         """
         sizes: dict[str, int] = {}
-        for key, size in self.objects.scan():
+        for key, size in self.objects.list_sizes():
             name = key.partition("/")[0]
             sizes[name] = sizes.get(name, 0) + size
         return sizes
