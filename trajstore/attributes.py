@@ -35,7 +35,7 @@ class HistoryEntry(_Record):
     """Rows of the store at that time."""
 
     versions: dict[str, str]
-    """Versions of trajstore, python, numpy, numba, numcodecs and zarr that did it."""
+    """Versions of trajstore, python, numpy, numba, zstandard, numcodecs and zarr that did it."""
 
     @classmethod
     def now(cls, event: Literal["created", "extended", "finished"], *, samples: int) -> Self:
@@ -53,7 +53,7 @@ class HistoryEntry(_Record):
         HistoryEntry
             The record.
         """
-        packages = ("trajstore", "numpy", "numba", "numcodecs", "zarr")
+        packages = ("trajstore", "numpy", "numba", "zstandard", "numcodecs", "zarr")
         versions = {name: version(name) for name in packages} | {"python": platform.python_version()}
         return cls(
             event=event,
