@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
+from swift_server import SwiftServer, start_server
 
 from trajstore.builder import build
 from trajstore.spec import DatasetSpec
@@ -73,3 +75,16 @@ def tiny_options(tiny_fields: dict[str, Any]) -> list[str]:
     return [
         part for name, value in tiny_fields.items() for part in (f"--{name.replace('_', '-')}", str(value))
     ]
+
+
+@pytest.fixture(scope="session")
+def swift(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SwiftServer]:
+    """An object store with an S3 API: four servers of OpenStack Swift, which a test leaves running and well."""
+    with start_server(tmp_path_factory.mktemp("swift")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(swift: SwiftServer) -> str:
+    """The name of a new bucket."""
+    return swift.create_bucket()

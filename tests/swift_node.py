@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import json
+import math
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 Environment = dict[str, Any]
@@ -39,7 +41,7 @@ mount_check = false
 disable_fallocate = true
 log_level = WARNING
 """
-# an object server that does not hear from the container server in time leaves the listing to a daemon, which is not here
+# an object server that hears nothing from the container server leaves the listing to a daemon, which is not here
 BACKEND = """
 [pipeline:main]
 pipeline = {name}-server
@@ -47,10 +49,10 @@ pipeline = {name}-server
 use = egg:swift#{name}
 container_update_timeout = 60
 """
-# no memcached: signed requests carry no token, and all that Swift would cache is asked for again
+# Swift keeps what it knows about accounts and containers in memcached; here a dictionary of the proxy's does as well
 PROXY = """
 [pipeline:main]
-pipeline = catch_errors gatekeeper watch healthcheck listing_formats bulk s3api tempauth copy slo dlo proxy-server
+pipeline = catch_errors gatekeeper watch cache healthcheck listing_formats bulk s3api tempauth copy slo dlo proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
@@ -61,6 +63,8 @@ error_suppression_interval = 0
 [filter:watch]
 paste.filter_factory = swift_node:watch
 folder = {folder}
+[filter:cache]
+paste.filter_factory = swift_node:cache
 [filter:s3api]
 use = egg:swift#s3api
 location = us-east-1
@@ -97,8 +101,42 @@ def watch(_: dict[str, str], **options: str) -> Callable[[Application], Applicat
     return lambda application: Watch(application, Path(options["folder"]))
 
 
+def cache(_: dict[str, str], **__: str) -> Callable[[Application], Application]:
+    """A filter that lends each request the memory of this process."""
+    memory = Memory()
+
+    def remember(application: Application) -> Application:
+        def with_memory(environment: Environment, start_response: Callable[..., Any]) -> Iterable[bytes]:
+            environment["swift.cache"] = memory
+            return application(environment, start_response)
+
+        return with_memory
+
+    return remember
+
+
+class Memory:
+    """What Swift asks of memcached: values as JSON brings them back, gone in time."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, tuple[float, str]] = {}
+
+    def get(self, key: str, **_: object) -> Any:
+        """The value of a key, or None."""
+        expires, value = self._values.get(key, (0.0, "null"))
+        return json.loads(value) if monotonic() < expires else None
+
+    def set(self, key: str, value: object, *, time: float = 0, **_: object) -> None:
+        """Keep a value."""
+        self._values[key] = (monotonic() + (time or math.inf), json.dumps(value))
+
+    def delete(self, key: str, **_: object) -> None:
+        """Forget a value."""
+        self._values.pop(key, None)
+
+
 class Watch:
-    """Notes requests in ``requests.jsonl``; obeys ``faults.json``: which methods, and a cycle of answers, 0 for none."""
+    """Notes requests in ``requests.jsonl``; obeys ``faults.json``: for which of them, and a cycle of answers."""
 
     def __init__(self, application: Application, folder: Path) -> None:
         self.application = application
@@ -224,7 +262,9 @@ class Node:
         """Start servers and wait until they answer."""
         for name in names:
             context = multiprocessing.get_context("fork")  # Swift is imported once for all
-            self.children[name] = context.Process(target=serve, args=(self.folder, name, os.getpid()), daemon=True)
+            self.children[name] = context.Process(
+                target=serve, args=(self.folder, name, os.getpid()), daemon=True
+            )
             self.children[name].start()
         for name in names:
             while not is_listening(self.ports[name]):
