@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import urllib.request
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -171,6 +172,7 @@ class SwiftServer:
         begin = journal.stat().st_size
         requests: list[Request] = []
         yield requests
+        urllib.request.urlopen(f"{self.endpoint}/healthcheck").close()  # all earlier requests are noted now
         with journal.open() as file:
             file.seek(begin)
             requests += [Request(**json.loads(line)) for line in file]

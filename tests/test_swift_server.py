@@ -49,7 +49,7 @@ def test_faults_and_records_are_what_clients_meet(swift: SwiftServer, bucket: st
     assert [request.status for request in requests] == [200, 503, 200]
     assert [request.received for request in requests] == [5, 5, 5]
     swift.kill("object")
-    with pytest.raises(ClientError, match="ServiceUnavailable|reduce your request rate"):
+    with pytest.raises(ClientError, match="ServiceUnavailable"):
         client.get_object(Bucket=bucket, Key="key")
     swift.start("object")
     assert client.get_object(Bucket=bucket, Key="key")["Body"].read() == b"value"
