@@ -165,6 +165,22 @@ class SwiftServer:
             return file
         raise FileNotFoundError(f"{bucket}/{key}")
 
+    def download(self, bucket: str, prefix: str, folder: Path) -> Path:
+        """Copy all objects below a prefix out of the object server's own files; needs no server but the list of them.
+
+        Returns
+        -------
+        Path
+            The folder.
+        """
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/")
+        for page in pages:
+            for item in page.get("Contents", ()):
+                target = folder / item["Key"].removeprefix(f"{prefix}/")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(self.data_file(bucket, item["Key"]), target)
+        return folder
+
     @contextmanager
     def recording(self) -> Iterator[list[Request]]:
         """A list of all requests that are answered meanwhile, filled when the block ends."""
