@@ -137,6 +137,15 @@ class SwiftServer:
         self.client().create_bucket(Bucket=name, **({"ACL": "public-read"} if is_public else {}))
         return name
 
+    def upload(self, folder: Path, *, bucket: str | None = None, prefix: str = "store.zarr") -> str:
+        """Copy all files of a folder into a bucket, by default a new one, and return its name."""
+        bucket, client = bucket or self.create_bucket(), self.client()
+        for file in folder.rglob("*"):
+            if file.is_file():
+                key = f"{prefix}/{file.relative_to(folder).as_posix()}"
+                client.put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
+        return bucket
+
     def kill(self, *servers: Server) -> None:
         """Kill servers as a power cut would."""
         self._tell("kill", *servers)

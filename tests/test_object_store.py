@@ -101,11 +101,7 @@ def place(swift: SwiftServer, bucket: str) -> Place:
 @pytest.fixture
 def copy(place: Place, tiny_store: Path) -> Place:
     """A finished store of the tiny spec that a test may change."""
-    client = place.server.client()
-    for file in tiny_store.rglob("*"):
-        if file.is_file():
-            key = f"{place.prefix}/{file.relative_to(tiny_store).as_posix()}"
-            client.put_object(Bucket=place.bucket, Key=key, Body=file.read_bytes())
+    place.server.upload(tiny_store, bucket=place.bucket, prefix=place.prefix)
     return place
 
 
@@ -277,7 +273,10 @@ def test_server_that_dies_for_good(
 def test_throttling_slows_down_and_no_more(
     place: Place, tiny_store: Path, tmp_path: Path, tiny_fields: dict[str, Any]
 ) -> None:
-    with place.server.recording() as requests, place.server.failing(0, 0, 0, 0, 0, 503, 0, 0, 0, 0, 0, 0, 500):
+    with (
+        place.server.recording() as requests,
+        place.server.failing(0, 0, 0, 0, 0, 503, 0, 0, 0, 0, 0, 0, 500),
+    ):
         place.call(trajstore.build, **tiny_fields)
         assert place.call(trajstore.verify).findings == ()
         with place.call(trajstore.open_reader) as reader, trajstore.open_reader(tiny_store) as local:
