@@ -178,12 +178,25 @@ class Samples(ABC):
         if workers <= 1:
             self._fill(rows, order, selection, out)
             return
-        first, *others = np.array_split(order, workers)
+        first, *others = self._split(order, rows[order] // self.rows_per_shard, workers)
+        if not others:
+            self._fill(rows, first, selection, out)
+            return
         with ThreadPoolExecutor(len(others), thread_name_prefix="trajstore-read") as pool:
             futures = [pool.submit(self._fill, rows, places, selection, out) for places in others]
             self._fill(rows, first, selection, out)
         for future in futures:
             future.result()
+
+    def _split(
+        self, order: NDArray[np.intp], shards: NDArray[np.int64], workers: int
+    ) -> list[NDArray[np.intp]]:
+        """Parts for threads, of about the same length; over a network a shard stays whole, to be one request."""
+        cuts = np.arange(1, workers) * len(order) // workers
+        if self.waits:
+            cuts = np.unique(np.searchsorted(shards, shards[cuts]))
+            cuts = cuts[cuts > 0]
+        return np.split(order, cuts)
 
     def column(self, name: str, rows: ArrayLike | None = None) -> NDArray[Any]:
         """Read a label column.
