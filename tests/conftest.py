@@ -23,7 +23,13 @@ settings.load_profile("trajstore")
 
 collect_ignore = ["preloaded.py"]
 
-NEED_TORCH = {"test_exporting.py", "test_learning.py", "test_torch.py", "test_validation.py"}
+NEED_TORCH = {
+    "test_exporting.py",
+    "test_learning.py",
+    "test_torch.py",
+    "test_torch_object_store.py",
+    "test_validation.py",
+}
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

@@ -2,7 +2,8 @@
 
 Runs in Swift's own virtual environment: ``python swift_node.py FOLDER``. Says the proxy's port on a line of standard
 output when all four answer, then obeys lines of standard input: ``kill NAME`` and ``start NAME``, each answered by
-a line. It ends, with all four servers, when standard input ends or the process that started it dies.
+a line. It ends, with all four servers, at the line ``end``, when standard input ends, or when the process that started
+it dies.
 """
 
 from __future__ import annotations
@@ -302,6 +303,8 @@ def main() -> None:
     print(node.ports["proxy"], flush=True)
     for line in sys.stdin:
         action, *names = line.split()
+        if action == "end":
+            break
         {"kill": node.kill, "start": node.start}[action](*names)
         print("done", flush=True)
     node.kill(*SERVERS)

@@ -137,14 +137,13 @@ class SwiftServer:
         self.client().create_bucket(Bucket=name, **({"ACL": "public-read"} if is_public else {}))
         return name
 
-    def upload(self, folder: Path, *, bucket: str | None = None, prefix: str = "store.zarr") -> str:
-        """Copy all files of a folder into a bucket, by default a new one, and return its name."""
-        bucket, client = bucket or self.create_bucket(), self.client()
+    def upload(self, folder: Path, bucket: str, prefix: str = "store.zarr") -> None:
+        """Copy all files of a folder into a bucket."""
+        client = self.client()
         for file in folder.rglob("*"):
             if file.is_file():
                 key = f"{prefix}/{file.relative_to(folder).as_posix()}"
                 client.put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
-        return bucket
 
     def kill(self, *servers: Server) -> None:
         """Kill servers as a power cut would."""
@@ -157,7 +156,10 @@ class SwiftServer:
     def stop(self) -> None:
         """End all servers."""
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):
+            # to close it is not enough: a forked process may have it open, too
+            self._process.stdin.write("end\n")
+            self._process.stdin.close()
         self._process.wait()
 
     def data_file(self, bucket: str, key: str) -> Path:

@@ -101,7 +101,7 @@ def place(swift: SwiftServer, bucket: str) -> Place:
 @pytest.fixture
 def copy(place: Place, tiny_store: Path) -> Place:
     """A finished store of the tiny spec that a test may change."""
-    place.server.upload(tiny_store, bucket=place.bucket, prefix=place.prefix)
+    place.server.upload(tiny_store, place.bucket, place.prefix)
     return place
 
 
@@ -126,15 +126,14 @@ def test_reading_asks_for_ranges(built: Built, tiny_store: Path) -> None:
     assert {(request.method, request.status) for request in of_shard} == {("GET", 206)}
     assert len(of_shard) == 2  # the index and the sample
     assert sum(request.sent for request in of_shard) < shard / 2
-    # a batch: neighbours share a request, and what is known is not asked for again
+    # a batch: rows of a shard share a request, and what is known is not asked for again
     with built.place.call(trajstore.open_reader) as reader:
         rows = [*range(8, 14), 15, 40, 2, 3]
         reader.read([0, 8, 40])
         with built.place.server.recording() as requests:
             np.testing.assert_array_equal(reader.read(rows), local.read(rows))
-        assert Counter(request.path.rpartition("/")[2] for request in requests) == {
-            SHARD.format(shard).rpartition("/")[2]: 1 for shard in (0, 1, 5)
-        }
+        keys = Counter(request.path.partition(f"{built.place.prefix}/")[2] for request in requests)
+        assert keys == {SHARD.format(shard): 1 for shard in (0, 1, 5)}
         for name in reader.columns:
             np.testing.assert_array_equal(reader.column(name), local.column(name))
 
@@ -350,8 +349,6 @@ def test_read_only_bucket(built: Built, swift: SwiftServer, tiny_store: Path, tm
     with pytest.raises(StoreError) as caught:
         reader.call(trajstore.extend, 60)
     assert_one_line(str(caught.value), reader.url, "credentials that may do this")
-    with pytest.raises(StoreError) as caught:
-        reader.call(trajstore.build, samples=8)
     empty = Place(swift, swift.create_bucket(is_public=True), READER)
     with pytest.raises(StoreError) as caught:
         empty.call(trajstore.build, samples=8)
@@ -371,11 +368,8 @@ def test_endpoint_where_nobody_answers(swift: SwiftServer) -> None:
     ("command", "options", "message"),
     [
         ("build ftp://bucket/store.zarr", [], "expected a folder or one of s3://bucket/path, "),
-        ("build s3://", [], "found s3:// without a bucket, expected s3://bucket/path"),
         ("info s3:///store.zarr", [], "found s3:///store.zarr without a bucket"),
-        ("verify gs://", [], "found gs:// without a bucket, expected gs://bucket/path"),
         ("repair s3:/bucket/store.zarr", [], "expected the text s3://bucket/store.zarr"),
-        ("info file://host/store.zarr", [], "expected file:///path with three slashes"),
         ("build store.zarr", ["region=here"], "found region for the folder store.zarr, expected none"),
         ("extend s3://bucket/store.zarr --samples 9", ["region"], "found 'region', expected key=value"),
         ("export s3://bucket/store.zarr out", ["flavour=1"], "'flavour' is not valid"),

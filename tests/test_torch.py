@@ -18,7 +18,6 @@ import pytest
 import torch
 import xarray
 from faults import flip_bit
-from swift_server import SwiftServer
 from torch.utils.data import DataLoader, Dataset, default_collate
 
 import trajstore
@@ -436,36 +435,3 @@ def test_resumed_training_sees_every_sample_once_through_a_loader(dataset: Traje
     tail = rows(resumed, None)
     assert head + tail == rows(ShardShuffleSampler(dataset, seed=9), None)
     assert sorted(head + tail) == list(range(44))
-
-
-@pytest.mark.parametrize("method", ["forkserver", "spawn"])
-def test_training_out_of_a_bucket(swift: SwiftServer, tiny_store: Path, stored: xarray.Dataset, method: str):
-    """An epoch by two workers, also when this process has read the bucket before."""
-    bucket, options = swift.upload(tiny_store), swift.options()
-    dataset = TrajectoryDataset(f"s3://{bucket}/store.zarr", split="train", storage_options=options)
-    multiprocessing.set_forkserver_preload(["trajstore.torch"])
-    loader = DataLoader(
-        dataset,
-        batch_size=4,
-        sampler=ShardShuffleSampler(dataset, seed=1),
-        collate_fn=collate,
-        num_workers=2,
-        multiprocessing_context=method,
-        timeout=100,
-    )
-    seen = []
-    for batch in loader:
-        rows = batch["row"].tolist()
-        np.testing.assert_array_equal(batch["video"], stored.video.values[rows])
-        np.testing.assert_array_equal(batch["class_label"], stored.class_label.values[rows])
-        seen += rows
-    np.testing.assert_array_equal(sorted(seen), np.flatnonzero(stored.split.values == 0))
-
-
-@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-def test_forked_workers_cannot_read_a_bucket_and_say_so(swift: SwiftServer, tiny_store: Path):
-    bucket = swift.upload(tiny_store)
-    dataset = TrajectoryDataset(f"s3://{bucket}/store.zarr", storage_options=swift.options())
-    loader = DataLoader(dataset, num_workers=1, multiprocessing_context="fork", timeout=100)
-    with pytest.raises(StoreError, match="multiprocessing_context='forkserver' or 'spawn'"):
-        next(iter(loader))
