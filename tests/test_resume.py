@@ -6,6 +6,7 @@ import random
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -187,3 +188,14 @@ def test_a_disk_that_others_fill_while_a_build_runs(tmp_path: Path, reference: P
         ballast.unlink()
         assert run("build", path).code == 0
         assert_same_bytes(path, reference)
+
+
+def test_part_without_tasks_of_a_group_writes_none_of_it(
+    tmp_path: Path, tiny_store: Path, tiny_fields: dict[str, Any]
+) -> None:
+    """There is one task of labels: the last of three parts has it, and each part may run again."""
+    path = tmp_path / "a.zarr"
+    for part, labels in (("1/3", 0), ("1/3", 0), ("2/3", 0), ("3/3", 44), ("2/3", 44)):
+        build(path, part=part, **tiny_fields)
+        assert info(path).written["labels"] == labels
+    assert_same_bytes(path, tiny_store)

@@ -241,8 +241,9 @@ def plan_build(
 
 def _pending(group: ColumnGroup, store: StoreHandle | None, part: Part | None) -> NDArray[np.int64]:
     """Tasks of a group that are not written and belong to a part."""
-    tasks = part.slice(len(group)) if part else None
-    indices = np.arange(len(group))[slice(tasks.start, tasks.stop) if tasks else slice(None)]
+    tasks = None if part is None else part.slice(len(group))
+    mine = range(len(group)) if tasks is None else tasks  # which may be empty
+    indices = np.arange(mine.start, mine.stop)
     return indices if store is None else indices[~store.is_written(group, tasks)]
 
 
