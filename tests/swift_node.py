@@ -1,9 +1,9 @@
 """One machine of an OpenStack Swift cluster: account, container, object and proxy server on the loopback.
 
 Runs in Swift's own virtual environment: ``python swift_node.py FOLDER``. Says the proxy's port on a line of standard
-output when all four answer, then obeys lines of standard input: ``kill NAME`` and ``start NAME``, each answered by
-a line. It ends, with all four servers, at the line ``end``, when standard input ends, or when the process that started
-it dies.
+output when all four answer, then obeys lines of standard input: ``kill``, ``start``, ``pause`` and ``resume``, each
+with names of servers and answered by a line. It ends, with all four, at the line ``end``, when standard input ends, or
+when the process that started it dies.
 """
 
 from __future__ import annotations
@@ -69,6 +69,8 @@ paste.filter_factory = swift_node:cache
 [filter:s3api]
 use = egg:swift#s3api
 location = us-east-1
+# fewer than a tiny store has objects, so that every list takes several requests
+max_bucket_listing = 30
 [filter:tempauth]
 use = egg:swift#tempauth
 user_test_tester = testing .admin
@@ -282,6 +284,16 @@ class Node:
             self.children[name].kill()
             self.children[name].join()
 
+    def pause(self, *names: str) -> None:
+        """Have servers accept connections and say nothing."""
+        for name in names:
+            os.kill(self.children[name].pid, signal.SIGSTOP)
+
+    def resume(self, *names: str) -> None:
+        """Have paused servers go on."""
+        for name in names:
+            os.kill(self.children[name].pid, signal.SIGCONT)
+
 
 def is_listening(port: int) -> bool:
     """Whether somebody accepts connections at a port."""
@@ -305,7 +317,7 @@ def main() -> None:
         action, *names = line.split()
         if action == "end":
             break
-        {"kill": node.kill, "start": node.start}[action](*names)
+        {"kill": node.kill, "start": node.start, "pause": node.pause, "resume": node.resume}[action](*names)
         print("done", flush=True)
     node.kill(*SERVERS)
 

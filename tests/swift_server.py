@@ -153,6 +153,14 @@ class SwiftServer:
         """Start killed servers again."""
         self._tell("start", *servers)
 
+    def pause(self, *servers: Server) -> None:
+        """Have servers accept connections and say nothing."""
+        self._tell("pause", *servers)
+
+    def resume(self, *servers: Server) -> None:
+        """Have paused servers go on."""
+        self._tell("resume", *servers)
+
     def stop(self) -> None:
         """End all servers."""
         assert self._process.stdin is not None

@@ -5,10 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from faults import tree
 from swift_server import SwiftServer
 from torch.utils.data import DataLoader
 
 import trajstore
+from trajstore import cli
 from trajstore.torch import ShardShuffleSampler, TrajectoryDataset, collate
 
 pytestmark = pytest.mark.torch
@@ -36,3 +38,17 @@ def test_epoch_of_training_out_of_a_bucket(swift: SwiftServer, bucket: str, tiny
             np.testing.assert_array_equal(batch["class_label"], local.column("class_label", rows))
             seen += rows.tolist()
         assert sorted(seen) == local.split_rows("train").tolist()
+
+
+def test_export_out_of_a_bucket(
+    swift: SwiftServer, bucket: str, tiny_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    swift.upload(tiny_store, bucket)
+    options = [part for pair in swift.options().items() for part in ("--storage-option", "=".join(pair))]
+    url, found, expected = f"s3://{bucket}/store.zarr", tmp_path / "found", tmp_path / "expected"
+    cli.app(["export", url, str(found), "--rows", "4:20", "-q", *options], standalone_mode=False)
+    trajstore.export(tiny_store, expected, rows="4:20")
+    differing = {name for name, data in tree(expected).items() if tree(found).get(name) != data}
+    assert differing == {"metadata.json"}  # names the store
+    cli.app(["validate", str(found), "--against", url, "-q", *options], standalone_mode=False)
+    assert "valid" in capsys.readouterr().out
