@@ -230,7 +230,9 @@ def configure(folder: Path, ports: dict[str, int]) -> None:
 
 
 def die_with_parent() -> None:
-    """Ask the system to kill this process as soon as the one that started it is gone."""
+    """Ask the system, where it is Linux, to kill this process as soon as the one that started it is gone."""
+    if sys.platform != "linux":
+        return
     pr_set_pdeathsig = 1
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
