@@ -20,7 +20,10 @@ from zarr.storage import ObjectStore
 
 import trajstore
 from trajstore import cli
+from trajstore.access import open_objects
 from trajstore.errors import DamageError, NotAStoreError, SpecError, StoreError, TrajstoreError
+from trajstore.locations import Location
+from trajstore.objects import Objects
 from trajstore.progress import Progress
 
 SHARD = "video/c.{}.0.0.0.0.0"
@@ -63,6 +66,10 @@ class Place:
         """The location as arguments of a command."""
         pairs = [f"{name}={value}" for name, value in self.options.items()]
         return [self.url, *(part for pair in pairs for part in ("--storage-option", pair))]
+
+    @property
+    def objects(self) -> Objects:
+        return open_objects(Location.parse(self.url, self.options))
 
     def call(self, function: Callable[..., Any], *arguments: Any, **keywords: Any) -> Any:
         """Call a function of the library with this location."""
@@ -116,6 +123,18 @@ def test_build_in_a_bucket_is_that_on_a_disk_and_each_object_takes_one_request(
     root = f"/{built.place.bucket}/{built.place.prefix}/zarr.json"
     assert counts.pop(root) == 2  # created and, at last, finished
     assert set(counts.values()) == {1}
+
+
+def test_large_object_takes_one_request(place: Place) -> None:
+    """Clients like to upload more than 5 MiB in parts, which cost a request each and can be left behind."""
+    data = bytes(range(256)) * 6 * 2**12
+    with place.server.recording() as requests:
+        for store in (place.objects.write, place.objects.create):
+            store(store.__name__, data)
+    assert [(request.method, request.received) for request in requests] == [("PUT", len(data))] * 2
+    assert place.data_file("create").read_bytes() == data
+    place.objects.create("write", b"")  # is there already
+    assert place.objects.read("write") == data
 
 
 def test_reading_asks_for_ranges(built: Built, tiny_store: Path) -> None:
@@ -349,6 +368,37 @@ def test_wrong_bucket(name: str, swift: SwiftServer, tmp_path: Path) -> None:
         COMMANDS[name](place, tmp_path)
     assert_one_line(str(caught.value), place.url, "no such bucket")
     assert len(requests) <= 2
+
+
+METHODS: dict[str, Callable[[Objects], object]] = {
+    "read": lambda objects: objects.read("zarr.json"),
+    "read_many": lambda objects: list(objects.read_many(["zarr.json"])),
+    "read_tail": lambda objects: objects.read_tail("zarr.json", 9),
+    "read_ranges": lambda objects: objects.read_ranges("zarr.json", [(0, 9)]),
+    "write": lambda objects: objects.write("new", b"1"),
+    "create": lambda objects: objects.create("new", b"1"),
+    "remove": lambda objects: objects.remove("zarr.json"),
+    "list_keys": lambda objects: list(objects.list_keys()),
+    "check_free": lambda objects: objects.check_free([]),
+}
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_tells_denial_from_a_missing_bucket(name: str, built: Built) -> None:
+    server = built.place.server
+    with pytest.raises(StoreError) as caught:
+        METHODS[name](Place(server, built.place.bucket, STRANGER).objects)
+    assert_one_line(str(caught.value), built.place.url, "credentials that may do this")
+    with pytest.raises(NotAStoreError) as caught:
+        METHODS[name](Place(server, "no-such-bucket").objects)
+    assert_one_line(str(caught.value), "s3://no-such-bucket", "no such bucket")
+
+
+@pytest.mark.parametrize("name", ["write", "create", "remove"])
+def test_every_method_that_writes_respects_a_read_only_bucket(name: str, built: Built) -> None:
+    with pytest.raises(StoreError) as caught:
+        METHODS[name](replace(built.place, user=READER).objects)
+    assert_one_line(str(caught.value), built.place.url, "credentials that may do this")
 
 
 @pytest.mark.parametrize("name", READERS)
