@@ -71,3 +71,23 @@ def test_pickles_small(generator: SampleGenerator):
     data = pickle.dumps(generator)
     assert len(data) < 10_000
     np.testing.assert_array_equal(pickle.loads(data)[5], generator[5])
+
+
+def test_classes_and_splits_of_some_rows_are_those_of_all(generator: SampleGenerator):
+    for name in ("class_label", "split"):
+        of_all = generator.column(name)
+        for rows in ([43, 40, 41], [-1, 0], [5], list(range(30, 10, -1))):
+            np.testing.assert_array_equal(generator.column(name, rows), of_all[rows])
+
+
+def test_classes_of_a_few_rows_of_a_huge_dataset():
+    generator = SampleGenerator(DatasetSpec.from_fields(samples=10**12, frames=2, height=8, width=8))
+    assert sorted(generator.column("class_label", range(10**12 - 4, 10**12))) == [0, 1, 2, 3]
+
+
+def test_cameras_are_those_stored(reader: StoreReader, generator: SampleGenerator):
+    for found, expected, shape in zip(
+        generator.calibration(), reader.calibration(), [(2, 3, 3), (2, 3, 4)], strict=True
+    ):
+        assert expected.shape == shape
+        np.testing.assert_array_equal(found, expected)

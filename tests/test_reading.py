@@ -336,6 +336,22 @@ def test_closed_reader_says_so(tiny_store: Path):
             read()
 
 
+def test_cameras_are_those_of_the_store(reader: StoreReader, dataset: xarray.Dataset):
+    intrinsics, extrinsics = reader.calibration()
+    np.testing.assert_array_equal(intrinsics, dataset.intrinsics.values)
+    np.testing.assert_array_equal(extrinsics, dataset.extrinsics.values)
+
+
+def test_damaged_cameras_are_refused(tiny_copy: Path):
+    flip_bit(tiny_copy / "extrinsics" / "c.0.0.0", 30)
+    with pytest.raises(CorruptDataError, match=r"extrinsics/c\.0\.0\.0: the checksum .*trajstore repair"):
+        open_reader(tiny_copy).calibration()
+
+
+def test_shards_that_do_not_exist_are_not_written(reader: StoreReader):
+    assert [reader.is_written(shard) for shard in (-1, 0, 5, 6)] == [False, True, True, False]
+
+
 def test_pickles_small_and_without_open_files(tiny_store: Path, dataset: xarray.Dataset):
     reader = open_reader(tiny_store)
     reader.read(range(44))

@@ -13,6 +13,7 @@
     │   ├── CorruptDataError       1   a checksum is wrong or bytes cannot be decoded
     │   └── DriftError             1   the installed generator does not make the rows of a store
     ├── ExportError                1   a folder is no export, or cannot be used as one
+    ├── OutputError                1   a picture or a recording cannot be written or shown
     ├── MissingExtraError          1   an optional package is not installed
     ├── DamageError                4   verify or validate found damage
     ├── NotEnoughSpaceError        3   before writing, or while writing
@@ -66,6 +67,10 @@ class CorruptDataError(StoreError):
 
 class ExportError(TrajstoreError):
     """A folder is no export, or cannot be used as one."""
+
+
+class OutputError(TrajstoreError):
+    """A picture or a recording cannot be written or shown."""
 
 
 class MissingExtraError(TrajstoreError):

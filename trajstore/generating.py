@@ -12,7 +12,7 @@ from trajstore.caching import BoundedCache, PerProcess
 from trajstore.layout import Column
 from trajstore.samples import Samples, Selection
 from trajstore.sampling import class_labels, splits
-from trajstore.scene import Scene, describe
+from trajstore.scene import Scene, describe, place_cameras
 from trajstore.spec import DatasetSpec
 
 BLOCK_ROWS: Final = 256
@@ -20,6 +20,9 @@ BLOCK_ROWS: Final = 256
 
 BLOCKS_MAX: Final = 64
 """Described blocks that are kept in memory; one of default samples takes 4 MB."""
+
+_SPREAD_MAX: Final = 64
+"""Rows lie together if they span at most so many times as many as they are."""
 
 
 class SampleGenerator(Samples):
@@ -59,15 +62,21 @@ class SampleGenerator(Samples):
         (n, ...) ndarray
             The labels.
         """
-        if rows is not None or name not in ("class_label", "split"):
+        if name not in ("class_label", "split"):
             return super().column(name, rows)
-        # of all rows: thousands of times as fast without tracing their paths
-        spec, count = self.spec, len(self)
+        numbers = None if rows is None else self.check_rows(rows)
+        if numbers is not None and (len(numbers) == 0 or np.ptp(numbers) >= _SPREAD_MAX * len(numbers)):
+            return super().column(name, numbers)
+        # of rows that lie together: thousands of times as fast without tracing their paths
+        first, last = (0, len(self) - 1) if numbers is None else (int(numbers.min()), int(numbers.max()))
+        spec, count = self.spec, last - first + 1
         seed, classes = spec.dataset.seed, len(spec.dataset.classes)
         if name == "class_label":
-            return class_labels(seed, first=0, count=count, classes=classes)
-        shares = (spec.splits.train, spec.splits.val, spec.splits.test)
-        return splits(seed, first=0, count=count, classes=classes, shares=shares)
+            values = class_labels(seed, first=first, count=count, classes=classes)
+        else:
+            shares = (spec.splits.train, spec.splits.val, spec.splits.test)
+            values = splits(seed, first=first, count=count, classes=classes, shares=shares)
+        return values if numbers is None else values[numbers - first]
 
     @cached_property
     def _label_rows(self) -> int:
@@ -77,6 +86,11 @@ class SampleGenerator(Samples):
     def _load_labels(self, column: Column, chunk: int) -> NDArray[Any]:
         """A column of a block."""
         return self._describe(chunk).columns[column.name]
+
+    def _load_static(self, column: Column) -> NDArray[np.float64]:
+        """An array of the cameras."""
+        rig = place_cameras(self.spec)
+        return {"intrinsics": rig.intrinsics, "extrinsics": rig.extrinsics}[column.name]
 
     def _describe(self, block: int) -> Scene:
         """Everything about a block of rows but their pixels."""

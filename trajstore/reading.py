@@ -132,6 +132,22 @@ class StoreReader(Samples):
             is_written[keys[key]] = flag == FLAG_WRITTEN
         return is_written
 
+    def is_written(self, shard: int) -> bool:
+        """Whether a shard is flagged as written now.
+
+        Parameters
+        ----------
+        shard : int
+            Which; each has `rows_per_shard` rows.
+
+        Returns
+        -------
+        bool
+            True if it is.
+        """
+        key = self._video_group.flags.key(shard)
+        return super().is_written(shard) and self._open().objects.read(key) == FLAG_WRITTEN
+
     def close(self) -> None:
         """Close the files of this process; reading is an error from then on."""
         self._is_closed = True
@@ -229,12 +245,23 @@ class StoreReader(Samples):
         )
 
     def _decode_labels(self, objects: Objects, column: Column, chunk: int) -> NDArray[Any]:
-        """Read, check and decode a chunk of a label column that is flagged as written."""
-        group, key = self.layout.group("labels"), column.key(chunk)
+        """A chunk of a label column that is flagged as written."""
+        group = self.layout.group("labels")
+        return self._decode_file(objects, column, chunk, lambda: self._check_flag(objects, group, chunk))
+
+    def _load_static(self, column: Column) -> NDArray[np.float64]:
+        """An array that was written when the store was created."""
+        return self._decode_file(self._open().objects, column, 0, lambda: None)
+
+    def _decode_file(
+        self, objects: Objects, column: Column, chunk: int, check: Callable[[], None]
+    ) -> NDArray[Any]:
+        """Check whether a chunk may be read, read it, and decode it."""
+        key = column.key(chunk)
         values = np.empty(column.chunk_shape, column.dtype)
 
         def read() -> NDArray[Any]:
-            self._check_flag(objects, group, chunk)
+            check()
             data = objects.read(key)
             if data is None:
                 raise FileNotFoundError

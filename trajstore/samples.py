@@ -280,6 +280,24 @@ class Samples(ABC):
             raise SpecError(message)
         return np.flatnonzero(self.column("split") == SPLIT_NAMES.index(split))
 
+    def calibration(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Read what the cameras are.
+
+        Returns
+        -------
+        intrinsics : (cameras, 3, 3) float64
+            ``K``, px; pixel centres at half-integers, origin top left.
+        extrinsics : (cameras, 3, 4) float64
+            ``[R | t]``, world to camera, world units; OpenCV's x right, y down, z forward.
+
+        Raises
+        ------
+        CorruptDataError
+            If they are damaged.
+        """
+        intrinsics, extrinsics = map(self._load_static, self.layout.static)
+        return intrinsics, extrinsics
+
     def written_shards(self) -> NDArray[np.bool_]:
         """Which shards can be read.
 
@@ -288,7 +306,22 @@ class Samples(ABC):
         (shards,) bool
             Each has `rows_per_shard` rows.
         """
-        return np.ones(len(self._video_group), dtype=bool)
+        return np.array([self.is_written(shard) for shard in range(len(self._video_group))])
+
+    def is_written(self, shard: int) -> bool:
+        """Whether a shard can be read.
+
+        Parameters
+        ----------
+        shard : int
+            Which; each has `rows_per_shard` rows.
+
+        Returns
+        -------
+        bool
+            True if it is written now.
+        """
+        return 0 <= shard < len(self._video_group)
 
     def select(
         self, *, cameras: Sequence[int] | None = None, frames: Sequence[int] | None = None
@@ -392,6 +425,10 @@ class Samples(ABC):
     @abstractmethod
     def _load_labels(self, column: Column, chunk: int) -> NDArray[Any]:
         """A part of a column: ``_label_rows`` rows from ``chunk`` times as many, fewer at the end."""
+
+    @abstractmethod
+    def _load_static(self, column: Column) -> NDArray[np.float64]:
+        """An array that does not depend on rows."""
 
     @abstractmethod
     def _fill(
