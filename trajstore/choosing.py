@@ -1,0 +1,167 @@
+"""Which samples somebody wants to see, of a store or of a spec that nothing was built from yet."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator, Sequence
+from math import ceil
+from pathlib import Path
+from typing import Final, NoReturn
+
+import numpy as np
+
+from trajstore.errors import IncompleteStoreError, SpecError
+from trajstore.generating import SampleGenerator
+from trajstore.reading import open_reader
+from trajstore.rows import check_split
+from trajstore.samples import Samples
+from trajstore.sampling import SPLIT_NAMES
+from trajstore.spec import DatasetSpec
+from trajstore.text import format_count
+
+ROWS_MAX: Final = 12
+"""Rows that are shown at a time."""
+
+ROWS_OF_ONE_CLASS: Final = 4
+"""Rows that are shown of a class that was asked for."""
+
+ROWS_SEARCHED_MAX: Final = 1_000_000
+"""Rows among which samples of a class and a split are looked for."""
+
+
+def open_samples(source: str | Path | DatasetSpec) -> Samples:
+    """Open what samples come from.
+
+    Parameters
+    ----------
+    source : path-like or DatasetSpec
+        A store, finished or not; or a spec, or a TOML or JSON file with one, whose samples are drawn.
+
+    Returns
+    -------
+    Samples
+        The samples.
+
+    Raises
+    ------
+    SpecError
+        If a file is no spec.
+    StoreError
+        If a folder is no store, or none that this version reads.
+    """
+    if isinstance(source, DatasetSpec):
+        return SampleGenerator(source)
+    path = Path(source)
+    is_named_like_a_spec = path.suffix in {".toml", ".json"} and not path.is_dir()
+    if not is_named_like_a_spec:
+        return open_reader(source)
+    samples = SampleGenerator(DatasetSpec.from_file(path))
+    samples.location = str(source)
+    return samples
+
+
+def choose_rows(
+    samples: Samples,
+    rows: Sequence[int] | None = None,
+    *,
+    class_name: str | None = None,
+    split: str | None = None,
+) -> tuple[int, ...]:
+    """Choose which samples to show.
+
+    Parameters
+    ----------
+    samples : Samples
+        What there is.
+    rows : sequence of int, optional
+        These, at most `ROWS_MAX`; negative ones count from the end.
+    class_name : str, optional
+        Without rows: the first `ROWS_OF_ONE_CLASS` samples of this class, and not the first of each.
+    split : {'train', 'val', 'test'}, optional
+        Without rows: only samples of this split.
+
+    Returns
+    -------
+    tuple of int
+        Rows, none of them twice. Those that were not asked for by number are written.
+
+    Raises
+    ------
+    RowRangeError
+        If there is no such row.
+    SpecError
+        If there is no such class or split, or no sample of both; or if there are too many rows.
+    IncompleteStoreError
+        If nothing is written yet.
+    """
+    if rows is not None and len(rows):
+        if class_name is not None or split is not None:
+            message = "rows: found rows together with a class or a split, expected one or the other"
+            raise SpecError(message)
+        chosen = tuple(dict.fromkeys(samples.check_rows(rows).tolist()))
+        if len(chosen) > ROWS_MAX:
+            message = f"rows: found {len(chosen)}, expected at most {ROWS_MAX} to show at a time; name fewer"
+            raise SpecError(message)
+        return chosen
+    names = samples.spec.dataset.classes
+    if class_name is not None and class_name not in names:
+        message = f"class: found {class_name!r}, expected one of {', '.join(names)}"
+        raise SpecError(message)
+    check_split(split)
+    found = _find_first(samples, class_name, split)
+    if not found:
+        _raise_none(samples, class_name, split)
+    return found
+
+
+def _find_first(samples: Samples, class_name: str | None, split: str | None) -> tuple[int, ...]:
+    """The first rows of each class, or of one; ordered by class, then by row."""
+    names = samples.spec.dataset.classes
+    wanted = list(range(len(names)))[:ROWS_MAX] if class_name is None else [names.index(class_name)]
+    each = 1 if class_name is None else ROWS_OF_ONE_CLASS
+    found: dict[int, list[int]] = {label: [] for label in wanted}
+    for piece in _written_pieces(samples):
+        labels = samples.column("class_label", piece)
+        is_eligible = np.isin(labels, wanted)
+        if split is not None:
+            is_eligible &= samples.column("split", piece) == SPLIT_NAMES.index(split)
+        for place in np.flatnonzero(is_eligible):
+            of_class = found[int(labels[place])]
+            if len(of_class) < each:
+                of_class.append(piece[place])
+        if all(len(of_class) == each for of_class in found.values()):
+            break
+    return tuple(row for label in wanted for row in found[label])
+
+
+def _written_pieces(samples: Samples) -> Iterator[range]:
+    """Rows that can be read, labels and frames, shard by shard."""
+    size, stop = samples.rows_per_shard, min(len(samples), ROWS_SEARCHED_MAX)
+    for shard in range(ceil(stop / size)):
+        piece = range(shard * size, min((shard + 1) * size, stop))
+        if samples.is_written(shard) and _has_labels(samples, piece):
+            yield piece
+
+
+def _has_labels(samples: Samples, rows: range) -> bool:
+    """Whether the labels of some rows are written: the last of them may be written after the first frames."""
+    try:
+        samples.column("class_label", rows)
+    except IncompleteStoreError:
+        return False
+    return True
+
+
+def _raise_none(samples: Samples, class_name: str | None, split: str | None) -> NoReturn:
+    """Say that there is nothing to show."""
+    location, command = samples.location, f"trajstore build {shlex.quote(samples.location)}"
+    searched = min(len(samples), ROWS_SEARCHED_MAX)
+    written = sum(map(len, _written_pieces(samples)))
+    if not written:
+        message = f"{location}: no row is written yet; go on with: {command}"
+        raise IncompleteStoreError(message)
+    what = f"sample of class {class_name}" if class_name else "sample"
+    where = f" in the split {split}" if split else ""
+    among = "first " if searched < len(samples) else "written " if written < searched else ""
+    message = f"{location}: found no {what}{where} among the {among}{format_count(written)} rows; ask for another"
+    raise SpecError(message)

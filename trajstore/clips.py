@@ -1,0 +1,227 @@
+"""Samples as somebody looks at them: pictures and labels of one row together, as they are stored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajstore.samples import Samples
+from trajstore.sampling import SPLIT_NAMES
+
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Cameras:
+    """Calibrated cameras.
+
+    Attributes
+    ----------
+    numbers : tuple of int
+        Which of the dataset's cameras these are, counted from 0.
+    intrinsics : (cameras, 3, 3) float64
+        ``K``, px.
+    extrinsics : (cameras, 3, 4) float64
+        ``[R | t]``, world to camera, world units.
+    height, width : int
+        Of their pictures, px.
+    """
+
+    numbers: tuple[int, ...]
+    intrinsics: NDArray[np.float64]
+    extrinsics: NDArray[np.float64]
+    height: int
+    width: int
+
+    def project(self, point_world: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Where a point appears.
+
+        Parameters
+        ----------
+        point_world : (3,) float32
+            World units.
+
+        Returns
+        -------
+        (cameras, 2) float64
+            (u, v) in px; pixel centres at half-integers, origin top left.
+        """
+        point_camera = self.extrinsics[:, :, :3] @ point_world + self.extrinsics[:, :, 3]
+        homogeneous = np.einsum("cij,cj->ci", self.intrinsics, point_camera)
+        pixel: NDArray[np.float64] = homogeneous[:, :2] / homogeneous[:, 2:]
+        return pixel
+
+    def centers(self) -> NDArray[np.float64]:
+        """Where the cameras stand.
+
+        Returns
+        -------
+        (cameras, 3) float64
+            World units.
+        """
+        centers: NDArray[np.float64] = -np.einsum(
+            "cji,cj->ci", self.extrinsics[:, :, :3], self.extrinsics[:, :, 3]
+        )
+        return centers
+
+    def corners(self, depth: float) -> NDArray[np.float64]:
+        """What the corners of the pictures look at.
+
+        Parameters
+        ----------
+        depth : float
+            How far in front of the camera, along its axis, world units.
+
+        Returns
+        -------
+        (cameras, 4, 3) float64
+            Top left, top right, bottom right, bottom left; world units.
+        """
+        w, h = float(self.width), float(self.height)
+        pixel = np.array([[0.0, 0.0, 1.0], [w, 0.0, 1.0], [w, h, 1.0], [0.0, h, 1.0]])
+        point_camera = depth * np.einsum("cij,kj->cki", np.linalg.inv(self.intrinsics), pixel)
+        offset = point_camera - self.extrinsics[:, None, :, 3]
+        corners: NDArray[np.float64] = np.einsum("cji,ckj->cki", self.extrinsics[:, :, :3], offset)
+        return corners
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One sample.
+
+    Attributes
+    ----------
+    row : int
+        Which.
+    class_name, split : str
+        Its class, and the split it belongs to.
+    radius : float
+        Of the sphere, world units.
+    object_color, background_color : tuple of int
+        RGB at full brightness, 0 … 255.
+    cameras : Cameras
+        The cameras that are shown.
+    frames : tuple of int
+        Which frames `video` has. Frames are numbered from 1: array index = frame − 1.
+    video : (cameras, len(frames), 3, height, width) uint8
+        Their pictures.
+    position : (all frames, 3) float32
+        Centre of the sphere at each frame that is seen, world units.
+    pixel : (cameras, all frames, 2) float32
+        The same, projected, px.
+    box : (cameras, all frames, 4) float32
+        (u_min, v_min, u_max, v_max) of the silhouette, px.
+    future_position : (3,) float32
+        Centre of the sphere at `future_frame`, world units.
+    future_pixel : (cameras, 2) float64
+        The same, projected, px.
+    future_frame : int
+        Number of the frame that the future position belongs to.
+    """
+
+    row: int
+    class_name: str
+    split: str
+    radius: float
+    object_color: Color
+    background_color: Color
+    cameras: Cameras
+    frames: tuple[int, ...]
+    video: NDArray[np.uint8]
+    position: NDArray[np.float32]
+    pixel: NDArray[np.float32]
+    box: NDArray[np.float32]
+    future_position: NDArray[np.float32]
+    future_pixel: NDArray[np.float64]
+    future_frame: int
+
+
+def load_clips(
+    samples: Samples, rows: Sequence[int], *, cameras: Sequence[int], frames: Sequence[int]
+) -> Iterator[Clip]:
+    """Read some samples with all their labels.
+
+    Parameters
+    ----------
+    samples : Samples
+        Where they come from.
+    rows : sequence of int
+        Which.
+    cameras : sequence of int
+        Which cameras to show, counted from 0.
+    frames : sequence of int
+        Of which frames to read the pictures, counted from 1.
+
+    Yields
+    ------
+    Clip
+        Each row, in the order given.
+
+    Raises
+    ------
+    IncompleteStoreError
+        If a row is not written yet.
+    CorruptDataError
+        If something is damaged.
+    """
+    spec = samples.spec
+    chosen = list(cameras)
+    intrinsics, extrinsics = samples.calibration()
+    rig = Cameras(
+        tuple(cameras), intrinsics[chosen], extrinsics[chosen], spec.video.height, spec.video.width
+    )
+    for row in rows:
+        label = {name: samples.column(name, [row])[0] for name in samples.columns}
+        yield Clip(
+            row=row,
+            class_name=spec.dataset.classes[label["class_label"]],
+            split=SPLIT_NAMES[label["split"]],
+            radius=float(label["radius"]),
+            object_color=_color(label["object_color"]),
+            background_color=_color(label["background_color"]),
+            cameras=rig,
+            frames=tuple(frames),
+            video=samples.read([row], cameras=cameras, frames=frames)[0],
+            position=label["position"],
+            pixel=label["pixel"][chosen],
+            box=label["box"][chosen],
+            future_position=label["future_position"],
+            future_pixel=rig.project(label["future_position"]),
+            future_frame=spec.video.frames + spec.video.horizon,
+        )
+
+
+def spread(count: int, most: int, *, first: int = 0) -> tuple[int, ...]:
+    """Some of a sequence of numbers, evenly spaced, the first and the last among them.
+
+    Parameters
+    ----------
+    count : int
+        How many numbers there are.
+    most : int
+        How many to choose at most.
+    first : int
+        The first number.
+
+    Returns
+    -------
+    tuple of int
+        Ascending.
+
+    Examples
+    --------
+    >>> spread(32, 4, first=1), spread(2, 4), spread(5, 1)
+    ((1, 11, 22, 32), (0, 1), (4,))
+    """
+    if most == 1:
+        return (first + count - 1,)
+    return tuple((first + np.unique(np.linspace(0, count - 1, min(count, most)).round())).astype(int).tolist())
+
+
+def _color(values: NDArray[np.uint8]) -> Color:
+    """A colour as three numbers."""
+    red, green, blue = values.tolist()
+    return red, green, blue

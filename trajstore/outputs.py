@@ -1,0 +1,126 @@
+"""Where a picture or a recording goes: a file that is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from trajstore.durable import publish
+from trajstore.errors import MissingExtraError, OutputError, SpecError
+from trajstore.running import describe_full_disk
+from trajstore.space import is_full
+
+
+def check_ending(path: Path, endings: Mapping[str, tuple[str, ...]], *, extra: str) -> str:
+    """Check what kind of file is wanted, and whether what makes it is installed.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    endings : mapping
+        The endings that are supported, such as ``.png``, each with the modules that it needs.
+    extra : str
+        Which extra of trajstore installs them.
+
+    Returns
+    -------
+    str
+        The ending.
+
+    Raises
+    ------
+    SpecError
+        If nobody supports the ending.
+    MissingExtraError
+        If a package is not installed.
+    """
+    ending = path.suffix.lower()
+    if ending not in endings:
+        found = f"the ending {path.suffix!r}" if path.suffix else "no ending"
+        message = f"output {path}: found {found}, expected one of {', '.join(endings)}"
+        raise SpecError(message)
+    check_installed(endings[ending], extra=extra, what=f"output {path}")
+    return ending
+
+
+def check_installed(modules: tuple[str, ...], *, extra: str, what: str) -> None:
+    """Check that some modules are there, without importing them.
+
+    Parameters
+    ----------
+    modules : tuple of str
+        Their names.
+    extra : str
+        Which extra of trajstore installs them.
+    what : str
+        What needs them, for the message.
+
+    Raises
+    ------
+    MissingExtraError
+        If one is not installed.
+    """
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        message = (
+            f"{what}: needs {' and '.join(missing)}, not installed here; "
+            f"get what is missing with: pip install 'trajstore[{extra}]'"
+        )
+        raise MissingExtraError(message)
+
+
+def check_folder(path: Path) -> None:
+    """Check that a file can be written to where it is to be, before the work is done.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    OutputError
+        If its folder does not exist or cannot be written to, or the file's name belongs to a folder.
+    """
+    folder = path.parent
+    if not folder.is_dir():
+        message = (
+            f"output {path}: the folder {folder} does not exist; make it with: mkdir -p {shlex.quote(str(folder))}"
+        )
+        raise OutputError(message)
+    if path.is_dir():
+        message = f"output {path}: found a folder, expected the name of a file"
+        raise OutputError(message)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        message = f"output {path}: no permission to write in {folder}; name another folder"
+        raise OutputError(message)
+
+
+def write_output(path: Path, data: bytes | memoryview) -> None:
+    """Write a file, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+        The file; replaced if it is there.
+    data : bytes-like
+        Its content.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    NotEnoughSpaceError
+        If the disk is full.
+    """
+    try:
+        publish(path, data)
+    except OSError as error:
+        if is_full(error):
+            raise describe_full_disk(str(path), state="nothing was written") from error
+        message = f"output {path}: cannot be written: {error.strerror or error}"
+        raise OutputError(message) from error

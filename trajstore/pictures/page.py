@@ -1,0 +1,261 @@
+"""A page that is laid out in pixels from its top left corner, as pictures are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle, Polygon, Rectangle
+from matplotlib.patheffects import withStroke
+from matplotlib.text import Text
+from numpy.typing import ArrayLike, NDArray
+
+from trajstore.pictures.palette import FONT, INK, PAPER
+
+DPI: Final = 100
+"""Pixels per inch: what is placed by the pixel, pictures of samples above all, stays sharp."""
+
+
+@dataclass(frozen=True)
+class Area:
+    """A rectangle of a page, px from the page's top left corner."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+
+    @property
+    def right(self) -> float:
+        """Where it ends, px."""
+        return self.left + self.width
+
+    @property
+    def bottom(self) -> float:
+        """Where it ends, px."""
+        return self.top + self.height
+
+
+class Page:
+    """A figure of so many pixels, all of which one pair of axes covers.
+
+    Parameters
+    ----------
+    width, height : int
+        Px.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self.width, self.height = width, height
+        self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=PAPER)
+        self.canvas = FigureCanvasAgg(self.figure)
+        self.axes: Axes = self.figure.add_axes((0.0, 0.0, 1.0, 1.0))
+        self.axes.set_axis_off()
+        self.axes.set_xlim(0.0, width)
+        self.axes.set_ylim(height, 0.0)
+        self.axes.autoscale(enable=False)
+
+    def add_picture(self, area: Area, picture: NDArray[np.uint8]) -> AxesImage:
+        """Show a picture.
+
+        Parameters
+        ----------
+        area : Area
+            Which it fills.
+        picture : (3, height, width) uint8
+            RGB.
+
+        Returns
+        -------
+        AxesImage
+            The picture.
+        """
+        image = AxesImage(
+            self.axes, extent=(area.left, area.right, area.bottom, area.top), interpolation="antialiased"
+        )
+        image.set_data(to_rows(picture))
+        self.axes.add_image(image)
+        return image
+
+    def add_line(
+        self, points: ArrayLike, *, color: str, width: float, outline: str | None = None, **style: Any
+    ) -> Line2D:
+        """Draw a line, or markers.
+
+        Parameters
+        ----------
+        points : (n, 2) float
+            Px.
+        color : str
+            Of the line.
+        width : float
+            Of the line, px.
+        outline : str, optional
+            Colour of a rim that makes it stand out from anything.
+        **style
+            Matplotlib's.
+
+        Returns
+        -------
+        Line2D
+            The line.
+        """
+        x, y = np.asarray(points, np.float64).T
+        options: dict[str, Any] = {"solid_capstyle": "round", "solid_joinstyle": "round", "zorder": 2.0} | style
+        line = Line2D(x, y, color=color, linewidth=to_points(width), **options)
+        if outline is not None:
+            line.set_path_effects([withStroke(linewidth=to_points(width + 2.2), foreground=outline)])
+        self.axes.add_line(line)
+        return line
+
+    def add_cross(self, point: ArrayLike, *, color: str, size: float) -> Line2D:
+        """Draw a cross.
+
+        Parameters
+        ----------
+        point : (2,) float
+            Px.
+        color : str
+            Of the cross.
+        size : float
+            Px.
+
+        Returns
+        -------
+        Line2D
+            The cross.
+        """
+        u, v = np.asarray(point, np.float64)
+        line = Line2D(
+            [u],
+            [v],
+            color=color,
+            linestyle="none",
+            marker="x",
+            markersize=to_points(size),
+            markeredgewidth=to_points(2.6),
+            path_effects=[withStroke(linewidth=to_points(5.0), foreground=PAPER)],
+            zorder=4.0,
+        )
+        self.axes.add_line(line)
+        return line
+
+    def add_lines(self, lines: Sequence[ArrayLike], *, color: str, width: float, **style: Any) -> None:
+        """Draw many lines of the same kind.
+
+        Parameters
+        ----------
+        lines : sequence of (n, 2) float
+            Px.
+        color : str
+            Of the lines.
+        width : float
+            Of the lines, px.
+        **style
+            Matplotlib's.
+        """
+        kept = LineCollection(
+            [np.asarray(line) for line in lines], colors=color, linewidths=to_points(width), **style
+        )
+        self.axes.add_collection(kept, autolim=False)
+
+    def add_rectangle(self, area: Area, *, color: str, width: float) -> Rectangle:
+        """Draw the outline of a rectangle.
+
+        Parameters
+        ----------
+        area : Area
+            Which.
+        color : str
+            Of the line.
+        width : float
+            Of the line, px.
+
+        Returns
+        -------
+        Rectangle
+            The rectangle.
+        """
+        rectangle = Rectangle(
+            (area.left, area.top), area.width, area.height, fill=False, edgecolor=color,
+            linewidth=to_points(width), joinstyle="miter", zorder=3.0,
+        )  # fmt: skip
+        self.axes.add_patch(rectangle)
+        return rectangle
+
+    def add_circle(self, center: ArrayLike, radius: float, *, width: float, **style: Any) -> None:
+        """Draw a circle.
+
+        Parameters
+        ----------
+        center : (2,) float
+            Px.
+        radius : float
+            Px.
+        width : float
+            Of its line, px.
+        **style
+            Matplotlib's, such as ``edgecolor``.
+        """
+        u, v = np.asarray(center, np.float64).tolist()
+        self.axes.add_patch(Circle((u, v), radius, linewidth=to_points(width), **style))
+
+    def add_polygon(self, points: ArrayLike, *, width: float, **style: Any) -> None:
+        """Draw a polygon.
+
+        Parameters
+        ----------
+        points : (n, 2) float
+            Px.
+        width : float
+            Of its line, px.
+        **style
+            Matplotlib's, such as ``facecolor``.
+        """
+        self.axes.add_patch(Polygon(np.asarray(points), linewidth=to_points(width), **style))
+
+    def add_text(self, left: float, top: float, text: str, *, size: float, **style: Any) -> Text:
+        """Write a line.
+
+        Parameters
+        ----------
+        left, top : float
+            Where its top left corner goes, px; another corner by ``ha`` and ``va``.
+        text : str
+            Not interpreted.
+        size : float
+            Of the type, px.
+        **style
+            Matplotlib's, such as ``color`` and ``weight``.
+
+        Returns
+        -------
+        Text
+            The line.
+        """
+        options: dict[str, Any] = {
+            "color": INK, "ha": "left", "va": "top", "family": FONT, "parse_math": False, "zorder": 5.0,
+        } | style  # fmt: skip
+        return self.axes.text(left, top, text, fontsize=to_points(size), **options)
+
+    def end_of(self, text: Text) -> float:
+        """Where a line of text ends, px."""
+        return float(text.get_window_extent().x1)
+
+
+def to_rows(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture as matplotlib takes it: (3, height, width) to (height, width, 3)."""
+    return np.moveaxis(picture, 0, -1)
+
+
+def to_points(pixels: float) -> float:
+    """Pixels in matplotlib's unit of type sizes and line widths."""
+    return pixels * 72.0 / DPI

@@ -1,0 +1,226 @@
+"""The contact sheet: for each sample its cameras at some frames, the path in the world, and the labels in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, log
+from typing import Any, Final
+
+from matplotlib.figure import Figure
+
+from trajstore.clips import Clip
+from trajstore.pictures.page import Area, Page
+from trajstore.pictures.palette import BOX, FUTURE, PATH, QUIET
+from trajstore.pictures.tile import Tile
+from trajstore.pictures.world import CUBE_SPAN, draw_path, draw_rig
+
+CAMERAS_MAX: Final = 8
+FRAMES_DEFAULT: Final = 4
+
+MARGIN: Final = 26
+GAP: Final = 5
+GUTTER: Final = 88
+CAPTION: Final = 58
+HEADING: Final = 24
+WORLD_GAP: Final = 20
+BLOCK_GAP: Final = (44, 30)
+TITLE: Final = 78
+LEGEND: Final = 40
+TYPE: Final = 15
+WIDTH_MIN: Final = 760
+WORDS_MIN: Final = 88
+"""Lengths on the page, px."""
+
+WORLD_WIDTH: Final = 330
+TILE_MAX: Final = 160
+TILES_HEIGHT: Final = 520
+STACKED_MIN: Final = 500
+"""From this height of the pictures on, the two drawings of the world stand above one another."""
+
+ASPECT: Final = 16 / 10
+"""Of the page; blocks are arranged to come near it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How large everything of a sample is, px, and how many samples stand beside each other."""
+
+    tile: tuple[int, int]
+    tiles: tuple[int, int]
+    path: tuple[int, int]
+    rig: tuple[int, int]
+    columns: int
+    lines: int
+
+    @property
+    def is_stacked(self) -> bool:
+        """Whether the cameras are drawn below the path, not beside it."""
+        return self.path[1] + self.rig[1] <= self.inner_height
+
+    @property
+    def inner_height(self) -> int:
+        """Of the pictures and the drawings."""
+        return max(self.tiles[1], self.path[1])
+
+    @property
+    def block(self) -> tuple[int, int]:
+        """Of all that belongs to one sample."""
+        world = self.path[0] if self.is_stacked else self.path[0] + self.rig[0]
+        return GUTTER + self.tiles[0] + WORLD_GAP + world, CAPTION + HEADING + self.inner_height
+
+    @property
+    def page(self) -> tuple[int, int]:
+        """Of the sheet."""
+        width = self.columns * (self.block[0] + BLOCK_GAP[0]) - BLOCK_GAP[0] + 2 * MARGIN
+        height = self.lines * (self.block[1] + BLOCK_GAP[1]) - BLOCK_GAP[1] + 2 * MARGIN + TITLE + LEGEND
+        return max(width, WIDTH_MIN), height
+
+
+def plan_sheet(count: int, *, cameras: int, frames: int, height: int, width: int) -> Plan:
+    """Find sizes that suit any number of samples, cameras and frames.
+
+    Parameters
+    ----------
+    count : int
+        Samples.
+    cameras, frames : int
+        Pictures of each.
+    height, width : int
+        Of a picture, px.
+
+    Returns
+    -------
+    Plan
+        The sizes.
+    """
+    tile = fit_tile(height, width, largest=min(TILE_MAX, TILES_HEIGHT // cameras - GAP))
+    tiles = (frames * (tile[0] + GAP) - GAP, cameras * (tile[1] + GAP) - GAP)
+    if tiles[1] >= STACKED_MIN:
+        path_height = round(WORLD_WIDTH * CUBE_SPAN[1] / CUBE_SPAN[0])
+        path, rig = (WORLD_WIDTH, path_height), (WORLD_WIDTH, tiles[1] - path_height)
+    else:
+        side = max(250, tiles[1])
+        path, rig = (side, side), (round(1.25 * side), side)
+
+    def arrange(columns: int) -> Plan:
+        return Plan(tile, tiles, path, rig, columns, ceil(count / columns))
+
+    # no column more than the lines need, so that none stays empty
+    plans = [arrange(columns) for columns in range(1, count + 1)]
+    full = [plan for plan in plans if ceil(count / plan.lines) == plan.columns]
+    return min(full, key=lambda plan: abs(log(plan.page[0] / plan.page[1] / ASPECT)))
+
+
+def fit_tile(height: int, width: int, *, largest: int) -> tuple[int, int]:
+    """How large a picture is shown: a whole multiple of its size, or smaller than it is.
+
+    Parameters
+    ----------
+    height, width : int
+        Of the picture, px.
+    largest : int
+        Of the longer side on the page, about.
+
+    Returns
+    -------
+    tuple of int
+        Width and height on the page, px.
+    """
+    longer = max(height, width)
+    if longer <= 1.35 * largest:
+        factor = max(1, round(largest / longer))
+        return factor * width, factor * height
+    return max(1, round(width * largest / longer)), max(1, round(height * largest / longer))
+
+
+def draw_sheet(clips: Sequence[Clip], *, title: str, subtitle: str) -> Figure:
+    """Draw a contact sheet.
+
+    Parameters
+    ----------
+    clips : sequence of Clip
+        The samples, all of one dataset.
+    title, subtitle : str
+        What they are samples of.
+
+    Returns
+    -------
+    Figure
+        One that needs no screen.
+    """
+    cameras, frames, _, height, width = clips[0].video.shape
+    plan = plan_sheet(len(clips), cameras=cameras, frames=frames, height=height, width=width)
+    page = Page(*plan.page)
+    page.add_text(MARGIN, MARGIN, title, size=26, weight="bold")
+    page.add_text(MARGIN, MARGIN + 36, subtitle, size=17, color=QUIET)
+    for place, clip in enumerate(clips):
+        line, column = divmod(place, plan.columns)
+        block_width, block_height = plan.block
+        left = MARGIN + column * (block_width + BLOCK_GAP[0])
+        top = MARGIN + TITLE + line * (block_height + BLOCK_GAP[1])
+        _draw_block(page, Area(left, top, block_width, block_height), plan, clip)
+    _draw_legend(page, clips[0])
+    return page.figure
+
+
+def _draw_block(page: Page, area: Area, plan: Plan, clip: Clip) -> None:
+    """All that belongs to one sample."""
+    _write_caption(page, area, clip)
+    top = area.top + CAPTION + HEADING
+    tiles = Area(area.left + GUTTER, top, *plan.tiles)
+    _draw_tiles(page, tiles, plan, clip)
+    path = Area(tiles.right + WORLD_GAP, top, *plan.path)
+    rig = Area(path.left, path.bottom, *plan.rig) if plan.is_stacked else Area(path.right, top, *plan.rig)
+    draw_path(page, path, clip)
+    draw_rig(page, rig, clip)
+
+
+def _write_caption(page: Page, area: Area, clip: Clip) -> None:
+    """The labels in words."""
+    name = page.add_text(area.left, area.top, clip.class_name, size=22, weight="bold")
+    page.add_text(page.end_of(name) + 14, area.top + 3, f"row {clip.row:,}, split {clip.split}", size=18)
+    point = ", ".join(f"{value:.2f}".replace("-", "−") for value in clip.future_position)
+    details = f"radius {clip.radius:.3f}, at frame {clip.future_frame}: ({point})"
+    page.add_text(area.left, area.top + 31, details, size=15, color=QUIET)
+
+
+def _draw_tiles(page: Page, area: Area, plan: Plan, clip: Clip) -> None:
+    """Cameras × frames."""
+    width, height = plan.tile
+    style: dict[str, Any] = {"size": TYPE, "color": QUIET}
+    has_words = width >= WORDS_MIN
+    if not has_words:
+        page.add_text(area.left - 10, area.top - 6, "frame", ha="right", va="bottom", **style)
+    for j, frame in enumerate(clip.frames):
+        middle = area.left + j * (width + GAP) + width / 2
+        text = f"frame {frame}" if has_words else str(frame)
+        page.add_text(middle, area.top - 6, text, ha="center", va="bottom", **style)
+    for i, camera in enumerate(clip.cameras.numbers):
+        top = area.top + i * (height + GAP)
+        page.add_text(area.left - 10, top + height / 2, f"camera {camera}", ha="right", va="center", **style)
+        for j, frame in enumerate(clip.frames):
+            tile = Tile(page, Area(area.left + j * (width + GAP), top, width, height), clip.video[i, j])
+            tile.mark_box(clip.box[i, frame - 1])
+        tile.mark_path(clip.pixel[i])
+        tile.mark_future(clip.future_pixel[i])
+
+
+def _draw_legend(page: Page, clip: Clip) -> None:
+    """What the marks mean, at the bottom."""
+    last = len(clip.position)
+    left, middle = float(MARGIN), page.height - MARGIN - 10.0
+    marks = (
+        f"path, frames 1 to {last}" if last > 1 else "path, frame 1",
+        "box of the silhouette",
+        f"future position, frame {clip.future_frame}",
+    )
+    for number, text in enumerate(marks):
+        if number == 0:
+            page.add_line([(left, middle), (left + 26, middle)], color=PATH, width=2.4)
+        elif number == 1:
+            page.add_rectangle(Area(left + 7, middle - 6, 12, 12), color=BOX, width=1.8)
+        else:
+            page.add_cross((left + 13, middle), color=FUTURE, size=11)
+        written = page.add_text(left + 36, middle, text, size=16, va="center")
+        left = page.end_of(written) + 30

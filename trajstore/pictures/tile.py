@@ -1,0 +1,133 @@
+"""One camera's picture on a page, with the path, the box and the future position where the labels say."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from numpy.typing import ArrayLike, NDArray
+
+from trajstore.pictures.page import Area, Page, to_rows
+from trajstore.pictures.palette import BOX, FUTURE, PAPER, PATH
+
+Mark = TypeVar("Mark", bound=Artist)
+
+
+class Tile:
+    """A picture whose pixels are known on the page: what is drawn over it is given in the picture's px.
+
+    Parameters
+    ----------
+    page : Page
+        Where.
+    area : Area
+        Which the picture fills.
+    picture : (3, height, width) uint8
+        RGB.
+    """
+
+    def __init__(self, page: Page, area: Area, picture: NDArray[np.uint8]) -> None:
+        self.page, self.area = page, area
+        _, height, width = picture.shape
+        self._scale = np.array([area.width / width, area.height / height])
+        self.image = page.add_picture(area, picture)
+
+    def to_page(self, pixel: ArrayLike) -> NDArray[np.float64]:
+        """Where points of the picture lie on the page.
+
+        Parameters
+        ----------
+        pixel : (..., 2) float
+            (u, v), px of the picture; pixel centres at half-integers, origin top left.
+
+        Returns
+        -------
+        (..., 2) float64
+            Px of the page.
+        """
+        points: NDArray[np.float64] = np.asarray(pixel, np.float64) * self._scale
+        return points + [self.area.left, self.area.top]
+
+    def show(self, picture: NDArray[np.uint8]) -> None:
+        """Show another picture of the same size.
+
+        Parameters
+        ----------
+        picture : (3, height, width) uint8
+            RGB.
+        """
+        self.image.set_data(to_rows(picture))
+
+    def mark_path(self, pixel: NDArray[np.float32]) -> Line2D:
+        """Draw a projected path.
+
+        Parameters
+        ----------
+        pixel : (frames, 2) float32
+            (u, v), px.
+
+        Returns
+        -------
+        Line2D
+            The path.
+        """
+        return self._clip(self.page.add_line(self.to_page(pixel), color=PATH, width=2.2, outline=PAPER))
+
+    def mark_box(self, box: NDArray[np.float32]) -> Rectangle:
+        """Draw a box.
+
+        Parameters
+        ----------
+        box : (4,) float32
+            (u_min, v_min, u_max, v_max), px.
+
+        Returns
+        -------
+        Rectangle
+            The box.
+        """
+        return self._clip(self.page.add_rectangle(self.box_area(box), color=BOX, width=1.4))
+
+    def box_area(self, box: NDArray[np.float32]) -> Area:
+        """Where a box lies on the page.
+
+        Parameters
+        ----------
+        box : (4,) float32
+            (u_min, v_min, u_max, v_max), px.
+
+        Returns
+        -------
+        Area
+            Px of the page.
+        """
+        (left, top), (right, bottom) = self.to_page(box.reshape(2, 2)).tolist()
+        return Area(left, top, right - left, bottom - top)
+
+    def mark_future(self, pixel: NDArray[np.float64]) -> Line2D:
+        """Mark the projected future position with a cross.
+
+        Parameters
+        ----------
+        pixel : (2,) float64
+            (u, v), px.
+
+        Returns
+        -------
+        Line2D
+            The cross.
+        """
+        return self._clip(self.page.add_cross(self.to_page(pixel), color=FUTURE, size=11.0))
+
+    def _clip(self, mark: Mark) -> Mark:
+        """Keep a mark inside the picture."""
+        frame = self.area
+        mark.set_clip_path(
+            Rectangle(
+                (frame.left, frame.top), frame.width, frame.height, transform=self.page.axes.transData
+            )
+        )
+        return mark

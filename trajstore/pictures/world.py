@@ -1,0 +1,223 @@
+"""The world as a drawing: a path inside the unit ball, and the cameras around it, both to scale.
+
+The projection is orthographic, so that a sphere is a circle of its own radius and a scale holds everywhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import floor, log10
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trajstore.clips import Clip
+from trajstore.pictures.page import Area, Page
+from trajstore.pictures.palette import FAINT, FUTURE, INK, PATH, QUIET, SHADOW
+
+AZIMUTH: Final = np.radians(-70.0)
+ELEVATION: Final = np.radians(28.0)
+"""Where the drawing is seen from."""
+
+TYPE: Final = 14.0
+"""Size of the numbers, px."""
+
+CUBE_SPAN: Final = (2.9, 2.75)
+"""Width and height of what is drawn of the cube around the unit ball with its numbers, world units."""
+
+CUBE_MIDDLE: Final = (-0.02, -0.32)
+"""The middle of that, to the right and up from the origin."""
+
+RIG_PADDING: Final = (24.0, 26.0)
+"""Room for the numbers of the cameras, px."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """How the world is seen on a page: orthographically, from one fixed direction.
+
+    Attributes
+    ----------
+    middle : (2,) float64
+        What of the view lies in the middle of the area, world units to the right and up.
+    area : Area
+        Which part of the page shows it.
+    scale : float
+        Px of the page in a world unit.
+    """
+
+    middle: NDArray[np.float64]
+    area: Area
+    scale: float
+
+    def to_page(self, points_world: ArrayLike) -> NDArray[np.float64]:
+        """Where points appear.
+
+        Parameters
+        ----------
+        points_world : (..., 3) float
+            World units.
+
+        Returns
+        -------
+        (..., 2) float64
+            Px of the page.
+        """
+        right_up = (look(points_world) - self.middle) * self.scale
+        center = [self.area.left + self.area.width / 2, self.area.top + self.area.height / 2]
+        return np.array(center) + right_up * [1.0, -1.0]
+
+
+def look(points_world: ArrayLike) -> NDArray[np.float64]:
+    """Look at points from afar.
+
+    Parameters
+    ----------
+    points_world : (..., 3) float
+        World units.
+
+    Returns
+    -------
+    (..., 2) float64
+        To the right and up, world units.
+    """
+    sine, cosine = np.sin(AZIMUTH), np.cos(AZIMUTH)
+    right = [-sine, cosine, 0.0]
+    up = [-np.sin(ELEVATION) * cosine, -np.sin(ELEVATION) * sine, np.cos(ELEVATION)]
+    right_up: NDArray[np.float64] = np.asarray(points_world, np.float64) @ np.array([right, up]).T
+    return right_up
+
+
+def draw_path(page: Page, area: Area, clip: Clip) -> None:
+    """Draw the path of a sample over its shadow on the floor of the cube around the unit ball.
+
+    Parameters
+    ----------
+    page : Page
+        Where.
+    area : Area
+        Where on it.
+    clip : Clip
+        The sample.
+    """
+    scale = min(area.width / CUBE_SPAN[0], area.height / CUBE_SPAN[1])
+    outlook = Outlook(np.array(CUBE_MIDDLE), area, scale)
+    _draw_cube(page, outlook)
+
+    path, future = np.asarray(clip.position, np.float64), np.asarray(clip.future_position, np.float64)
+    page.add_line(outlook.to_page(_drop(path)), color=SHADOW, width=2.0)
+    for point, color in ((path[-1], PATH), (future, FUTURE)):
+        stem = outlook.to_page([point, _drop(point)])
+        page.add_lines([stem], color=color, width=1.0, linestyles=[(0, (2.0, 2.0))])
+    line = outlook.to_page(path)
+    page.add_line(line, color=PATH, width=2.2, marker="o", markersize=3.4)
+    radius = clip.radius * scale
+    page.add_circle(line[0], radius, width=1.5, edgecolor=PATH, fill=False, zorder=2.5)
+    object_color = tuple(level / 255 for level in clip.object_color)
+    page.add_circle(line[-1], radius, width=1.5, edgecolor=PATH, facecolor=object_color, zorder=3.0)
+    seen = outlook.to_page(future)
+    page.add_circle(seen, radius, width=1.5, edgecolor=FUTURE, fill=False, linestyle="--", zorder=3.0)
+    page.add_cross(seen, color=FUTURE, size=9.0)
+
+
+def draw_rig(page: Page, area: Area, clip: Clip) -> None:
+    """Draw the cameras with what they look at, around the unit ball and the path.
+
+    Parameters
+    ----------
+    page : Page
+        Where.
+    area : Area
+        Where on it.
+    clip : Clip
+        The sample, and the cameras that are shown of it.
+    """
+    centers = clip.cameras.centers()
+    screens = clip.cameras.corners(0.22 * float(np.linalg.norm(centers, axis=1).max()))
+    seen = np.concatenate([look(centers), look(screens.reshape(-1, 3)), [[-1.0, -1.0], [1.0, 1.0]]])
+    low, high = seen.min(axis=0), seen.max(axis=0)
+    inner = (area.width - 2 * RIG_PADDING[0], area.height - 2 * RIG_PADDING[1])
+    scale = min(inner[0] / (high[0] - low[0]), inner[1] / (high[1] - low[1]))
+    outlook = Outlook((low + high) / 2, area, scale)
+
+    page.add_circle(outlook.to_page(np.zeros(3)), scale, width=1.0, edgecolor=FAINT, facecolor="#F2F2F2")
+    page.add_line(outlook.to_page(clip.position), color=PATH, width=1.6)
+    page.add_cross(outlook.to_page(clip.future_position), color=FUTURE, size=6.0)
+    for number, center, screen in zip(clip.cameras.numbers, centers, screens, strict=True):
+        _draw_camera(page, outlook.to_page(center), outlook.to_page(screen), number)
+    _draw_scale(page, outlook)
+
+
+def _drop(points_world: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What lies below points on the floor z = −1."""
+    return points_world * [1.0, 1.0, 0.0] - [0.0, 0.0, 1.0]
+
+
+def _draw_cube(page: Page, outlook: Outlook) -> None:
+    """The floor z = −1 with a grid, one edge upwards, and numbers along all three."""
+    steps = np.linspace(-1.0, 1.0, 5)
+    grid = [[(x, -1.0, -1.0), (x, 1.0, -1.0)] for x in steps]
+    grid += [[(-1.0, y, -1.0), (1.0, y, -1.0)] for y in steps]
+    page.add_lines([outlook.to_page(line) for line in grid], color=FAINT, width=0.8)
+    edges = [[(1.0, 1.0, -1.0), (1.0, -1.0, -1.0), (-1.0, -1.0, -1.0), (-1.0, -1.0, 1.0)]]
+    page.add_lines([outlook.to_page(line) for line in edges], color=QUIET, width=1.0)
+    # corners belong to two edges: their number is written once
+    others = ((0.0, "0"), (1.0, "1"))
+    x_numbers = ((-1.0, "−1"), *others)
+    labels: list[tuple[tuple[float, float, float], str, tuple[int, int]]] = [((x, -1.0, -1.0), text, (-3, 13)) for x, text in x_numbers]
+    labels += [((1.0, y, -1.0), text, (14, 5)) for y, text in others]
+    labels += [((-1.0, -1.0, z), text, (-12, 0)) for z, text in others]
+    labels += [((0.5, -1.0, -1.0), "x", (-3, 14)), ((1.0, 0.5, -1.0), "y", (15, 6))]
+    labels += [((-1.0, -1.0, 0.5), "z", (-12, 0))]
+    for point, text, (right, down) in labels:
+        left, top = outlook.to_page(point).tolist()
+        color = INK if text.isalpha() else QUIET
+        page.add_text(left + right, top + down, text, size=TYPE, ha="center", va="center", color=color)
+
+
+def _draw_camera(page: Page, center: NDArray[np.float64], screen: NDArray[np.float64], number: int) -> None:
+    """A pyramid from a camera to the corners of its picture, and the camera's number behind it."""
+    page.add_lines([(center, corner) for corner in screen], color=QUIET, width=1.0, zorder=3.0)
+    page.add_polygon(screen, width=1.2, facecolor="#8C8C8C40", edgecolor=INK, zorder=3.0)
+    # the upper edge of the picture, so that one sees which way is up
+    page.add_line(screen[:2], color=INK, width=3.0, zorder=3.0)
+    away = center - screen.mean(axis=0)
+    length = float(np.hypot(*away))
+    direction = away / length if length > 1.0 else np.array([0.0, -1.0])
+    left, top = center + 12.0 * direction
+    page.add_text(left, top, str(number), size=TYPE, ha="center", va="center", weight="bold")
+
+
+def _draw_scale(page: Page, outlook: Outlook) -> None:
+    """A bar of a round length in the lower left corner."""
+    area = outlook.area
+    length = round_down(0.3 * area.width / outlook.scale)
+    left, top = area.left + 8.0, area.bottom - 6.0
+    page.add_line(
+        [(left, top), (left + length * outlook.scale, top)], color=QUIET, width=2.0, solid_capstyle="butt"
+    )
+    text = f"{length:g} world unit{'' if length == 1 else 's'}"
+    page.add_text(left, top - 5.0, text, size=TYPE, va="bottom", color=QUIET)
+
+
+def round_down(length: float) -> float:
+    """The largest round number that is not larger.
+
+    Parameters
+    ----------
+    length : float
+        Positive.
+
+    Returns
+    -------
+    float
+        1, 2 or 5 times a power of ten.
+
+    Examples
+    --------
+    >>> round_down(7.3), round_down(0.25), round_down(1000)
+    (5.0, 0.2, 1000.0)
+    """
+    power = 10.0 ** floor(log10(length))
+    return next(step * power for step in (5.0, 2.0, 1.0) if step * power <= length * (1 + 1e-9))
