@@ -73,6 +73,9 @@ HEAVY = {
     "pydantic",
     "tensorstore",
     "zarrs",
+    "matplotlib",
+    "imageio",
+    "rerun",
 }
 
 

@@ -17,32 +17,38 @@ if TYPE_CHECKING:
     from trajstore.errors import TrajstoreError
     from trajstore.exporting import ExportReport, export
     from trajstore.extending import extend
+    from trajstore.previewing import PreviewReport, preview
     from trajstore.reading import StoreReader, open_reader
     from trajstore.repairing import RepairReport, repair
     from trajstore.spec import DatasetSpec
     from trajstore.summary import Summary, info
     from trajstore.validation import ValidationReport, validate
     from trajstore.verification import VerifyReport, verify
+    from trajstore.viewing import ViewReport, view
 
 __all__ = [
     "BuildReport",
     "DatasetSpec",
     "ExportReport",
+    "PreviewReport",
     "RepairReport",
     "StoreReader",
     "Summary",
     "TrajstoreError",
     "ValidationReport",
     "VerifyReport",
+    "ViewReport",
     "build",
     "export",
     "extend",
     "info",
     "open",
     "open_reader",
+    "preview",
     "repair",
     "validate",
     "verify",
+    "view",
 ]
 
 # imported when first used: `import trajstore` and `trajstore --help` stay fast
@@ -50,11 +56,13 @@ _MODULES = {
     "BuildReport": "trajstore.builder",
     "DatasetSpec": "trajstore.spec",
     "ExportReport": "trajstore.exporting",
+    "PreviewReport": "trajstore.previewing",
     "RepairReport": "trajstore.repairing",
     "StoreReader": "trajstore.reading",
     "Summary": "trajstore.summary",
     "TrajstoreError": "trajstore.errors",
     "VerifyReport": "trajstore.verification",
+    "ViewReport": "trajstore.viewing",
     "build": "trajstore.builder",
     "ValidationReport": "trajstore.validation",
     "export": "trajstore.exporting",
@@ -62,9 +70,11 @@ _MODULES = {
     "info": "trajstore.summary",
     "open": "trajstore.dataset",
     "open_reader": "trajstore.reading",
+    "preview": "trajstore.previewing",
     "repair": "trajstore.repairing",
     "validate": "trajstore.validation",
     "verify": "trajstore.verification",
+    "view": "trajstore.viewing",
 }
 
 

@@ -163,5 +163,7 @@ def _raise_none(samples: Samples, class_name: str | None, split: str | None) -> 
     what = f"sample of class {class_name}" if class_name else "sample"
     where = f" in the split {split}" if split else ""
     among = "first " if searched < len(samples) else "written " if written < searched else ""
-    message = f"{location}: found no {what}{where} among the {among}{format_count(written)} rows; ask for another"
+    message = (
+        f"{location}: found no {what}{where} among the {among}{format_count(written)} rows; ask for another"
+    )
     raise SpecError(message)

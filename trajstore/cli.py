@@ -44,6 +44,26 @@ StorageOption = Annotated[
         "--storage-option", metavar="KEY=VALUE", help="Endpoint, region and the like of a bucket; repeatable."
     ),
 ]
+SourceArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="STORE", help="Folder of the store; or a TOML or JSON file with a spec, for what it gives."
+    ),
+]
+RowsArgument = Annotated[
+    list[int] | None,
+    typer.Argument(
+        metavar="[ROW]...",
+        help="Rows, counted from 0, at most 12. [default: one of each class]",
+        show_default=False,
+    ),
+]
+ClassOption = Annotated[
+    str | None, typer.Option("--class", metavar="NAME", help="The first four samples of this class.")
+]
+OnlySplitOption = Annotated[
+    str | None, typer.Option("--split", metavar="train|val|test", help="Only samples of this split.")
+]
 WorkersOption = Annotated[
     int | None, typer.Option(help="Threads that compute. [default: one for each processor]")
 ]
@@ -400,6 +420,60 @@ def _locate(store: str, options: list[str] | None) -> Location:
     from trajstore.locations import Location, parse_options
 
     return Location.parse(store, parse_options(options or []))
+
+
+@app.command(
+    epilog="Examples: trajstore preview store.zarr -o sheet.png   |   trajstore preview spec.toml -o film.gif   |   "
+    "trajstore preview store.zarr 17 42 -o rows.mp4   |   "
+    "trajstore preview store.zarr --class Helical --split val -o helical.png"
+)
+def preview(
+    source: SourceArgument,
+    output: Annotated[
+        Path,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help=".png, .svg, .pdf: a contact sheet; .gif, .mp4: all cameras play in sync.",
+        ),
+    ],
+    rows: RowsArgument = None,
+    class_name: ClassOption = None,
+    split: OnlySplitOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Draw samples of a store, or of a spec before anything is built.
+
+    Marked are the path, the box of the silhouette and the future position.
+    """
+    from trajstore.previewing import preview as run
+    from trajstore.report import describe_preview
+
+    done = run(source, rows, output=output, class_name=class_name, split=split)
+    print(describe_preview(done))  # noqa: T201
+
+
+@app.command(
+    epilog="Examples: trajstore view store.zarr   |   trajstore view store.zarr 17 42   |   "
+    "trajstore view store.zarr --class Circular -o circular.rrd"
+)
+def view(
+    source: SourceArgument,
+    rows: RowsArgument = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE.rrd", help="Save a recording; needs no screen."),
+    ] = None,
+    class_name: ClassOption = None,
+    split: OnlySplitOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Show samples in the Rerun viewer: cameras, boxes and the path in the world over time."""
+    from trajstore.report import describe_view
+    from trajstore.viewing import view as run
+
+    print(describe_view(run(source, rows, output=output, class_name=class_name, split=split)))  # noqa: T201
 
 
 def _read_report(path: Path | None) -> dict[str, Any] | None:

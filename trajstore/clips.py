@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.samples import Samples
 from trajstore.sampling import SPLIT_NAMES
+from trajstore.spec import VideoSection
 
 Color = tuple[int, int, int]
+
+BYTES_MAX: Final = 2**30
+"""Pictures that are kept in memory at a time."""
 
 
 @dataclass(frozen=True)
@@ -170,9 +175,7 @@ def load_clips(
     spec = samples.spec
     chosen = list(cameras)
     intrinsics, extrinsics = samples.calibration()
-    rig = Cameras(
-        tuple(cameras), intrinsics[chosen], extrinsics[chosen], spec.video.height, spec.video.width
-    )
+    rig = Cameras(tuple(cameras), intrinsics[chosen], extrinsics[chosen], spec.video.height, spec.video.width)
     for row in rows:
         label = {name: samples.column(name, [row])[0] for name in samples.columns}
         yield Clip(
@@ -192,6 +195,27 @@ def load_clips(
             future_pixel=rig.project(label["future_position"]),
             future_frame=spec.video.frames + spec.video.horizon,
         )
+
+
+def choose_frames(video: VideoSection, *, rows: int, cameras: int, most: int) -> tuple[int, ...]:
+    """Which frames to show so that their pictures fit into memory.
+
+    Parameters
+    ----------
+    video : VideoSection
+        The size of a sample.
+    rows, cameras : int
+        How many of each are shown.
+    most : int
+        Frames to show at most.
+
+    Returns
+    -------
+    tuple of int
+        Counted from 1, evenly spaced, the first and the last among them.
+    """
+    frame_bytes = rows * cameras * 3 * video.height * video.width
+    return spread(video.frames, min(most, max(2, BYTES_MAX // frame_bytes)), first=1)
 
 
 def spread(count: int, most: int, *, first: int = 0) -> tuple[int, ...]:
@@ -218,7 +242,9 @@ def spread(count: int, most: int, *, first: int = 0) -> tuple[int, ...]:
     """
     if most == 1:
         return (first + count - 1,)
-    return tuple((first + np.unique(np.linspace(0, count - 1, min(count, most)).round())).astype(int).tolist())
+    return tuple(
+        (first + np.unique(np.linspace(0, count - 1, min(count, most)).round())).astype(int).tolist()
+    )
 
 
 def _color(values: NDArray[np.uint8]) -> Color:

@@ -88,15 +88,39 @@ def check_folder(path: Path) -> None:
     """
     folder = path.parent
     if not folder.is_dir():
-        message = (
-            f"output {path}: the folder {folder} does not exist; make it with: mkdir -p {shlex.quote(str(folder))}"
-        )
+        command = f"mkdir -p {shlex.quote(str(folder))}"
+        message = f"output {path}: the folder {folder} does not exist; make it with: {command}"
         raise OutputError(message)
     if path.is_dir():
         message = f"output {path}: found a folder, expected the name of a file"
         raise OutputError(message)
     if not os.access(folder, os.W_OK | os.X_OK):
-        message = f"output {path}: no permission to write in {folder}; name another folder"
+        message = f"output {path}: no permission to write in {folder}; change its permissions or name another"
+        raise OutputError(message)
+
+
+def check_is_outside(path: Path, source: object) -> None:
+    """Check that a file would not lie in a store, which holds nothing but its dataset.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    source : path-like or any other object
+        The store, if it is one.
+
+    Raises
+    ------
+    OutputError
+        If it would.
+    """
+    if not isinstance(source, str | Path) or not Path(source).is_dir():
+        return
+    store = Path(source).resolve()
+    if store in path.resolve().parents:
+        message = (
+            f"output {path}: lies in the store {source}, which must hold nothing else; name another folder"
+        )
         raise OutputError(message)
 
 

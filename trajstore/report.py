@@ -12,11 +12,13 @@ if TYPE_CHECKING:
     from trajstore.exporting import ExportReport
     from trajstore.findings import Finding
     from trajstore.planning import BuildPlan
+    from trajstore.previewing import PreviewReport
     from trajstore.repairing import RepairReport
     from trajstore.space import Estimate, Filesystem
     from trajstore.summary import Summary
     from trajstore.validation import ValidationReport
     from trajstore.verification import VerifyReport
+    from trajstore.viewing import ViewReport
 
 FINDINGS_MAX = 40
 """Findings that are printed one by one."""
@@ -300,6 +302,48 @@ def _table(findings: tuple[Finding, ...]) -> list[str]:
             f"and {format_count(len(findings) - len(shown))} more; all of them: trajstore verify --json"
         )
     return ["", *lines]
+
+
+def describe_preview(report: PreviewReport) -> str:
+    """Describe a preview.
+
+    Parameters
+    ----------
+    report : PreviewReport
+        The preview.
+
+    Returns
+    -------
+    str
+        A line.
+    """
+    return f"{report.output}: {format_bytes(report.bytes)}, {_list_rows(report.rows, report.classes)}"
+
+
+def describe_view(report: ViewReport) -> str:
+    """Describe what is shown in the viewer.
+
+    Parameters
+    ----------
+    report : ViewReport
+        What is shown.
+
+    Returns
+    -------
+    str
+        One line, or two if a recording was saved.
+    """
+    rows = _list_rows(report.rows, report.classes)
+    if report.output is None:
+        return f"in the viewer: {rows}"
+    command = f"rerun {shlex.quote(str(report.output))}"
+    return f"{report.output}: {format_bytes(report.bytes)}, {rows}\nnext: {command}"
+
+
+def _list_rows(rows: tuple[int, ...], classes: tuple[str, ...]) -> str:
+    """Rows with their classes."""
+    pairs = zip(rows, classes, strict=True)
+    return f"row{'s' if len(rows) > 1 else ''} {', '.join(f'{row} {name}' for row, name in pairs)}"
 
 
 def _headline(summary: Summary) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
@@ -17,6 +17,7 @@ from matplotlib.patches import Circle, Polygon, Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.text import Text
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from trajstore.pictures.palette import FONT, INK, PAPER
 
@@ -63,27 +64,59 @@ class Page:
         self.axes.set_ylim(height, 0.0)
         self.axes.autoscale(enable=False)
 
-    def add_picture(self, area: Area, picture: NDArray[np.uint8]) -> AxesImage:
+    def keep(self) -> Callable[[], None]:
+        """Draw all that is not animated, once.
+
+        Returns
+        -------
+        callable
+            Makes the canvas show that again.
+        """
+        canvas: Any = self.canvas
+        canvas.draw()
+        kept = canvas.copy_from_bbox(self.figure.bbox)
+        return lambda: canvas.restore_region(kept)
+
+    def shown(self) -> NDArray[np.uint8]:
+        """What the canvas shows now, (height, width, 3) uint8, RGB."""
+        canvas: Any = self.canvas
+        return np.array(canvas.buffer_rgba())[:, :, :3]
+
+    def add_picture(self, area: Area, picture: NDArray[np.uint8]) -> None:
         """Show a picture.
 
         Parameters
         ----------
         area : Area
-            Which it fills.
+            Which it fills; whole px.
         picture : (3, height, width) uint8
             RGB.
-
-        Returns
-        -------
-        AxesImage
-            The picture.
         """
         image = AxesImage(
-            self.axes, extent=(area.left, area.right, area.bottom, area.top), interpolation="antialiased"
+            self.axes, extent=(area.left, area.right, area.bottom, area.top), interpolation="nearest"
         )
-        image.set_data(to_rows(picture))
+        image.set_data(resize(picture, round(area.width), round(area.height)))
         self.axes.add_image(image)
-        return image
+
+    def paste_picture(self, area: Area, picture: NDArray[np.uint8]) -> None:
+        """Put a picture on what the canvas shows now, a hundred times as fast as drawing it.
+
+        Parameters
+        ----------
+        area : Area
+            Which it fills; whole px.
+        picture : (3, height, width) uint8
+            RGB.
+        """
+        renderer: RendererAgg = self.canvas.get_renderer()  # type: ignore[no-untyped-call]
+        pixels = resize(picture, round(area.width), round(area.height))
+        # matplotlib counts lines from the bottom
+        renderer.draw_image(
+            renderer.new_gc(),
+            round(area.left),
+            self.height - round(area.bottom),
+            np.ascontiguousarray(pixels[::-1]),
+        )
 
     def add_line(
         self, points: ArrayLike, *, color: str, width: float, outline: str | None = None, **style: Any
@@ -109,7 +142,11 @@ class Page:
             The line.
         """
         x, y = np.asarray(points, np.float64).T
-        options: dict[str, Any] = {"solid_capstyle": "round", "solid_joinstyle": "round", "zorder": 2.0} | style
+        options: dict[str, Any] = {
+            "solid_capstyle": "round",
+            "solid_joinstyle": "round",
+            "zorder": 2.0,
+        } | style
         line = Line2D(x, y, color=color, linewidth=to_points(width), **options)
         if outline is not None:
             line.set_path_effects([withStroke(linewidth=to_points(width + 2.2), foreground=outline)])
@@ -222,7 +259,9 @@ class Page:
         """
         self.axes.add_patch(Polygon(np.asarray(points), linewidth=to_points(width), **style))
 
-    def add_text(self, left: float, top: float, text: str, *, size: float, **style: Any) -> Text:
+    def add_text(
+        self, left: float, top: float, text: str, *, size: float, outline: str | None = None, **style: Any
+    ) -> Text:
         """Write a line.
 
         Parameters
@@ -233,6 +272,8 @@ class Page:
             Not interpreted.
         size : float
             Of the type, px.
+        outline : str, optional
+            Colour of a rim that makes it stand out from anything.
         **style
             Matplotlib's, such as ``color`` and ``weight``.
 
@@ -244,16 +285,41 @@ class Page:
         options: dict[str, Any] = {
             "color": INK, "ha": "left", "va": "top", "family": FONT, "parse_math": False, "zorder": 5.0,
         } | style  # fmt: skip
-        return self.axes.text(left, top, text, fontsize=to_points(size), **options)
+        written = self.axes.text(left, top, text, fontsize=to_points(size), **options)
+        if outline is not None:
+            written.set_path_effects([withStroke(linewidth=to_points(4.0), foreground=outline)])
+        return written
 
     def end_of(self, text: Text) -> float:
         """Where a line of text ends, px."""
         return float(text.get_window_extent().x1)
 
 
-def to_rows(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A picture as matplotlib takes it: (3, height, width) to (height, width, 3)."""
-    return np.moveaxis(picture, 0, -1)
+def resize(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """Enlarge a picture pixel by pixel where that is possible, or else with smoothing.
+
+    Parameters
+    ----------
+    picture : (3, height, width) uint8
+        RGB.
+    width, height : int
+        What it becomes, px.
+
+    Returns
+    -------
+    (height, width, 4) uint8
+        RGBA, opaque.
+    """
+    _, rows, columns = picture.shape
+    colors = np.moveaxis(picture, 0, -1)
+    if height % rows == 0 and width % columns == 0:
+        colors = colors.repeat(height // rows, axis=0).repeat(width // columns, axis=1)
+    else:
+        image = Image.fromarray(np.ascontiguousarray(colors))
+        colors = np.asarray(image.resize((width, height), Image.Resampling.HAMMING))
+    opaque = np.full((height, width, 4), 255, np.uint8)
+    opaque[:, :, :3] = colors
+    return opaque
 
 
 def to_points(pixels: float) -> float:

@@ -15,9 +15,6 @@ from trajstore.pictures.palette import BOX, FUTURE, PATH, QUIET
 from trajstore.pictures.tile import Tile
 from trajstore.pictures.world import CUBE_SPAN, draw_path, draw_rig
 
-CAMERAS_MAX: Final = 8
-FRAMES_DEFAULT: Final = 4
-
 MARGIN: Final = 26
 GAP: Final = 5
 GUTTER: Final = 88
@@ -200,7 +197,13 @@ def _draw_tiles(page: Page, area: Area, plan: Plan, clip: Clip) -> None:
         top = area.top + i * (height + GAP)
         page.add_text(area.left - 10, top + height / 2, f"camera {camera}", ha="right", va="center", **style)
         for j, frame in enumerate(clip.frames):
-            tile = Tile(page, Area(area.left + j * (width + GAP), top, width, height), clip.video[i, j])
+            tile = Tile(
+                page,
+                Area(area.left + j * (width + GAP), top, width, height),
+                height=clip.cameras.height,
+                width=clip.cameras.width,
+            )
+            page.add_picture(tile.area, clip.video[i, j])
             tile.mark_box(clip.box[i, frame - 1])
         tile.mark_path(clip.pixel[i])
         tile.mark_future(clip.future_pixel[i])

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from trajstore.pictures.page import Area, Page, to_rows
+from trajstore.pictures.page import Area, Page
 from trajstore.pictures.palette import BOX, FUTURE, PAPER, PATH
 
 Mark = TypeVar("Mark", bound=Artist)
@@ -25,15 +25,13 @@ class Tile:
         Where.
     area : Area
         Which the picture fills.
-    picture : (3, height, width) uint8
-        RGB.
+    height, width : int
+        Of the picture, px.
     """
 
-    def __init__(self, page: Page, area: Area, picture: NDArray[np.uint8]) -> None:
+    def __init__(self, page: Page, area: Area, *, height: int, width: int) -> None:
         self.page, self.area = page, area
-        _, height, width = picture.shape
         self._scale = np.array([area.width / width, area.height / height])
-        self.image = page.add_picture(area, picture)
 
     def to_page(self, pixel: ArrayLike) -> NDArray[np.float64]:
         """Where points of the picture lie on the page.
@@ -48,18 +46,9 @@ class Tile:
         (..., 2) float64
             Px of the page.
         """
-        points: NDArray[np.float64] = np.asarray(pixel, np.float64) * self._scale
-        return points + [self.area.left, self.area.top]
-
-    def show(self, picture: NDArray[np.uint8]) -> None:
-        """Show another picture of the same size.
-
-        Parameters
-        ----------
-        picture : (3, height, width) uint8
-            RGB.
-        """
-        self.image.set_data(to_rows(picture))
+        corner = np.array([self.area.left, self.area.top])
+        points: NDArray[np.float64] = np.asarray(pixel, np.float64) * self._scale + corner
+        return points
 
     def mark_path(self, pixel: NDArray[np.float32]) -> Line2D:
         """Draw a projected path.
@@ -126,8 +115,6 @@ class Tile:
         """Keep a mark inside the picture."""
         frame = self.area
         mark.set_clip_path(
-            Rectangle(
-                (frame.left, frame.top), frame.width, frame.height, transform=self.page.axes.transData
-            )
+            Rectangle((frame.left, frame.top), frame.width, frame.height, transform=self.page.axes.transData)
         )
         return mark

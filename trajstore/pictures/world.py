@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from trajstore.clips import Clip
 from trajstore.pictures.page import Area, Page
-from trajstore.pictures.palette import FAINT, FUTURE, INK, PATH, QUIET, SHADOW
+from trajstore.pictures.palette import FAINT, FUTURE, INK, PAPER, PATH, QUIET, SHADOW
 
 AZIMUTH: Final = np.radians(-70.0)
 ELEVATION: Final = np.radians(28.0)
@@ -29,8 +29,11 @@ CUBE_SPAN: Final = (2.9, 2.75)
 CUBE_MIDDLE: Final = (-0.02, -0.32)
 """The middle of that, to the right and up from the origin."""
 
-RIG_PADDING: Final = (24.0, 26.0)
+RIG_PADDING: Final = (26.0, 26.0)
 """Room for the numbers of the cameras, px."""
+
+SCALE_HEIGHT: Final = 26.0
+"""Room for the scale below the cameras, px."""
 
 
 @dataclass(frozen=True)
@@ -137,16 +140,17 @@ def draw_rig(page: Page, area: Area, clip: Clip) -> None:
     screens = clip.cameras.corners(0.22 * float(np.linalg.norm(centers, axis=1).max()))
     seen = np.concatenate([look(centers), look(screens.reshape(-1, 3)), [[-1.0, -1.0], [1.0, 1.0]]])
     low, high = seen.min(axis=0), seen.max(axis=0)
-    inner = (area.width - 2 * RIG_PADDING[0], area.height - 2 * RIG_PADDING[1])
+    room = Area(area.left, area.top, area.width, area.height - SCALE_HEIGHT)
+    inner = (room.width - 2 * RIG_PADDING[0], room.height - 2 * RIG_PADDING[1])
     scale = min(inner[0] / (high[0] - low[0]), inner[1] / (high[1] - low[1]))
-    outlook = Outlook((low + high) / 2, area, scale)
+    outlook = Outlook((low + high) / 2, room, scale)
 
     page.add_circle(outlook.to_page(np.zeros(3)), scale, width=1.0, edgecolor=FAINT, facecolor="#F2F2F2")
     page.add_line(outlook.to_page(clip.position), color=PATH, width=1.6)
     page.add_cross(outlook.to_page(clip.future_position), color=FUTURE, size=6.0)
     for number, center, screen in zip(clip.cameras.numbers, centers, screens, strict=True):
         _draw_camera(page, outlook.to_page(center), outlook.to_page(screen), number)
-    _draw_scale(page, outlook)
+    _draw_scale(page, area, scale)
 
 
 def _drop(points_world: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -165,7 +169,9 @@ def _draw_cube(page: Page, outlook: Outlook) -> None:
     # corners belong to two edges: their number is written once
     others = ((0.0, "0"), (1.0, "1"))
     x_numbers = ((-1.0, "−1"), *others)
-    labels: list[tuple[tuple[float, float, float], str, tuple[int, int]]] = [((x, -1.0, -1.0), text, (-3, 13)) for x, text in x_numbers]
+    labels: list[tuple[tuple[float, float, float], str, tuple[int, int]]] = [
+        ((x, -1.0, -1.0), text, (-3, 13)) for x, text in x_numbers
+    ]
     labels += [((1.0, y, -1.0), text, (14, 5)) for y, text in others]
     labels += [((-1.0, -1.0, z), text, (-12, 0)) for z, text in others]
     labels += [((0.5, -1.0, -1.0), "x", (-3, 14)), ((1.0, 0.5, -1.0), "y", (15, 6))]
@@ -186,17 +192,14 @@ def _draw_camera(page: Page, center: NDArray[np.float64], screen: NDArray[np.flo
     length = float(np.hypot(*away))
     direction = away / length if length > 1.0 else np.array([0.0, -1.0])
     left, top = center + 12.0 * direction
-    page.add_text(left, top, str(number), size=TYPE, ha="center", va="center", weight="bold")
+    page.add_text(left, top, str(number), size=TYPE, ha="center", va="center", weight="bold", outline=PAPER)
 
 
-def _draw_scale(page: Page, outlook: Outlook) -> None:
+def _draw_scale(page: Page, area: Area, scale: float) -> None:
     """A bar of a round length in the lower left corner."""
-    area = outlook.area
-    length = round_down(0.3 * area.width / outlook.scale)
-    left, top = area.left + 8.0, area.bottom - 6.0
-    page.add_line(
-        [(left, top), (left + length * outlook.scale, top)], color=QUIET, width=2.0, solid_capstyle="butt"
-    )
+    length = round_down(0.3 * area.width / scale)
+    left, top = area.left + 8.0, area.bottom - 3.0
+    page.add_line([(left, top), (left + length * scale, top)], color=QUIET, width=2.0, solid_capstyle="butt")
     text = f"{length:g} world unit{'' if length == 1 else 's'}"
     page.add_text(left, top - 5.0, text, size=TYPE, va="bottom", color=QUIET)
 

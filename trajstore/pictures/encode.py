@@ -1,0 +1,99 @@
+"""The bytes of picture and video files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+Picture = NDArray[np.uint8]
+
+
+def encode_figure(figure: Figure, ending: str) -> bytes:
+    """Encode a still picture.
+
+    Parameters
+    ----------
+    figure : Figure
+        What to encode.
+    ending : str
+        ``.png``, ``.svg`` or ``.pdf``.
+
+    Returns
+    -------
+    bytes
+        The file; the same for the same figure.
+    """
+    stream = BytesIO()
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(ending)
+    options: dict[str, Any] = {"pil_kwargs": {"optimize": True}} if ending == ".png" else {}
+    with rc_context({"svg.hashsalt": "trajstore"}):
+        figure.savefig(stream, format=ending[1:], metadata=metadata, **options)
+    return stream.getvalue()
+
+
+def encode_gif(pictures: Iterable[Picture], *, frames_per_second: int, last_seconds: float) -> bytes:
+    """Encode an animation that plays again and again.
+
+    Parameters
+    ----------
+    pictures : iterable of (height, width, 3) uint8
+        The frames.
+    frames_per_second : int
+        How fast.
+    last_seconds : float
+        How long the last one stays.
+
+    Returns
+    -------
+    bytes
+        The file.
+    """
+    import imageio.v3
+
+    frames = list(pictures)
+    each = 1000 // frames_per_second
+    data: bytes = imageio.v3.imwrite(
+        "<bytes>",
+        np.stack(frames),
+        extension=".gif",
+        plugin="pillow",
+        duration=[*[each] * (len(frames) - 1), round(1000 * last_seconds)],
+        loop=0,
+    )
+    return data
+
+
+def encode_mp4(pictures: Iterable[Picture], *, frames_per_second: int, last_seconds: float) -> bytes:
+    """Encode a video that browsers and slides play: H.264, 4:2:0.
+
+    Parameters
+    ----------
+    pictures : iterable of (height, width, 3) uint8
+        The frames; both sides are even.
+    frames_per_second : int
+        How fast.
+    last_seconds : float
+        How long the last one stays.
+
+    Returns
+    -------
+    bytes
+        The file.
+    """
+    import imageio.v3
+
+    stream = BytesIO()
+    with imageio.v3.imopen(stream, "w", extension=".mp4", plugin="pyav") as video:
+        video.init_video_stream("libx264", fps=frames_per_second, pixel_format="yuv420p")
+        for picture in pictures:
+            video.write_frame(picture)
+            last = picture
+        for _ in range(round(last_seconds * frames_per_second) - 1):
+            video.write_frame(last)
+    return stream.getvalue()

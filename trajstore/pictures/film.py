@@ -1,0 +1,139 @@
+"""The animation: all cameras of some samples in sync, frame by frame, until the path and its future are seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+
+from trajstore.clips import Clip
+from trajstore.pictures.page import Area, Page
+from trajstore.pictures.palette import QUIET
+from trajstore.pictures.sheet import WORDS_MIN, fit_tile
+from trajstore.pictures.tile import Tile
+
+FRAMES_PER_SECOND: Final = 10
+LAST_SECONDS: Final = 2.0
+"""How long the last frame stays, with the future position marked."""
+
+MARGIN: Final = 14
+GAP: Final = 4
+TITLE: Final = 62
+CAPTION: Final = 24
+WIDTH_MIN: Final = 420
+TILE_MAX: Final = 200
+TILES_WIDTH: Final = 800
+TILES_HEIGHT: Final = 640
+"""Lengths on the page, px."""
+
+
+@dataclass(frozen=True)
+class _Playing:
+    """One camera's picture and what moves over it."""
+
+    clip: Clip
+    camera: int
+    tile: Tile
+    path: Line2D
+    box: Rectangle
+    future: Line2D
+
+    def show(self, index: int) -> None:
+        """Show a frame that was read, and what of the path is known by then."""
+        at = self.clip.frames[index] - 1
+        self.tile.page.paste_picture(self.tile.area, self.clip.video[self.camera, index])
+        known = self.tile.to_page(self.clip.pixel[self.camera, : at + 1])
+        self.path.set_data(known[:, 0], known[:, 1])
+        area = self.tile.box_area(self.clip.box[self.camera, at])
+        self.box.set_bounds(area.left, area.top, area.width, area.height)
+        self.future.set_visible(index == len(self.clip.frames) - 1)
+        for mark in self.marks:
+            self.tile.page.axes.draw_artist(mark)
+
+    @property
+    def marks(self) -> tuple[Artist, ...]:
+        """From back to front."""
+        return (self.path, self.box, self.future)
+
+
+def draw_film(clips: Sequence[Clip], *, title: str) -> Iterator[NDArray[np.uint8]]:
+    """Draw the frames of an animation: a line of cameras for each sample.
+
+    Parameters
+    ----------
+    clips : sequence of Clip
+        The samples, all of one dataset.
+    title : str
+        What they are samples of.
+
+    Yields
+    ------
+    (height, width, 3) uint8
+        One picture for each frame of the clips; both sides are even, as video codecs want them. The last shows the
+        future position.
+    """
+    cameras, count, _, height, width = clips[0].video.shape
+    largest = min(TILE_MAX, TILES_WIDTH // cameras - GAP, TILES_HEIGHT // len(clips))
+    tile = fit_tile(height, width, largest=largest)
+    line_height = CAPTION + tile[1] + MARGIN
+    page = Page(
+        _even(max(WIDTH_MIN, 2 * MARGIN + cameras * (tile[0] + GAP) - GAP)),
+        _even(MARGIN + TITLE + len(clips) * line_height),
+    )
+    page.add_text(MARGIN, MARGIN, title, size=17, weight="bold")
+    for camera, of_dataset in enumerate(clips[0].cameras.numbers):
+        middle = MARGIN + camera * (tile[0] + GAP) + tile[0] / 2
+        text = f"camera {of_dataset}" if tile[0] >= WORDS_MIN else str(of_dataset)
+        page.add_text(middle, MARGIN + TITLE - 6, text, size=14, ha="center", va="bottom", color=QUIET)
+    number = page.add_text(page.width - MARGIN, MARGIN + 1, "", size=16, ha="right", animated=True)
+    playing = [
+        part
+        for line, clip in enumerate(clips)
+        for part in _lay_out(page, clip, tile, top=MARGIN + TITLE + line * line_height)
+    ]
+    start_anew = page.keep()
+    frames, last = clips[0].frames, len(clips[0].position)
+    for index in range(count):
+        start_anew()
+        text = f"frame {frames[index]} of {last}"
+        number.set_text(f"{text}, × future" if index == count - 1 else text)
+        page.axes.draw_artist(number)
+        for part in playing:
+            part.show(index)
+        yield page.shown()
+
+
+def _lay_out(page: Page, clip: Clip, size: tuple[int, int], *, top: float) -> Iterator[_Playing]:
+    """A line of cameras, and what the sample is above them."""
+    name = page.add_text(MARGIN, top, clip.class_name, size=15, weight="bold")
+    page.add_text(page.end_of(name) + 10, top, f"row {clip.row:,}, split {clip.split}", size=15, color=QUIET)
+    for camera in range(len(clip.cameras.numbers)):
+        left = MARGIN + camera * (size[0] + GAP)
+        tile = Tile(
+            page,
+            Area(left, top + CAPTION, *size),
+            height=clip.cameras.height,
+            width=clip.cameras.width,
+        )
+        part = _Playing(
+            clip=clip,
+            camera=camera,
+            tile=tile,
+            path=tile.mark_path(clip.pixel[camera]),
+            box=tile.mark_box(clip.box[camera, 0]),
+            future=tile.mark_future(clip.future_pixel[camera]),
+        )
+        for mark in part.marks:
+            mark.set_animated(True)
+        yield part
+
+
+def _even(pixels: int) -> int:
+    """The next even number."""
+    return pixels + pixels % 2
