@@ -50,7 +50,9 @@ def open_samples(source: str | Path | DatasetSpec) -> Samples:
         If a folder is no store, or none that this version reads.
     """
     if isinstance(source, DatasetSpec):
-        return SampleGenerator(source)
+        samples = SampleGenerator(source)
+        samples.location = "spec"
+        return samples
     path = Path(source)
     is_named_like_a_spec = path.suffix in {".toml", ".json"} and not path.is_dir()
     if not is_named_like_a_spec:
@@ -58,6 +60,23 @@ def open_samples(source: str | Path | DatasetSpec) -> Samples:
     samples = SampleGenerator(DatasetSpec.from_file(path))
     samples.location = str(source)
     return samples
+
+
+def name_of(samples: Samples) -> str:
+    """What to call the samples in a title.
+
+    Parameters
+    ----------
+    samples : Samples
+        From `open_samples`.
+
+    Returns
+    -------
+    str
+        Name of the store or the spec file, and whether anything is stored.
+    """
+    name = Path(samples.location).absolute().name
+    return f"{name} (not built yet)" if isinstance(samples, SampleGenerator) else name
 
 
 def choose_rows(

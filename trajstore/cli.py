@@ -47,13 +47,14 @@ StorageOption = Annotated[
 SourceArgument = Annotated[
     Path,
     typer.Argument(
-        metavar="STORE", help="Folder of the store; or a TOML or JSON file with a spec, for what it gives."
+        metavar="STORE|SPEC",
+        help="Folder of the store; or a TOML or JSON file with a spec, for what it gives.",
     ),
 ]
 RowsArgument = Annotated[
     list[int] | None,
     typer.Argument(
-        metavar="[ROW]...",
+        metavar="ROW",
         help="Rows, counted from 0, at most 12. [default: one of each class]",
         show_default=False,
     ),

@@ -218,6 +218,30 @@ def choose_frames(video: VideoSection, *, rows: int, cameras: int, most: int) ->
     return spread(video.frames, min(most, max(2, BYTES_MAX // frame_bytes)), first=1)
 
 
+def choose_cameras(count: int, *, most: int) -> tuple[int, ...]:
+    """Some of the cameras, evenly spaced around the scene.
+
+    Parameters
+    ----------
+    count : int
+        How many cameras there are.
+    most : int
+        How many to choose at most.
+
+    Returns
+    -------
+    tuple of int
+        Counted from 0, ascending.
+
+    Examples
+    --------
+    >>> choose_cameras(4, most=8), choose_cameras(20, most=8)
+    ((0, 1, 2, 3), (0, 2, 5, 7, 10, 12, 15, 17))
+    """
+    chosen = min(count, most)
+    return tuple(place * count // chosen for place in range(chosen))
+
+
 def spread(count: int, most: int, *, first: int = 0) -> tuple[int, ...]:
     """Some of a sequence of numbers, evenly spaced, the first and the last among them.
 

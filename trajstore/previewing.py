@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from trajstore.choosing import choose_rows, open_samples
-from trajstore.clips import choose_frames, load_clips, spread
+from trajstore.choosing import choose_rows, name_of, open_samples
+from trajstore.clips import choose_cameras, choose_frames, load_clips
 from trajstore.outputs import check_ending, check_folder, check_is_outside, write_output
-from trajstore.reading import StoreReader
 from trajstore.spec import DatasetSpec
 from trajstore.text import format_count
 
@@ -124,20 +123,20 @@ def preview(
 def _load(samples: Samples, rows: Sequence[int], ending: str) -> list[Clip]:
     """What of the samples is to be seen."""
     video, most = samples.spec.video, SHEET_FRAMES if ending in STILL else FILM_FRAMES_MAX
-    cameras = spread(video.cameras, CAMERAS_MAX)
+    cameras = choose_cameras(video.cameras, most=CAMERAS_MAX)
     frames = choose_frames(video, rows=len(rows), cameras=len(cameras), most=most)
     return list(load_clips(samples, rows, cameras=cameras, frames=frames))
 
 
 def _draw(samples: Samples, clips: list[Clip], ending: str) -> bytes:
     """The bytes of the file."""
-    from trajstore.pictures.encode import encode_figure, encode_gif, encode_mp4
+    from trajstore.pictures.encode import encode_gif, encode_mp4, encode_still
     from trajstore.pictures.film import FRAMES_PER_SECOND, LAST_SECONDS, draw_film
     from trajstore.pictures.sheet import draw_sheet
 
-    title = Path(samples.location).absolute().name
+    title = name_of(samples)
     if ending in STILL:
-        return encode_figure(draw_sheet(clips, title=title, subtitle=_describe(samples)), ending)
+        return encode_still(draw_sheet(clips, title=title, subtitle=_describe(samples)), ending)
     encode = encode_gif if ending == ".gif" else encode_mp4
     return encode(
         draw_film(clips, title=title), frames_per_second=FRAMES_PER_SECOND, last_seconds=LAST_SECONDS
@@ -154,6 +153,4 @@ def _describe(samples: Samples) -> str:
         f"{video.height} × {video.width} px",
         f"seed {dataset.seed}",
     ]
-    return ", ".join(numbers) + (
-        "" if isinstance(samples, StoreReader) else "; drawn from the spec, not stored"
-    )
+    return ", ".join(numbers)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from trajstore.choosing import choose_rows, open_samples
+from trajstore.choosing import choose_rows, name_of, open_samples
 from trajstore.clips import Clip, choose_frames, load_clips
 from trajstore.errors import OutputError
 from trajstore.outputs import check_ending, check_folder, check_installed, check_is_outside, write_output
@@ -112,7 +112,7 @@ def view(
     frames = choose_frames(video, rows=len(chosen), cameras=video.cameras, most=FRAMES_MAX)
     clips = list(load_clips(samples, chosen, cameras=range(video.cameras), frames=frames))
     classes = tuple(clip.class_name for clip in clips)
-    title = Path(samples.location).absolute().name
+    title = name_of(samples)
     if path is None:
         _show(clips, title, source)
         return ViewReport(None, chosen, classes, 0)

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from io import BytesIO
-from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
+
+from trajstore.pictures.page import DPI, Page
 
 Picture = NDArray[np.uint8]
 
 
-def encode_figure(figure: Figure, ending: str) -> bytes:
-    """Encode a still picture.
+def encode_still(page: Page, ending: str) -> bytes:
+    """Encode a page.
 
     Parameters
     ----------
-    figure : Figure
+    page : Page
         What to encode.
     ending : str
         ``.png``, ``.svg`` or ``.pdf``.
@@ -27,13 +28,17 @@ def encode_figure(figure: Figure, ending: str) -> bytes:
     Returns
     -------
     bytes
-        The file; the same for the same figure.
+        The file; the same for the same page.
     """
     stream = BytesIO()
-    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(ending)
-    options: dict[str, Any] = {"pil_kwargs": {"optimize": True}} if ending == ".png" else {}
+    if ending == ".png":
+        page.keep()
+        # without transparency: a tenth smaller and in a fifth of the time
+        Image.fromarray(page.shown()).save(stream, "png", dpi=(DPI, DPI))
+        return stream.getvalue()
+    metadata = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}[ending]
     with rc_context({"svg.hashsalt": "trajstore"}):
-        figure.savefig(stream, format=ending[1:], metadata=metadata, **options)
+        page.figure.savefig(stream, format=ending[1:], metadata=metadata)
     return stream.getvalue()
 
 
@@ -57,13 +62,13 @@ def encode_gif(pictures: Iterable[Picture], *, frames_per_second: int, last_seco
     import imageio.v3
 
     frames = list(pictures)
-    each = 1000 // frames_per_second
+    each, last = 1000 // frames_per_second, round(1000 * last_seconds)
     data: bytes = imageio.v3.imwrite(
         "<bytes>",
         np.stack(frames),
         extension=".gif",
         plugin="pillow",
-        duration=[*[each] * (len(frames) - 1), round(1000 * last_seconds)],
+        duration=[*[each] * (len(frames) - 1), last] if len(frames) > 1 else last,
         loop=0,
     )
     return data

@@ -24,9 +24,11 @@ LAST_SECONDS: Final = 2.0
 
 MARGIN: Final = 14
 GAP: Final = 4
-TITLE: Final = 62
+TITLE: Final = 40
+FOOTER: Final = 20
 CAPTION: Final = 24
-WIDTH_MIN: Final = 420
+NUMBER_WIDTH: Final = 240
+WIDTH_MIN: Final = 480
 TILE_MAX: Final = 200
 TILES_WIDTH: Final = 800
 TILES_HEIGHT: Final = 640
@@ -84,13 +86,14 @@ def draw_film(clips: Sequence[Clip], *, title: str) -> Iterator[NDArray[np.uint8
     line_height = CAPTION + tile[1] + MARGIN
     page = Page(
         _even(max(WIDTH_MIN, 2 * MARGIN + cameras * (tile[0] + GAP) - GAP)),
-        _even(MARGIN + TITLE + len(clips) * line_height),
+        _even(MARGIN + TITLE + len(clips) * line_height + FOOTER),
     )
-    page.add_text(MARGIN, MARGIN, title, size=17, weight="bold")
+    room = page.width - 2 * MARGIN - NUMBER_WIDTH
+    page.add_text(MARGIN, MARGIN, title, size=17, weight="bold", room=room)
     for camera, of_dataset in enumerate(clips[0].cameras.numbers):
         middle = MARGIN + camera * (tile[0] + GAP) + tile[0] / 2
         text = f"camera {of_dataset}" if tile[0] >= WORDS_MIN else str(of_dataset)
-        page.add_text(middle, MARGIN + TITLE - 6, text, size=14, ha="center", va="bottom", color=QUIET)
+        page.add_text(middle, page.height - MARGIN, text, size=14, ha="center", va="bottom", color=QUIET)
     number = page.add_text(page.width - MARGIN, MARGIN + 1, "", size=16, ha="right", animated=True)
     playing = [
         part

@@ -25,6 +25,10 @@ DPI: Final = 100
 """Pixels per inch: what is placed by the pixel, pictures of samples above all, stays sharp."""
 
 
+SMALLEST: Final = 0.7
+"""How much smaller a line of text may be set to fit."""
+
+
 @dataclass(frozen=True)
 class Area:
     """A rectangle of a page, px from the page's top left corner."""
@@ -260,7 +264,15 @@ class Page:
         self.axes.add_patch(Polygon(np.asarray(points), linewidth=to_points(width), **style))
 
     def add_text(
-        self, left: float, top: float, text: str, *, size: float, outline: str | None = None, **style: Any
+        self,
+        left: float,
+        top: float,
+        text: str,
+        *,
+        size: float,
+        room: float | None = None,
+        outline: str | None = None,
+        **style: Any,
     ) -> Text:
         """Write a line.
 
@@ -272,6 +284,8 @@ class Page:
             Not interpreted.
         size : float
             Of the type, px.
+        room : float, optional
+            How wide the line may be, px: a longer one is set smaller, and one that is much too long is cut.
         outline : str, optional
             Colour of a rim that makes it stand out from anything.
         **style
@@ -286,6 +300,8 @@ class Page:
             "color": INK, "ha": "left", "va": "top", "family": FONT, "parse_math": False, "zorder": 5.0,
         } | style  # fmt: skip
         written = self.axes.text(left, top, text, fontsize=to_points(size), **options)
+        if room is not None:
+            _fit(written, room, size)
         if outline is not None:
             written.set_path_effects([withStroke(linewidth=to_points(4.0), foreground=outline)])
         return written
@@ -293,6 +309,18 @@ class Page:
     def end_of(self, text: Text) -> float:
         """Where a line of text ends, px."""
         return float(text.get_window_extent().x1)
+
+
+def _fit(written: Text, room: float, size: float) -> None:
+    """Make a line no wider than it may be."""
+    text, smallest = written.get_text(), SMALLEST * size
+    # widths are not quite proportional to sizes: glyphs are placed by the pixel
+    while (width := float(written.get_window_extent().width)) > room:
+        size = max(smallest, 0.99 * size * room / width)
+        if size == smallest:
+            text = text[:-1]
+            written.set_text(f"{text}…")
+        written.set_fontsize(to_points(size))
 
 
 def resize(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from math import ceil, log
 from typing import Any, Final
 
-from matplotlib.figure import Figure
-
 from trajstore.clips import Clip
 from trajstore.pictures.page import Area, Page
 from trajstore.pictures.palette import BOX, FUTURE, PATH, QUIET
@@ -26,6 +24,7 @@ TITLE: Final = 78
 LEGEND: Final = 40
 TYPE: Final = 15
 WIDTH_MIN: Final = 760
+CELL_MIN: Final = (56, 20)
 WORDS_MIN: Final = 88
 """Lengths on the page, px."""
 
@@ -44,6 +43,7 @@ class Plan:
     """How large everything of a sample is, px, and how many samples stand beside each other."""
 
     tile: tuple[int, int]
+    cell: tuple[int, int]
     tiles: tuple[int, int]
     path: tuple[int, int]
     rig: tuple[int, int]
@@ -92,7 +92,8 @@ def plan_sheet(count: int, *, cameras: int, frames: int, height: int, width: int
         The sizes.
     """
     tile = fit_tile(height, width, largest=min(TILE_MAX, TILES_HEIGHT // cameras - GAP))
-    tiles = (frames * (tile[0] + GAP) - GAP, cameras * (tile[1] + GAP) - GAP)
+    cell = (max(tile[0], CELL_MIN[0]), max(tile[1], CELL_MIN[1]))
+    tiles = (frames * (cell[0] + GAP) - GAP, cameras * (cell[1] + GAP) - GAP)
     if tiles[1] >= STACKED_MIN:
         path_height = round(WORLD_WIDTH * CUBE_SPAN[1] / CUBE_SPAN[0])
         path, rig = (WORLD_WIDTH, path_height), (WORLD_WIDTH, tiles[1] - path_height)
@@ -101,7 +102,7 @@ def plan_sheet(count: int, *, cameras: int, frames: int, height: int, width: int
         path, rig = (side, side), (round(1.25 * side), side)
 
     def arrange(columns: int) -> Plan:
-        return Plan(tile, tiles, path, rig, columns, ceil(count / columns))
+        return Plan(tile, cell, tiles, path, rig, columns, ceil(count / columns))
 
     # no column more than the lines need, so that none stays empty
     plans = [arrange(columns) for columns in range(1, count + 1)]
@@ -131,7 +132,7 @@ def fit_tile(height: int, width: int, *, largest: int) -> tuple[int, int]:
     return max(1, round(width * largest / longer)), max(1, round(height * largest / longer))
 
 
-def draw_sheet(clips: Sequence[Clip], *, title: str, subtitle: str) -> Figure:
+def draw_sheet(clips: Sequence[Clip], *, title: str, subtitle: str) -> Page:
     """Draw a contact sheet.
 
     Parameters
@@ -143,14 +144,15 @@ def draw_sheet(clips: Sequence[Clip], *, title: str, subtitle: str) -> Figure:
 
     Returns
     -------
-    Figure
-        One that needs no screen.
+    Page
+        The sheet.
     """
     cameras, frames, _, height, width = clips[0].video.shape
     plan = plan_sheet(len(clips), cameras=cameras, frames=frames, height=height, width=width)
     page = Page(*plan.page)
-    page.add_text(MARGIN, MARGIN, title, size=26, weight="bold")
-    page.add_text(MARGIN, MARGIN + 36, subtitle, size=17, color=QUIET)
+    room = page.width - 2 * MARGIN
+    page.add_text(MARGIN, MARGIN, title, size=26, weight="bold", room=room)
+    page.add_text(MARGIN, MARGIN + 36, subtitle, size=17, color=QUIET, room=room)
     for place, clip in enumerate(clips):
         line, column = divmod(place, plan.columns)
         block_width, block_height = plan.block
@@ -158,7 +160,7 @@ def draw_sheet(clips: Sequence[Clip], *, title: str, subtitle: str) -> Figure:
         top = MARGIN + TITLE + line * (block_height + BLOCK_GAP[1])
         _draw_block(page, Area(left, top, block_width, block_height), plan, clip)
     _draw_legend(page, clips[0])
-    return page.figure
+    return page
 
 
 def _draw_block(page: Page, area: Area, plan: Plan, clip: Clip) -> None:
@@ -184,26 +186,22 @@ def _write_caption(page: Page, area: Area, clip: Clip) -> None:
 
 def _draw_tiles(page: Page, area: Area, plan: Plan, clip: Clip) -> None:
     """Cameras × frames."""
-    width, height = plan.tile
+    (width, height), (cell_width, cell_height) = plan.tile, plan.cell
     style: dict[str, Any] = {"size": TYPE, "color": QUIET}
-    has_words = width >= WORDS_MIN
+    has_words = cell_width >= WORDS_MIN
     if not has_words:
         page.add_text(area.left - 10, area.top - 6, "frame", ha="right", va="bottom", **style)
-    for j, frame in enumerate(clip.frames):
-        middle = area.left + j * (width + GAP) + width / 2
+    middles = [area.left + j * (cell_width + GAP) + cell_width / 2 for j in range(len(clip.frames))]
+    for frame, middle in zip(clip.frames, middles, strict=True):
         text = f"frame {frame}" if has_words else str(frame)
         page.add_text(middle, area.top - 6, text, ha="center", va="bottom", **style)
     for i, camera in enumerate(clip.cameras.numbers):
-        top = area.top + i * (height + GAP)
-        page.add_text(area.left - 10, top + height / 2, f"camera {camera}", ha="right", va="center", **style)
-        for j, frame in enumerate(clip.frames):
-            tile = Tile(
-                page,
-                Area(area.left + j * (width + GAP), top, width, height),
-                height=clip.cameras.height,
-                width=clip.cameras.width,
-            )
-            page.add_picture(tile.area, clip.video[i, j])
+        line = area.top + i * (cell_height + GAP) + cell_height / 2
+        page.add_text(area.left - 10, line, f"camera {camera}", ha="right", va="center", **style)
+        for j, (frame, middle) in enumerate(zip(clip.frames, middles, strict=True)):
+            place = Area(round(middle - width / 2), round(line - height / 2), width, height)
+            tile = Tile(page, place, height=clip.cameras.height, width=clip.cameras.width)
+            page.add_picture(place, clip.video[i, j])
             tile.mark_box(clip.box[i, frame - 1])
         tile.mark_path(clip.pixel[i])
         tile.mark_future(clip.future_pixel[i])

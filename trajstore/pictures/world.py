@@ -148,8 +148,10 @@ def draw_rig(page: Page, area: Area, clip: Clip) -> None:
     page.add_circle(outlook.to_page(np.zeros(3)), scale, width=1.0, edgecolor=FAINT, facecolor="#F2F2F2")
     page.add_line(outlook.to_page(clip.position), color=PATH, width=1.6)
     page.add_cross(outlook.to_page(clip.future_position), color=FUTURE, size=6.0)
+    taken: list[NDArray[np.float64]] = []
     for number, center, screen in zip(clip.cameras.numbers, centers, screens, strict=True):
-        _draw_camera(page, outlook.to_page(center), outlook.to_page(screen), number)
+        _draw_camera(page, outlook.to_page(center), outlook.to_page(screen))
+        _write_number(page, outlook.to_page(center), outlook.to_page(screen), number, taken)
     _draw_scale(page, area, scale)
 
 
@@ -182,17 +184,33 @@ def _draw_cube(page: Page, outlook: Outlook) -> None:
         page.add_text(left + right, top + down, text, size=TYPE, ha="center", va="center", color=color)
 
 
-def _draw_camera(page: Page, center: NDArray[np.float64], screen: NDArray[np.float64], number: int) -> None:
-    """A pyramid from a camera to the corners of its picture, and the camera's number behind it."""
+def _draw_camera(page: Page, center: NDArray[np.float64], screen: NDArray[np.float64]) -> None:
+    """A pyramid from a camera to the corners of its picture."""
     page.add_lines([(center, corner) for corner in screen], color=QUIET, width=1.0, zorder=3.0)
     page.add_polygon(screen, width=1.2, facecolor="#8C8C8C40", edgecolor=INK, zorder=3.0)
     # the upper edge of the picture, so that one sees which way is up
     page.add_line(screen[:2], color=INK, width=3.0, zorder=3.0)
+
+
+def _write_number(
+    page: Page,
+    center: NDArray[np.float64],
+    screen: NDArray[np.float64],
+    number: int,
+    taken: list[NDArray[np.float64]],
+) -> None:
+    """A camera's number behind it, where no other number is; none if there is no such place near."""
     away = center - screen.mean(axis=0)
     length = float(np.hypot(*away))
     direction = away / length if length > 1.0 else np.array([0.0, -1.0])
-    left, top = center + 12.0 * direction
-    page.add_text(left, top, str(number), size=TYPE, ha="center", va="center", weight="bold", outline=PAPER)
+    places = [center + distance * direction for distance in (12.0, 30.0, 48.0)]
+    free = [place for place in places if all(np.hypot(*(place - other)) > 20.0 for other in taken)]
+    if not free:
+        return
+    taken.append(free[0])
+    left, top = free[0].tolist()
+    style = {"ha": "center", "va": "center", "weight": "bold"}
+    page.add_text(left, top, str(number), size=TYPE, outline=PAPER, **style)
 
 
 def _draw_scale(page: Page, area: Area, scale: float) -> None:
