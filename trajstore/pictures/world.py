@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import floor, log10
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -209,7 +209,7 @@ def _write_number(
         return
     taken.append(free[0])
     left, top = free[0].tolist()
-    style = {"ha": "center", "va": "center", "weight": "bold"}
+    style: dict[str, Any] = {"ha": "center", "va": "center", "weight": "bold"}
     page.add_text(left, top, str(number), size=TYPE, outline=PAPER, **style)
 
 
