@@ -76,7 +76,9 @@ def test_what_cannot_be_chosen_is_refused(
 
 
 def test_a_class_without_samples_in_the_split_is_refused():
-    samples = open_samples(DatasetSpec.from_fields(samples=5, frames=2, height=8, width=8, train=1.0, val=0.0, test=0.0))
+    samples = open_samples(
+        DatasetSpec.from_fields(samples=5, frames=2, height=8, width=8, train=1.0, val=0.0, test=0.0)
+    )
     with pytest.raises(SpecError, match="found no sample of class Linear in the split val among the 5 rows"):
         choose_rows(samples, class_name="Linear", split="val")
     with pytest.raises(SpecError, match="found no sample in the split test among the 5 rows"):
@@ -105,7 +107,9 @@ def test_an_unfinished_store_shows_what_is_written(tiny_copy: Path):
     chosen = choose_rows(reader)
     assert chosen == tuple(8 + row for row in np.argsort(reader.column("class_label", range(8, 12))))
     assert choose_rows(reader, [3]) == (3,)  # reading it says that it is not written
-    with pytest.raises(SpecError, match="no sample of class Linear in the split val among the written 36 rows"):
+    with pytest.raises(
+        SpecError, match="no sample of class Linear in the split val among the written 36 rows"
+    ):
         _without(reader, "val")
 
 

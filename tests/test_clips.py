@@ -55,7 +55,9 @@ def test_corners_appear_at_the_corners(clips: list[Clip]):
     corners = cameras.corners(2.5)
     for camera in range(2):
         for corner, expected in zip(corners[camera], [(0, 0), (16, 0), (16, 16), (0, 16)], strict=True):
-            np.testing.assert_allclose(cameras.project(corner.astype(np.float64))[camera], expected, atol=1e-9)
+            np.testing.assert_allclose(
+                cameras.project(corner.astype(np.float64))[camera], expected, atol=1e-9
+            )
         ahead = corners[camera].mean(axis=0) - cameras.centers()[camera]
         np.testing.assert_allclose(np.linalg.norm(ahead), 2.5)
 
@@ -67,7 +69,9 @@ def test_cameras_look_at_the_origin_from_their_distance(clips: list[Clip]):
 
 def test_a_row_that_is_not_written_is_refused(tiny_copy: Path):
     (tiny_copy / "video_written" / "c.0").unlink()
-    with pytest.raises(IncompleteStoreError, match="rows 0 … 7 of the video are not written yet; finish the store"):
+    with pytest.raises(
+        IncompleteStoreError, match="rows 0 … 7 of the video are not written yet; finish the store"
+    ):
         next(load_clips(open_samples(tiny_copy), [3], cameras=[0], frames=[1]))
 
 

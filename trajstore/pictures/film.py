@@ -29,6 +29,7 @@ FOOTER: Final = 20
 CAPTION: Final = 24
 NUMBER_WIDTH: Final = 240
 WIDTH_MIN: Final = 480
+PITCH_MIN: Final = 30
 TILE_MAX: Final = 200
 TILES_WIDTH: Final = 800
 TILES_HEIGHT: Final = 640
@@ -85,13 +86,13 @@ def draw_film(clips: Sequence[Clip], *, title: str) -> Iterator[NDArray[np.uint8
     tile = fit_tile(height, width, largest=largest)
     line_height = CAPTION + tile[1] + MARGIN
     page = Page(
-        _even(max(WIDTH_MIN, 2 * MARGIN + cameras * (tile[0] + GAP) - GAP)),
+        _even(max(WIDTH_MIN, 2 * MARGIN + cameras * _pitch(tile) - GAP)),
         _even(MARGIN + TITLE + len(clips) * line_height + FOOTER),
     )
     room = page.width - 2 * MARGIN - NUMBER_WIDTH
     page.add_text(MARGIN, MARGIN, title, size=17, weight="bold", room=room)
     for camera, of_dataset in enumerate(clips[0].cameras.numbers):
-        middle = MARGIN + camera * (tile[0] + GAP) + tile[0] / 2
+        middle = MARGIN + camera * _pitch(tile) + tile[0] / 2
         text = f"camera {of_dataset}" if tile[0] >= WORDS_MIN else str(of_dataset)
         page.add_text(middle, page.height - MARGIN, text, size=14, ha="center", va="bottom", color=QUIET)
     number = page.add_text(page.width - MARGIN, MARGIN + 1, "", size=16, ha="right", animated=True)
@@ -117,7 +118,7 @@ def _lay_out(page: Page, clip: Clip, size: tuple[int, int], *, top: float) -> It
     name = page.add_text(MARGIN, top, clip.class_name, size=15, weight="bold")
     page.add_text(page.end_of(name) + 10, top, f"row {clip.row:,}, split {clip.split}", size=15, color=QUIET)
     for camera in range(len(clip.cameras.numbers)):
-        left = MARGIN + camera * (size[0] + GAP)
+        left = MARGIN + camera * _pitch(size)
         tile = Tile(
             page,
             Area(left, top + CAPTION, *size),
@@ -135,6 +136,11 @@ def _lay_out(page: Page, clip: Clip, size: tuple[int, int], *, top: float) -> It
         for mark in part.marks:
             mark.set_animated(True)
         yield part
+
+
+def _pitch(tile: tuple[int, int]) -> int:
+    """From one camera to the next: its number has room, however narrow its picture is."""
+    return max(tile[0], PITCH_MIN) + GAP
 
 
 def _even(pixels: int) -> int:

@@ -318,7 +318,7 @@ def _fit(written: Text, room: float, size: float) -> None:
     while (width := float(written.get_window_extent().width)) > room:
         size = max(smallest, 0.99 * size * room / width)
         if size == smallest:
-            text = text[:-1]
+            text = text[: min(len(text) - 1, int(len(text) * room / width))]
             written.set_text(f"{text}…")
         written.set_fontsize(to_points(size))
 
