@@ -57,6 +57,11 @@ def assert_fails_in_one_line(done: Result, code: int, *texts: str) -> None:
 USAGE = [
     ([], ["build"], "Missing argument 'STORE'", "trajstore build --help"),
     ([], ["info"], "Missing argument 'STORE'", "trajstore info --help"),
+    (["-o", "a.png"], ["preview"], "Missing argument", "trajstore preview --help"),
+    ([], ["preview", "a"], "Missing option '--output'", "trajstore preview --help"),
+    (["-o", "a.png", "one"], ["preview", "a"], "ROW", "trajstore preview --help"),
+    ([], ["view"], "Missing argument", "trajstore view --help"),
+    (["1.5"], ["view", "a"], "ROW", "trajstore view --help"),
     (["--samples", "x"], ["build", "a"], "--samples", "trajstore build --help"),
     (["--samples"], ["build", "a"], "--samples", "--help"),
     (["--colour", "red"], ["build", "a"], "--colour", "trajstore build --help"),
@@ -246,7 +251,8 @@ def test_help_and_version(command: Any) -> None:
         done = command(*arguments)
         assert (done.code, done.err) == (0, "")
         assert "build" in done.out
-        assert "info" in done.out
+        for name in ("info", "preview", "view"):
+            assert name in done.out
     assert "--samples-per-shard" in command("build", "--help").out
     done = command("--version")
     assert (done.code, done.err) == (0, "")
@@ -335,6 +341,80 @@ def test_info_shows_any_store(
     assert half.code == 0
     assert "unfinished, 24 of 44 samples" in half.out
     assert "continue with: trajstore build half.zarr" in half.out
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "texts"), [("preview", "a.gif", []), ("view", "a.rrd", ["next: rerun a.rrd"])]
+)
+def test_preview_and_view_say_what_they_show(
+    command: Any, tmp_path: Path, tiny_store: Path, name: str, output: str, texts: list[str]
+) -> None:
+    names = [open_store(tiny_store).spec.dataset.classes[label] for label in _labels(tiny_store)[[5, 43]]]
+    done = command(name, str(tiny_store), "5", "43", "-o", output)
+    assert (done.code, done.err) == (0, "")
+    first, *others = done.out.splitlines()
+    assert re.fullmatch(rf"{output}: \d[\d.]* KB, rows 5 {names[0]}, 43 {names[1]}", first)
+    assert others == texts
+    assert list(tree(tmp_path)) == [".", output]
+
+
+def _labels(store: Path) -> Any:
+    """The class labels of a store."""
+    from trajstore.reading import open_reader
+
+    return open_reader(store).column("class_label")
+
+
+@pytest.mark.parametrize("name", ["preview", "view"])
+def test_options_of_preview_and_view_become_arguments(
+    command: Any, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    from trajstore import previewing, viewing
+    from trajstore.previewing import PreviewReport
+    from trajstore.viewing import ViewReport
+
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    report = {"preview": PreviewReport, "view": ViewReport}[name]
+
+    def record(*args: Any, **kwargs: Any) -> Any:
+        calls.append((args, kwargs))
+        return report(Path("a.x"), (3,), ("Linear",), 1000)
+
+    monkeypatch.setattr({"preview": previewing, "view": viewing}[name], name, record)
+    done = command(name, "s.toml", "3", "7", "--output", "a.x")
+    assert done.out.startswith("a.x: 1.00 KB, row 3 Linear\n")
+    command(name, "s.zarr", "-o", "a.x", "--class", "Helical", "--split", "val")
+    rows, choice = calls
+    assert rows == (
+        (Path("s.toml"), [3, 7]),
+        {"output": Path("a.x"), "class_name": None, "split": None},
+    )
+    (source, none), options = choice
+    assert source == Path("s.zarr")
+    assert not none
+    assert options == {"output": Path("a.x"), "class_name": "Helical", "split": "val"}
+
+
+@pytest.mark.parametrize("name", ["preview", "view"])
+@pytest.mark.parametrize(
+    ("options", "code", "text"),
+    [
+        (["44"], 2, "row 44 is out of range, expected 0 … 43"),
+        (["--class", "Zigzag"], 2, "expected one of Linear, Circular, Helical, Parabolic"),
+        (["--split", "dev"], 2, "expected one of train, val, test"),
+        (["-o", "a.doc"], 2, "found the ending '.doc', expected one of ."),
+        (["-o", "no/a.OUT"], 1, "make it with: mkdir -p no"),
+    ],
+)
+def test_what_cannot_be_shown_is_one_line(
+    command: Any, tmp_path: Path, tiny_store: Path, name: str, options: list[str], code: int, text: str
+) -> None:
+    ending = {"preview": "png", "view": "rrd"}[name]
+    given = [option.replace("OUT", ending) for option in options]
+    output = [] if "-o" in given else ["-o", f"a.{ending}"]
+    assert_fails_in_one_line(command(name, str(tiny_store), *given, *output), code, text)
+    assert_fails_in_one_line(command(name, "nothing", "-o", f"a.{ending}"), 1, "nothing: found nothing")
+    assert tree(tmp_path) == {".": None}
 
 
 def test_info_prints_json_for_machines(command: Any, tiny_store: Path) -> None:
