@@ -12,6 +12,7 @@ from trajstore import choosing
 from trajstore.choosing import ROWS_MAX, choose_rows, name_of, open_samples
 from trajstore.errors import IncompleteStoreError, NotAStoreError, RowRangeError, SpecError
 from trajstore.generating import SampleGenerator
+from trajstore.locations import Location
 from trajstore.reading import StoreReader
 from trajstore.samples import Samples
 from trajstore.sampling import SPLIT_NAMES
@@ -151,3 +152,18 @@ def test_what_is_neither_store_nor_spec_is_refused(tmp_path: Path):
         open_samples(tmp_path / "b.toml")
     with pytest.raises(NotAStoreError):
         open_samples(tmp_path / "b.zarr")
+
+
+def test_a_store_in_a_bucket_is_called_by_its_last_part(tiny_spec: DatasetSpec):
+    location = Location.parse("s3://bucket/some/a.toml", {"region": "x"})
+    reader = StoreReader(location, tiny_spec)
+    assert name_of(reader) == "a.toml"
+
+
+def test_where_to_go_on_is_told_with_the_options(tiny_spec: DatasetSpec, monkeypatch: pytest.MonkeyPatch):
+    reader = StoreReader(Location.parse("s3://bucket/a.zarr", {"region": "x"}), tiny_spec)
+    monkeypatch.setattr(reader, "is_written", lambda _: False)
+    with pytest.raises(
+        IncompleteStoreError, match=r"trajstore build s3://bucket/a\.zarr --storage-option region=x"
+    ):
+        choose_rows(reader)

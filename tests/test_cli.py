@@ -383,14 +383,15 @@ def test_options_of_preview_and_view_become_arguments(
     monkeypatch.setattr({"preview": previewing, "view": viewing}[name], name, record)
     done = command(name, "s.toml", "3", "7", "--output", "a.x")
     assert done.out.startswith("a.x: 1.00 KB, row 3 Linear\n")
-    command(name, "s.zarr", "-o", "a.x", "--class", "Helical", "--split", "val")
+    bucket = ["s3://bucket/s.zarr", "--storage-option", "region=x"]
+    command(name, *bucket, "-o", "a.x", "--class", "Helical", "--split", "val")
     rows, choice = calls
     assert rows == (
-        (Path("s.toml"), [3, 7]),
+        (Location("s.toml"), [3, 7]),
         {"output": Path("a.x"), "class_name": None, "split": None},
     )
     (source, none), options = choice
-    assert source == Path("s.zarr")
+    assert source == Location("s3://bucket/s.zarr", (("region", "x"),))
     assert not none
     assert options == {"output": Path("a.x"), "class_name": "Helical", "split": "val"}
 

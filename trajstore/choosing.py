@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Final, NoReturn
@@ -12,6 +12,7 @@ import numpy as np
 
 from trajstore.errors import IncompleteStoreError, SpecError
 from trajstore.generating import SampleGenerator
+from trajstore.locations import Location
 from trajstore.reading import open_reader
 from trajstore.rows import check_split
 from trajstore.samples import Samples
@@ -25,17 +26,24 @@ ROWS_MAX: Final = 12
 ROWS_OF_ONE_CLASS: Final = 4
 """Rows that are shown of a class that was asked for."""
 
+SPEC_ENDINGS: Final = {".toml", ".json"}
+"""A file that ends so is a spec."""
+
 ROWS_SEARCHED_MAX: Final = 1_000_000
 """Rows among which samples of a class and a split are looked for."""
 
 
-def open_samples(source: str | Path | DatasetSpec) -> Samples:
+def open_samples(
+    source: str | Path | Location | DatasetSpec, *, storage_options: Mapping[str, str] | None = None
+) -> Samples:
     """Open what samples come from.
 
     Parameters
     ----------
-    source : path-like or DatasetSpec
-        A store, finished or not; or a spec, or a TOML or JSON file with one, whose samples are drawn.
+    source : path-like, Location or DatasetSpec
+        A store, a folder or a URL, finished or not; or a spec, or a TOML or JSON file with one: samples are drawn.
+    storage_options : mapping, optional
+        See `trajstore.build`.
 
     Returns
     -------
@@ -53,12 +61,12 @@ def open_samples(source: str | Path | DatasetSpec) -> Samples:
         samples = SampleGenerator(source)
         samples.location = "spec"
         return samples
-    path = Path(source)
-    is_named_like_a_spec = path.suffix in {".toml", ".json"} and not path.is_dir()
-    if not is_named_like_a_spec:
-        return open_reader(source)
+    location = Location.parse(source, storage_options)
+    path = location.folder
+    if path is None or path.suffix not in SPEC_ENDINGS or path.is_dir():
+        return open_reader(location)
     samples = SampleGenerator(DatasetSpec.from_file(path))
-    samples.location = str(source)
+    samples.location = str(location)
     return samples
 
 
@@ -75,7 +83,8 @@ def name_of(samples: Samples) -> str:
     str
         Name of the store or the spec file, and whether anything is stored.
     """
-    name = Path(samples.location).absolute().name
+    location = str(samples.location)
+    name = location.rpartition("/")[-1] if "://" in location else Path(location).absolute().name
     return f"{name} (not built yet)" if isinstance(samples, SampleGenerator) else name
 
 
@@ -173,11 +182,12 @@ def _has_labels(samples: Samples, rows: range) -> bool:
 
 def _raise_none(samples: Samples, class_name: str | None, split: str | None) -> NoReturn:
     """Say that there is nothing to show."""
-    location, command = samples.location, f"trajstore build {shlex.quote(samples.location)}"
+    location = samples.location
     searched = min(len(samples), ROWS_SEARCHED_MAX)
     written = sum(map(len, _written_pieces(samples)))
     if not written:
-        message = f"{location}: no row is written yet; go on with: {command}"
+        place = location.argument if isinstance(location, Location) else shlex.quote(location)
+        message = f"{location}: no row is written yet; go on with: trajstore build {place}"
         raise IncompleteStoreError(message)
     what = f"sample of class {class_name}" if class_name else "sample"
     where = f" in the split {split}" if split else ""

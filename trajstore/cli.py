@@ -45,10 +45,10 @@ StorageOption = Annotated[
     ),
 ]
 SourceArgument = Annotated[
-    Path,
+    str,
     typer.Argument(
         metavar="STORE|SPEC",
-        help="Folder of the store; or a TOML or JSON file with a spec, for what it gives.",
+        help="The store: a folder or a URL; or a TOML or JSON file with a spec, to see what it would give.",
     ),
 ]
 RowsArgument = Annotated[
@@ -442,6 +442,7 @@ def preview(
     rows: RowsArgument = None,
     class_name: ClassOption = None,
     split: OnlySplitOption = None,
+    storage_option: StorageOption = None,
     debug: DebugOption = False,
 ) -> None:
     """Draw samples of a store, or of a spec before anything is built.
@@ -451,7 +452,8 @@ def preview(
     from trajstore.previewing import preview as run
     from trajstore.report import describe_preview
 
-    done = run(source, rows, output=output, class_name=class_name, split=split)
+    location = _locate(source, storage_option)
+    done = run(location, rows, output=output, class_name=class_name, split=split)
     print(describe_preview(done))  # noqa: T201
 
 
@@ -468,13 +470,16 @@ def view(
     ] = None,
     class_name: ClassOption = None,
     split: OnlySplitOption = None,
+    storage_option: StorageOption = None,
     debug: DebugOption = False,
 ) -> None:
     """Show samples in the Rerun viewer: cameras, boxes and the path in the world over time."""
     from trajstore.report import describe_view
     from trajstore.viewing import view as run
 
-    print(describe_view(run(source, rows, output=output, class_name=class_name, split=split)))  # noqa: T201
+    location = _locate(source, storage_option)
+    done = run(location, rows, output=output, class_name=class_name, split=split)
+    print(describe_view(done))  # noqa: T201
 
 
 def _read_report(path: Path | None) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from trajstore.durable import publish
 from trajstore.errors import MissingExtraError, OutputError, SpecError
+from trajstore.locations import Location
 from trajstore.running import describe_full_disk
 from trajstore.space import is_full
 
@@ -99,27 +100,25 @@ def check_folder(path: Path) -> None:
         raise OutputError(message)
 
 
-def check_is_outside(path: Path, source: object) -> None:
+def check_is_outside(path: Path, location: Location | str) -> None:
     """Check that a file would not lie in a store, which holds nothing but its dataset.
 
     Parameters
     ----------
     path : Path
         The file.
-    source : path-like or any other object
-        The store, if it is one.
+    location : Location or str
+        Where samples come from: a store, if it is a location.
 
     Raises
     ------
     OutputError
         If it would.
     """
-    if not isinstance(source, str | Path) or not Path(source).is_dir():
-        return
-    store = Path(source).resolve()
-    if store in path.resolve().parents:
+    store = location.folder if isinstance(location, Location) else None
+    if store is not None and store.resolve() in path.resolve().parents:
         message = (
-            f"output {path}: lies in the store {source}, which must hold nothing else; name another folder"
+            f"output {path}: lies in the store {location}, which must hold nothing else; name another folder"
         )
         raise OutputError(message)
 

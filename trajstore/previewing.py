@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from trajstore.choosing import choose_rows, name_of, open_samples
 from trajstore.clips import choose_cameras, choose_frames, load_clips
+from trajstore.locations import Location
 from trajstore.outputs import check_ending, check_folder, check_is_outside, write_output
 from trajstore.spec import DatasetSpec
 from trajstore.text import format_count
@@ -59,19 +60,20 @@ class PreviewReport:
 
 
 def preview(
-    source: str | Path | DatasetSpec,
+    source: str | Path | Location | DatasetSpec,
     rows: Sequence[int] | None = None,
     *,
     output: str | Path,
     class_name: str | None = None,
     split: str | None = None,
+    storage_options: Mapping[str, str] | None = None,
 ) -> PreviewReport:
     """Draw some samples: pictures with path, box and future position, the path in the world, the labels in words.
 
     Parameters
     ----------
-    source : path-like or DatasetSpec
-        A store, finished or not; or a spec, or a TOML or JSON file with one, to see what would be built.
+    source : path-like, Location or DatasetSpec
+        A store, a folder or a URL, finished or not; or a spec, or a TOML or JSON file with one, to see what would come.
     rows : sequence of int, optional
         Which rows, at most 12; negative ones count from the end. By default the first written one of each class.
     output : path-like
@@ -82,6 +84,8 @@ def preview(
         Instead of rows: the first four samples of this class.
     split : {'train', 'val', 'test'}, optional
         Instead of rows: only samples of this split.
+    storage_options : mapping, optional
+        See `trajstore.build`.
 
     Returns
     -------
@@ -106,13 +110,13 @@ def preview(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     report = trajstore.preview(spec, [5], output=f"{folder}/row5.png")
     >>> report.rows, report.classes
-    ((5,), ('Circular',))
+    ((5,), ('Linear',))
     """
     path = Path(output)
     ending = check_ending(path, ENDINGS, extra="preview")
     check_folder(path)
-    check_is_outside(path, source)
-    samples = open_samples(source)
+    samples = open_samples(source, storage_options=storage_options)
+    check_is_outside(path, samples.location)
     chosen = choose_rows(samples, rows, class_name=class_name, split=split)
     clips = _load(samples, chosen, ending)
     data = _draw(samples, clips, ending)

@@ -6,7 +6,7 @@ import os
 import shlex
 import sys
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,6 +16,7 @@ import numpy as np
 from trajstore.choosing import choose_rows, name_of, open_samples
 from trajstore.clips import Clip, choose_frames, load_clips
 from trajstore.errors import OutputError
+from trajstore.locations import Location
 from trajstore.outputs import check_ending, check_folder, check_installed, check_is_outside, write_output
 from trajstore.pictures.palette import BOX, FUTURE, PATH
 from trajstore.spec import DatasetSpec
@@ -60,19 +61,20 @@ class ViewReport:
 
 
 def view(
-    source: str | Path | DatasetSpec,
+    source: str | Path | Location | DatasetSpec,
     rows: Sequence[int] | None = None,
     *,
     output: str | Path | None = None,
     class_name: str | None = None,
     split: str | None = None,
+    storage_options: Mapping[str, str] | None = None,
 ) -> ViewReport:
     """Show some samples in the Rerun viewer, or save a recording for it.
 
     Parameters
     ----------
-    source : path-like or DatasetSpec
-        A store, finished or not; or a spec, or a TOML or JSON file with one, to see what would be built.
+    source : path-like, Location or DatasetSpec
+        A store, a folder or a URL, finished or not; or a spec, or a TOML or JSON file with one, to see what would come.
     rows : sequence of int, optional
         Which rows, at most 12; negative ones count from the end. By default the first written one of each class.
     output : path-like, optional
@@ -81,6 +83,8 @@ def view(
         Instead of rows: the first four samples of this class.
     split : {'train', 'val', 'test'}, optional
         Instead of rows: only samples of this split.
+    storage_options : mapping, optional
+        See `trajstore.build`.
 
     Returns
     -------
@@ -105,8 +109,9 @@ def view(
     else:
         check_ending(path, ENDINGS, extra="view")
         check_folder(path)
-        check_is_outside(path, source)
-    samples = open_samples(source)
+    samples = open_samples(source, storage_options=storage_options)
+    if path is not None:
+        check_is_outside(path, samples.location)
     chosen = choose_rows(samples, rows, class_name=class_name, split=split)
     video = samples.spec.video
     frames = choose_frames(video, rows=len(chosen), cameras=video.cameras, most=FRAMES_MAX)
@@ -157,7 +162,9 @@ def _check_screen(source: object) -> None:
 
 def _save_command(source: object) -> str:
     """The command that saves a recording."""
-    place = shlex.quote(str(source)) if isinstance(source, str | Path) else "STORE"
+    place = "STORE" if isinstance(source, DatasetSpec) else shlex.quote(str(source))
+    if isinstance(source, Location):
+        place = source.argument
     return f"trajstore view {place} -o FILE.rrd"
 
 
