@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -274,17 +275,51 @@ def test_help_imports_nothing_heavy() -> None:
     assert (done.returncode, done.stderr) == (0, "heavy: []\n")
 
 
-def test_shells_can_complete(tmp_path: Path) -> None:
-    environment = os.environ | {
-        "_TRAJSTORE_COMPLETE": "complete_bash",
-        "COMP_WORDS": "trajstore bu",
-        "COMP_CWORD": "1",
+def call_shell(*command: str, **environment: str) -> str:
+    """What a command prints in a shell's environment; the first ``trajstore`` found is the one under test."""
+    program = f"exec {shlex.quote(sys.executable)} -c 'from trajstore.cli import main; main()' \"$@\"\n"
+    path = Path(environment["HOME"], "bin", "trajstore")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{program}")
+    path.chmod(0o755)
+    names = {
+        "PATH": f"{path.parent}{os.pathsep}{os.environ['PATH']}",
+        "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1",
     }
     done = subprocess.run(
-        [sys.executable, "-c", "from trajstore.cli import main; main()"],
-        env=environment, capture_output=True, text=True, check=False,
+        command, env=os.environ | names | environment, capture_output=True, text=True, check=False
     )  # fmt: skip
-    assert done.stdout.split() == ["build"]
+    assert done.stderr == ""
+    return done.stdout
+
+
+COMPLETE_IN_BASH = """
+eval "$(trajstore --show-completion bash)"
+COMP_WORDS=(trajstore "$@") COMP_CWORD=$#
+_trajstore_completion trajstore
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+def test_bash_completes_commands_and_options(tmp_path: Path) -> None:
+    def complete(*words: str) -> list[str]:
+        return call_shell("bash", "-c", COMPLETE_IN_BASH, "bash", *words, HOME=str(tmp_path)).split()
+
+    assert complete("ve") == ["verify"]
+    assert complete("build", "--sa") == ["--samples", "--samples-per-shard"]
+
+
+def test_zsh_completes_commands_with_their_help(tmp_path: Path) -> None:
+    words = {"_TRAJSTORE_COMPLETE": "complete_zsh", "_TYPER_COMPLETE_ARGS": "trajstore ve"}
+    assert '"verify":"Check everything' in call_shell("trajstore", HOME=str(tmp_path), **words)
+
+
+@pytest.mark.parametrize(("shell", "start_file"), [("bash", ".bashrc"), ("zsh", ".zshrc")])
+def test_completion_can_be_installed(tmp_path: Path, shell: str, start_file: str) -> None:
+    assert "installed" in call_shell("trajstore", "--install-completion", shell, HOME=str(tmp_path))
+    assert (tmp_path / start_file).exists()
+    scripts = [path.read_text() for path in tmp_path.rglob("*") if path.is_file() and "bin" not in path.parts]
+    assert any("_trajstore_completion" in script for script in scripts)
 
 
 def test_a_dry_run_writes_nothing(command: Any, tmp_path: Path, tiny_options: list[str]) -> None:

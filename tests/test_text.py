@@ -1,14 +1,15 @@
-"""Numbers as people read them: never off by more than their last digit, never too long."""
+"""Numbers as people read them: never off by more than their last digit, never too long; and lines that fit."""
 
 from __future__ import annotations
 
+import io
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajstore.text import format_bytes, format_count, format_seconds
+from trajstore.text import fit, format_bytes, format_count, format_seconds, wrap
 
 UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12, "PB": 10**15}
 
@@ -56,3 +57,31 @@ def test_seconds_are_right_to_their_last_unit(seconds: float):
     last_unit = 60.0 if " h " in text else 1.0 if " min " in text else 0.1
     assert abs(parse_seconds(text) - seconds) <= last_unit
     assert not re.search(r"\b60(\.0)? (s|min)", text)
+
+
+WORD = st.text("ab:;`", min_size=1, max_size=8).filter(lambda word: word.count("`") % 2 == 0)
+LINE = st.tuples(
+    st.sampled_from(["", "  size     ", "      "]), st.lists(WORD, max_size=20).map(" ".join)
+).map("".join)
+
+
+@given(st.lists(LINE, max_size=4).map("\n".join), st.integers(22, 60))
+def test_wrapped_lines_fit_and_keep_their_words(text: str, width: int):
+    wrapped = wrap(text, width)
+    assert wrapped.split() == text.split()
+    assert max(map(len, wrapped.split("\n"))) <= width
+    assert wrap(wrapped, width) == wrapped
+    assert wrap(text, max(map(len, text.split("\n")))) == text
+
+
+def test_a_command_is_not_broken():
+    command = "trajstore build 'a store.zarr' --samples 10 --seed 3"
+    assert command in wrap(
+        f"trajstore: interrupted; 3 of 10 samples are written; continue with: {command}", 50
+    )
+    assert "`a b c d`" in wrap("word word word `a b c d`", 10)
+
+
+def test_a_file_gets_lines_as_they_are():
+    line = "word " * 100
+    assert fit(line, io.StringIO()) == line

@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
 
 from trajstore.errors import DamageError, SpecError, TrajstoreError
+from trajstore.text import fit
 
 if TYPE_CHECKING:
     from trajstore.builder import BuildReport
@@ -23,9 +24,16 @@ if TYPE_CHECKING:
     from trajstore.progress import Report
     from trajstore.spec import DatasetSpec
 
+
+def _examples(*commands: str) -> str:
+    """Commands at the end of a help text, one a line."""
+    return "\n".join(["\b", "Examples:", *(f"  trajstore {command}" for command in commands)])
+
+
 app = typer.Typer(
     name="trajstore",
     help="Synthetic multi-camera video datasets with exact labels, in one Zarr store.",
+    epilog=_examples("build store.zarr", "info store.zarr", "verify store.zarr", "build --help"),
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -114,8 +122,12 @@ def _root(
 
 
 @app.command(
-    epilog="Examples: trajstore build store.zarr   |   trajstore build store.zarr --samples 1000 --seed 7   |   "
-    "trajstore build store.zarr --spec spec.toml --dry-run"
+    epilog=_examples(
+        "build store.zarr",
+        "build store.zarr --samples 1000 --seed 7",
+        "build store.zarr --spec spec.toml --dry-run",
+        "build store.zarr --part 3/8",
+    )
 )
 def build(
     store: StoreArgument,
@@ -190,14 +202,14 @@ def build(
     _print_report(done, part=part)
 
 
-@app.command(epilog="Example: trajstore info store.zarr --json")
+@app.command(epilog=_examples("info store.zarr", "info store.zarr --json"))
 def info(
     store: StoreArgument,
     as_json: JsonOption = False,
     storage_option: StorageOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show what a store holds, how complete it is, and what it takes on disk."""
+    """Show what a store holds, how complete and how large it is."""
     from trajstore.summary import info as summarize
 
     summary = summarize(_locate(store, storage_option))
@@ -206,12 +218,15 @@ def info(
         return
     from trajstore.report import describe_summary
 
-    print(describe_summary(summary))  # noqa: T201
+    _print(describe_summary(summary))
 
 
 @app.command(
-    epilog="Examples: trajstore export store.zarr folder   |   trajstore export store.zarr train --split train   |   "
-    "trajstore export store.zarr some --rows 0:1000 --dtype float32"
+    epilog=_examples(
+        "export store.zarr folder",
+        "export store.zarr train --split train",
+        "export store.zarr some --rows 0:1000 --dtype float32",
+    )
 )
 def export(
     store: StoreArgument,
@@ -259,12 +274,10 @@ def export(
             force=force,
             should_stop=should_stop,
         )
-    print(describe_export(done))  # noqa: T201
+    _print(describe_export(done))
 
 
-@app.command(
-    epilog="Examples: trajstore validate folder   |   trajstore validate folder --against store.zarr --json"
-)
+@app.command(epilog=_examples("validate folder", "validate folder --against store.zarr --json"))
 def validate(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Exported folder, whoever wrote it.")],
     against: Annotated[
@@ -279,9 +292,9 @@ def validate(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Check an exported folder: files, labels, tensors, balance, metadata.
+    """Check an exported folder, whoever wrote it.
 
-    Ends with exit code 4 if anything is wrong.
+    Files, labels, tensors, checksums, balance and metadata; exits with 4 if anything is wrong.
     """
     from trajstore.report import describe_validation
     from trajstore.validation import validate as run
@@ -295,7 +308,10 @@ def validate(
             max_faults=max_faults,
             should_stop=should_stop,
         )
-    print(json.dumps(done.to_json(), indent=2) if as_json else describe_validation(done))  # noqa: T201
+    if as_json:
+        print(json.dumps(done.to_json(), indent=2))  # noqa: T201
+    else:
+        _print(describe_validation(done))
     if not done.is_valid:
         counts = ", ".join(f"{code} {count:,}" for code, count in done.fault_counts.items())
         message = (
@@ -304,7 +320,7 @@ def validate(
         raise DamageError(message)
 
 
-@app.command(epilog="Examples: trajstore verify store.zarr   |   trajstore verify store.zarr --deep --json")
+@app.command(epilog=_examples("verify store.zarr", "verify store.zarr --deep --json"))
 def verify(
     store: StoreArgument,
     deep: Annotated[
@@ -330,15 +346,19 @@ def verify(
     else:
         from trajstore.report import describe_verification
 
-        print(describe_verification(done))  # noqa: T201
+        _print(describe_verification(done))
     if not done.is_sound:
         message = f"{store}: damage found; mend it with: trajstore repair {location.argument}"
         raise DamageError(message)
 
 
 @app.command(
-    epilog="Examples: trajstore repair store.zarr   |   trajstore verify store.zarr --json > report.json; "
-    "trajstore repair store.zarr --report report.json"
+    epilog=_examples(
+        "repair store.zarr",
+        "repair store.zarr --spec spec.toml",
+        "verify store.zarr --json > report.json",
+        "repair store.zarr --report report.json",
+    )
 )
 def repair(
     store: StoreArgument,
@@ -381,14 +401,14 @@ def repair(
             force=force,
             should_stop=should_stop,
         )
-    print(describe_repair(done))  # noqa: T201
+    _print(describe_repair(done))
     if done.remaining:
         files = " ".join(shlex.quote(f"{done.location}/{finding.key}") for finding in done.remaining)
         message = f"{store}: found files that do not belong to a store; look at them, then: rm {files}"
         raise DamageError(message)
 
 
-@app.command(epilog="Example: trajstore extend store.zarr --samples 30000")
+@app.command(epilog=_examples("extend store.zarr --samples 30000"))
 def extend(
     store: StoreArgument,
     samples: Annotated[int, typer.Option(help="Rows that the store is to have.")],
@@ -516,7 +536,7 @@ def _print_estimate(
     plan = plan_build(location, spec, part=part, **fields)
     filesystem = None if location.folder is None else inspect_filesystem(location.folder)
     estimate = plan.estimate(filesystem.block if filesystem else 1)
-    print(describe_plan(plan, estimate, filesystem))  # noqa: T201
+    _print(describe_plan(plan, estimate, filesystem))
     if filesystem:
         check_space(estimate, filesystem, location=str(location))
 
@@ -525,7 +545,7 @@ def _print_report(report: BuildReport, *, part: str | None) -> None:
     """What a build did."""
     from trajstore.report import describe_build
 
-    print(describe_build(report, part=part))  # noqa: T201
+    _print(describe_build(report, part=part))
 
 
 @contextmanager
@@ -566,7 +586,12 @@ def _explain_usage(error: Any) -> str:
 
 
 def _fail(message: str, code: int) -> None:
-    """Print one line on standard error and exit."""
-    line = " ".join(message.split())
-    print(f"trajstore: {line}", file=sys.stderr)  # noqa: T201
+    """Print one line on standard error, more where a terminal is narrower, and exit."""
+    _print(f"trajstore: {' '.join(message.split())}", sys.stderr)
     sys.exit(code)
+
+
+def _print(text: str, stream: TextIO | None = None) -> None:
+    """Print lines on standard output, or another stream, that fit the terminal."""
+    stream = stream or sys.stdout
+    print(fit(text, stream), file=stream)

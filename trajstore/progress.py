@@ -9,10 +9,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TextIO
 
-from trajstore.text import format_bytes, format_count, format_seconds
+from trajstore.text import fit, format_bytes, format_count, format_seconds
 
 LINE_SECONDS: Final = 3.0
 """At least this long between two plain lines."""
+
+RATIO_MIN: Final = 1.5
+"""Below this, how many times smaller stored bytes are is no news: labels are not compressed."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ class Progress:
             figures.append(f"{format_count(self.rate)}/s")
         if self.stored_bytes:
             figures.append(format_bytes(self.stored_bytes))
-            if self.raw_bytes:
+            if self.ratio > RATIO_MIN:
                 figures.append(f"{self.ratio:.3g}× smaller")
         if self.seconds_left is not None and self.done < self.total:
             figures.append(f"{format_seconds(self.seconds_left)} left")
@@ -188,7 +191,7 @@ class _Lines:
             return
         self._last[event.phase] = now
         line = f"{event.phase}: {format_count(event.done)} of {format_count(event.total)} samples ({event.percent} %)"
-        print(", ".join([line, *event.figures()]), file=self._stream, flush=True)
+        print(fit(", ".join([line, *event.figures()]), self._stream), file=self._stream, flush=True)
 
 
 @contextmanager
@@ -201,9 +204,9 @@ def _show_bar(console: object) -> Iterator[Report]:
     assert isinstance(console, Console)
     bars = Bars(
         TextColumn("{task.description:<6}"),
-        BarColumn(bar_width=None),
+        BarColumn(bar_width=None, complete_style="cyan", finished_style="cyan"),
         TextColumn("{task.fields[counts]}"),
-        TextColumn("{task.fields[figures]}", style="cyan"),
+        TextColumn("{task.fields[figures]}"),
         TimeElapsedColumn(),
         console=console,
         refresh_per_second=8,

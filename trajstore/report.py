@@ -361,6 +361,8 @@ def _rows(*rows: tuple[str, str]) -> list[str]:
 
 def _counts(counts: dict[str, int]) -> str:
     """Names with counts."""
+    if not any(counts.values()):
+        return "none"
     return ", ".join(f"{name} {format_count(count)}" for name, count in counts.items())
 
 

@@ -1,6 +1,13 @@
-"""Numbers as people read them."""
+"""Numbers as people read them, and lines that fit the terminal they are shown on."""
 
 from __future__ import annotations
+
+import os
+import re
+from typing import Final, TextIO
+
+UNBROKEN: Final = re.compile(r"(?:(?<=: )|^)(?:trajstore|python|rm) .*|(?:`[^`]*`|\S)+")
+"""Words, and what is to be copied in one piece: a command at the end of a line, or anything in backticks."""
 
 
 def format_bytes(size: float) -> str:
@@ -70,3 +77,67 @@ def format_seconds(seconds: float) -> str:
         return f"{minutes} min {rest} s"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min"
+
+
+def wrap(text: str, width: int) -> str:
+    """Break lines that are too long between words, and go on under the column where the break is.
+
+    Parameters
+    ----------
+    text : str
+        Lines; two spaces or more separate columns.
+    width : int
+        Characters of a line. Only what is to be copied in one piece may be longer.
+
+    Returns
+    -------
+    str
+        The lines.
+
+    Examples
+    --------
+    >>> print(wrap("  size     37 MB stored, 2 GB raw; go on with: trajstore build a.zarr", 40))
+      size     37 MB stored, 2 GB raw; go on
+               with: trajstore build a.zarr
+    """
+    return "\n".join(_wrap_line(line, width) for line in text.split("\n"))
+
+
+def fit(text: str, stream: TextIO) -> str:
+    """Break lines that are too long for the terminal that a stream shows them on; a file gets them as they are.
+
+    Parameters
+    ----------
+    text : str
+        Lines.
+    stream : text file
+        Where they will be written.
+
+    Returns
+    -------
+    str
+        The lines.
+    """
+    width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
+    return wrap(text, width) if width else text
+
+
+def _wrap_line(line: str, width: int) -> str:
+    """Break one line."""
+    if len(line) <= width:
+        return line
+    columns = re.match(r"(?:.*\S)?  +(?=\S)|", line)
+    assert columns is not None
+    head = columns.group()
+    indent = " " * (len(head) if 0 < len(head) <= width // 2 else 4)
+    lines = [head]
+    is_empty = True
+    for word in UNBROKEN.findall(line[len(head) :]):
+        if is_empty:
+            lines[-1] += word
+        elif len(lines[-1]) + 1 + len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(indent + word)
+        is_empty = False
+    return "\n".join(lines)

@@ -613,20 +613,21 @@ def _check_metadata(
     """Compare the metadata with the files."""
     if metadata is None:
         return
-    pairs: list[tuple[str, object, object]] = [
-        ("total_samples", metadata.total_samples, videos),
-        ("class_distribution", _positive(metadata.class_distribution), _positive(classes)),
+    pairs = [
+        ("total_samples", str(metadata.total_samples), str(videos)),
+        ("class_distribution", _list_counts(metadata.class_distribution), _list_counts(classes)),
     ]
     if metadata.split_distribution is not None:
-        pairs.append(("split_distribution", _positive(metadata.split_distribution), _positive(split_counts)))
+        said, found = _list_counts(metadata.split_distribution), _list_counts(split_counts)
+        pairs.append(("split_distribution", said, found))
     for name, said, found in pairs:
         if said != found:
             faults.add("metadata-mismatch", METADATA_FILE, f"{name}: found {said}, the files have {found}")
 
 
-def _positive(counts: Mapping[str, int]) -> dict[str, int]:
-    """Counts without those that are 0."""
-    return {name: count for name, count in counts.items() if count}
+def _list_counts(counts: Mapping[str, int]) -> str:
+    """Names with their counts, without those that are 0, in an order that does not depend on the mapping's."""
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()) if count) or "nothing"
 
 
 def _check_balance(counts: dict[str, int], source: Source | None, faults: _Faults) -> None:
