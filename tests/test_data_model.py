@@ -79,10 +79,9 @@ def test_defaults_in_the_text_are_those_of_the_spec():
         assert sentence in text
 
 
-@pytest.mark.parametrize("name", ["axes.svg"])
-def test_the_drawing_is_what_its_script_draws(tmp_path: Path, name: str):
-    subprocess.run([sys.executable, DOCS / "draw_axes.py", tmp_path / name], check=True)
-    drawn, kept = (path.read_text(encoding="utf-8") for path in (tmp_path / name, DOCS / name))
+def test_the_drawing_is_what_its_script_draws(tmp_path: Path):
+    subprocess.run([sys.executable, DOCS / "draw_axes.py", tmp_path / "axes.svg"], check=True)
+    drawn, kept = ((folder / "axes.svg").read_text(encoding="utf-8") for folder in (tmp_path, DOCS))
     # the bytes depend on the version of matplotlib; that there is everything to see does not
     assert drawn.count("<path") == pytest.approx(kept.count("<path"), rel=0.2)
     assert len(kept.encode()) < 100_000

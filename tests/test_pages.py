@@ -1,0 +1,138 @@
+"""Every block of the README and of the pages in docs/ is executed, in order; every link leads somewhere."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from trajstore.spec import DatasetSpec
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+SMALLER = {
+    "build store.zarr --dry-run": "build store.zarr --samples 48 --dry-run",
+    "build store.zarr                       # build;": "build store.zarr --samples 48 #",
+    "--samples 30000": "--samples 56",
+    "samples = 2000": "samples = 24",
+    "export store.zarr folder": "export store.zarr folder --rows 0:8",
+    "range(10)": "range(1)",
+    "train_classifier.py": "train_classifier.py --epochs 0",
+    "_speed.py": "_speed.py --help",
+}
+"""What is replaced so that it takes seconds, not minutes; all else runs as it is written."""
+
+BLOCK = re.compile(r"^(<!-- needs torch -->\n)?```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SETUP = "python3 -m venv "
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    page: Path
+    line: int
+    needs_torch: bool
+    language: str
+    text: str
+
+    @property
+    def name(self) -> str:
+        """Page, line and language."""
+        return f"{self.page.stem}-{self.line}-{self.language}"
+
+
+def find_blocks(page: Path) -> list[Block]:
+    """All blocks of a page."""
+    text = page.read_text(encoding="utf-8")
+    return [
+        Block(page, text.count("\n", 0, found.start(2)) + 1, bool(found[1]), found[2], found[3])
+        for found in BLOCK.finditer(text)
+    ]
+
+
+BLOCKS = [block for page in PAGES for block in find_blocks(page)]
+
+
+def make_smaller(text: str) -> str:
+    """Replace what takes long."""
+    for long, short in SMALLER.items():
+        text = text.replace(long, short)
+    return text
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Path]:
+    """A working folder for each page, where what a page names of the repository is at hand."""
+    made = {page: tmp_path_factory.mktemp(page.stem) for page in PAGES}
+    for folder in made.values():
+        for name in ("tests", "examples"):
+            (folder / name).symlink_to(ROOT / name)
+    return made
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        pytest.param(block, id=block.name, marks=[pytest.mark.torch] if block.needs_torch else [])
+        for block in BLOCKS
+        if not block.text.startswith(SETUP)
+    ],
+)
+def test_a_block_runs(block: Block, folders: dict[Path, Path], monkeypatch: pytest.MonkeyPatch):
+    folder, text = folders[block.page], make_smaller(block.text)
+    monkeypatch.chdir(folder)
+    if block.language == "sh":
+        run_in_shell(text)
+    elif block.language == "python":
+        exec(compile(text, block.name, "exec"), {"__name__": "__main__"})
+    elif block.language == "toml":  # the spec.toml of the blocks that follow
+        Path("spec.toml").write_text(text, encoding="utf-8")
+        DatasetSpec.from_file("spec.toml")
+    else:  # a listing of what the blocks before it have made
+        assert block.language == "text"
+        root, *lines = text.splitlines()
+        names = [line.split()[1] for line in lines]
+        assert names
+        assert [name for name in names if not Path(root, name).exists()] == []
+
+
+def run_in_shell(text: str) -> None:
+    """Run commands where this package is installed; the first that fails ends them."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    command = ["bash", "-euo", "pipefail", "-c", text]
+    done = subprocess.run(
+        command, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_each_replacement_is_used_and_no_block_escapes():
+    text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
+    assert [long for long in SMALLER if long not in text] == []
+    assert len(re.findall(r"^ *(?:```|~~~)", text, re.MULTILINE)) == 2 * len(BLOCKS)
+
+
+def test_set_up_commands_are_those_that_ci_runs():
+    """`.ci/run` takes them out of the README by these patterns."""
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    patterns = re.findall(r"grep -m1 -E '([^']+)' README\.md", script)
+    setup = [block.text for block in BLOCKS if block.text.startswith(SETUP)]
+    assert [text.count("\n") for text in setup] == [1, 1]
+    assert [[text for text in setup if re.match(pattern, text)] for pattern in patterns] == [
+        [setup[1]],
+        [setup[0]],
+    ]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_to_files_of_the_repository(page: Path):
+    links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
+    assert links
+    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
