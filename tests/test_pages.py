@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
+import runpy
+import shlex
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from trajstore import cli
 from trajstore.spec import DatasetSpec
 
 ROOT = Path(__file__).parents[1]
@@ -89,7 +90,8 @@ def test_a_block_runs(block: Block, folders: dict[Path, Path], monkeypatch: pyte
     folder, text = folders[block.page], make_smaller(block.text)
     monkeypatch.chdir(folder)
     if block.language == "sh":
-        run_in_shell(text)
+        for line in text.splitlines():
+            run_line(line, monkeypatch)
     elif block.language == "python":
         exec(compile(text, block.name, "exec"), {"__name__": "__main__"})
     elif block.language == "toml":  # the spec.toml of the blocks that follow
@@ -103,14 +105,24 @@ def test_a_block_runs(block: Block, folders: dict[Path, Path], monkeypatch: pyte
         assert [name for name in names if not Path(root, name).exists()] == []
 
 
-def run_in_shell(text: str) -> None:
-    """Run commands where this package is installed; the first that fails ends them."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command = ["bash", "-euo", "pipefail", "-c", text]
-    done = subprocess.run(
-        command, env=os.environ | {"PATH": path}, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+def run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a command of the shell; in this process, because starting Python takes longer than most of them."""
+    words = shlex.split(line, comments=True)
+    assert not set("".join(words)) & set("|&;<>$`*"), "only a shell can run this"
+    program, *arguments = words
+    assert program in ("trajstore", "python")
+    monkeypatch.setattr(sys, "argv", words if program == "trajstore" else arguments)
+    with pytest.raises(SystemExit) as ended:
+        run_program(program, arguments[0])
+    assert not ended.value.code
+
+
+def run_program(program: str, script: str) -> None:
+    """Run trajstore or a script of Python with the arguments in ``sys.argv``, and exit."""
+    if program == "trajstore":
+        cli.main()
+    runpy.run_path(script, run_name="__main__")
+    sys.exit()
 
 
 def test_each_replacement_is_used_and_no_block_escapes():
