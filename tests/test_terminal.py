@@ -12,7 +12,7 @@ from terminals import COLOR, Terminal, visible_lines
 
 from trajstore import cli
 
-COMMANDS = ["build", "info", "export", "validate", "verify", "repair", "extend"]
+COMMANDS = ["build", "info", "export", "validate", "verify", "repair", "extend", "preview", "view"]
 
 SESSION = [
     *((name, "--help") for name in COMMANDS),

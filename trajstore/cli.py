@@ -444,9 +444,12 @@ def _locate(store: str, options: list[str] | None) -> Location:
 
 
 @app.command(
-    epilog="Examples: trajstore preview store.zarr -o sheet.png   |   trajstore preview spec.toml -o film.gif   |   "
-    "trajstore preview store.zarr 17 42 -o rows.mp4   |   "
-    "trajstore preview store.zarr --class Helical --split val -o helical.png"
+    epilog=_examples(
+        "preview store.zarr -o sheet.png",
+        "preview spec.toml -o film.gif",
+        "preview store.zarr 17 42 -o rows.mp4",
+        "preview store.zarr --class Helical --split val -o helical.png",
+    )
 )
 def preview(
     source: SourceArgument,
@@ -474,12 +477,13 @@ def preview(
 
     location = _locate(source, storage_option)
     done = run(location, rows, output=output, class_name=class_name, split=split)
-    print(describe_preview(done))  # noqa: T201
+    _print(describe_preview(done))
 
 
 @app.command(
-    epilog="Examples: trajstore view store.zarr   |   trajstore view store.zarr 17 42   |   "
-    "trajstore view store.zarr --class Circular -o circular.rrd"
+    epilog=_examples(
+        "view store.zarr", "view store.zarr 17 42", "view store.zarr --class Circular -o circular.rrd"
+    )
 )
 def view(
     source: SourceArgument,
@@ -493,13 +497,16 @@ def view(
     storage_option: StorageOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show samples in the Rerun viewer: cameras, boxes and the path in the world over time."""
+    """Show samples in the Rerun viewer, in space and time.
+
+    Cameras with what they see, boxes, and the path in the world; with -o a recording for later.
+    """
     from trajstore.report import describe_view
     from trajstore.viewing import view as run
 
     location = _locate(source, storage_option)
     done = run(location, rows, output=output, class_name=class_name, split=split)
-    print(describe_view(done))  # noqa: T201
+    _print(describe_view(done))
 
 
 def _read_report(path: Path | None) -> dict[str, Any] | None:
