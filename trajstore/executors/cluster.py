@@ -75,11 +75,6 @@ class _Try(Generic[Item]):
     failures: int = 0
     deaths: int = 0
 
-    @property
-    def is_fresh(self) -> bool:
-        """Whether nothing has gone wrong yet."""
-        return not self.failures and not self.deaths
-
 
 class ClusterExecutor:
     """An executor of Dask workers; made by `open_cluster`.
@@ -299,14 +294,15 @@ class _Run(Generic[Item, Value]):
         self._in_flight: dict[Future, list[_Try[Item]]] = {}
         self._delayed: list[tuple[float, int, _Try[Item]]] = []
         self._finished: SimpleQueue[Future] = SimpleQueue()
+        self._suspects: list[_Try[Item]] = []
         self._peeked: list[Item] = []
-        self._is_exhausted = self._has_failed = False
+        self._is_exhausted = self._has_failed = self._is_suspect_in_flight = False
 
     def outcomes(self) -> Iterator[Outcome[Item, Value]]:
         """Run all tasks."""
         while True:
             self._submit()
-            if self._is_exhausted and not self._in_flight and not self._delayed:
+            if self._is_exhausted and not self._in_flight and not self._delayed and not self._suspects:
                 return
             if self._executor.is_stopping and not (self._in_flight and self._executor.workers):
                 return
@@ -324,19 +320,29 @@ class _Run(Generic[Item, Value]):
         """Fill the window."""
         if self._client.status != "running":
             return
+        if self._suspects or self._is_suspect_in_flight:
+            # what ends its worker ends what waits there, too: whether it does is seen when it is alone
+            if not self._in_flight:
+                self._is_suspect_in_flight = True
+                self._send([self._suspects.pop()])
+            return
         while len(self._in_flight) < self._executor.window:
             batch = self._take_delayed() or self._take_fresh()
             if not batch:
                 return
-            future = self._client.submit(
-                pickle.loads,
-                pickle.dumps(Batch(self._versions, self._function, [attempt.task for attempt in batch])),
-                # the number is the task's, the rest makes the name unique: other builds may run on the same cluster
-                key=f"{batch[0].task}-{self._token}-{next(self._serial)}",
-                pure=False,
-            )
-            self._in_flight[future] = batch
-            future.add_done_callback(self._finished.put)
+            self._send(batch)
+
+    def _send(self, batch: list[_Try[Item]]) -> None:
+        """Submit a batch."""
+        future = self._client.submit(
+            pickle.loads,
+            pickle.dumps(Batch(self._versions, self._function, [attempt.task for attempt in batch])),
+            # the number is the task's, the rest makes the name unique: other builds may run on the same cluster
+            key=f"{batch[0].task}-{self._token}-{next(self._serial)}",
+            pure=False,
+        )
+        self._in_flight[future] = batch
+        future.add_done_callback(self._finished.put)
 
     def _take_delayed(self) -> list[_Try[Item]]:
         """A task that has failed and is due; alone, so that it harms no other."""
@@ -382,6 +388,8 @@ class _Run(Generic[Item, Value]):
         """The outcomes of a batch; what has none is tried again."""
         future, result = ended
         batch = self._in_flight.pop(future, [])
+        if not self._in_flight:
+            self._is_suspect_in_flight = False
         if result is not None:
             self._executor.learn(len(batch), result.seconds)
             for attempt, value in zip(batch, result.values, strict=True):
@@ -413,14 +421,9 @@ class _Run(Generic[Item, Value]):
 
     def _bury(self, batch: list[_Try[Item]], error: KilledWorker) -> Iterator[Outcome[Item, Value]]:
         """Try tasks again, each alone, during which several workers have ended; or give up."""
-        deaths = error.allowed_failures + 1
         for attempt in batch:
-            again = (
-                replace(attempt, deaths=attempt.deaths + deaths)
-                if len(batch) == 1
-                else replace(attempt, deaths=1)
-            )
-            if again.deaths < DEATHS_MAX and not self._has_failed:
+            again = replace(attempt, deaths=attempt.deaths + error.allowed_failures + 1)
+            if (again.deaths < DEATHS_MAX or not attempt.deaths) and not self._has_failed:
                 self._delay([again])
                 continue
             message = (
@@ -448,6 +451,7 @@ class _Run(Generic[Item, Value]):
         """A task that has failed for good; from now on nothing is tried again."""
         self._has_failed = True
         self._delayed.clear()
+        self._suspects.clear()
         return Outcome(attempt.task, error=error)
 
     def _delay(self, batch: Iterable[_Try[Item]], seconds: float = 0.0) -> None:
@@ -455,6 +459,9 @@ class _Run(Generic[Item, Value]):
         if self._has_failed:
             return
         for attempt in batch:
+            if attempt.deaths:
+                self._suspects.append(attempt)
+                continue
             heapq.heappush(self._delayed, (time.monotonic() + seconds, next(self._serial), attempt))
 
 
