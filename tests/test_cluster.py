@@ -90,13 +90,16 @@ def many_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def find_workers() -> list[psutil.Process]:
-    """The processes of the local workers, without those that guard them."""
-    return [
-        process
-        for process in psutil.Process().children(recursive=True)
-        if "multiprocessing.spawn" in " ".join(process.cmdline())
-    ]
+def kill_a_worker(rng: random.Random) -> None:
+    """SIGKILL to one of the local workers, not to those that guard them."""
+    workers = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "multiprocessing.spawn" in " ".join(process.cmdline()):
+                workers.append(process)
+    if workers:
+        with contextlib.suppress(psutil.Error):
+            rng.choice(workers).kill()
 
 
 # ------------------------------------------------------------------------------------------------ same bytes
@@ -479,6 +482,11 @@ def test_addresses_of_schedulers_are_accepted(address: str) -> None:
     check_choice("dask", scheduler=address, workers=None)
 
 
+def test_a_store_in_memory_is_no_place_for_workers() -> None:
+    with pytest.raises(SpecError, match=r"memory://a\.zarr: only this process sees it"):
+        build("memory://a.zarr", executor="dask")
+
+
 def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(choosing, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=re.escape("pip install 'trajstore[dask]'")):
@@ -594,8 +602,7 @@ def test_workers_killed_at_random_cost_nothing_but_time(
     def kill_now_and_then(event: Progress) -> None:
         if event.phase == "video" and kills and event.fresh >= kills[0]:
             del kills[0]
-            process = rng.choice(find_workers())
-            threading.Timer(rng.uniform(0, 0.2), process.kill).start()
+            threading.Timer(rng.uniform(0, 0.2), kill_a_worker, [rng]).start()
 
     path = tmp_path / "a.zarr"
     report = build(path, executor="dask", scheduler=workers.address, progress=kill_now_and_then, **MANY)
