@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import runpy
 import shlex
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer
+from swift_server import SwiftServer
 
 from trajstore import cli
 from trajstore.spec import DatasetSpec
@@ -20,6 +24,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SMALLER = {
     "build store.zarr --dry-run": "build store.zarr --samples 48 --dry-run",
     "build store.zarr                       # build;": "build store.zarr --samples 48 #",
+    "--executor dask --workers 2": "--executor dask --workers 2 --samples 48",
     "--samples 30000": "--samples 56",
     "samples = 2000": "samples = 24",
     "export store.zarr folder": "export store.zarr folder --rows 0:8",
@@ -29,7 +34,10 @@ SMALLER = {
 }
 """What is replaced so that it takes seconds, not minutes; all else runs as it is written."""
 
-BLOCK = re.compile(r"^(<!-- needs torch -->\n)?```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(?:<!-- (.*) -->\n)?```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+NOTES = {"": [], "needs torch": [pytest.mark.torch], "needs a bucket": [], "a recipe": []}
+"""What a comment before a block may say. A recipe is for a cluster, and only checked to be well-formed."""
+
 SETUP = "python3 -m venv "
 
 
@@ -39,7 +47,7 @@ class Block:
 
     page: Path
     line: int
-    needs_torch: bool
+    note: str
     language: str
     text: str
 
@@ -53,7 +61,7 @@ def find_blocks(page: Path) -> list[Block]:
     """All blocks of a page."""
     text = page.read_text(encoding="utf-8")
     return [
-        Block(page, text.count("\n", 0, found.start(2)) + 1, bool(found[1]), found[2], found[3])
+        Block(page, text.count("\n", 0, found.start(2)) + 1, found[1] or "", found[2], found[3])
         for found in BLOCK.finditer(text)
     ]
 
@@ -81,14 +89,19 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Path]:
 @pytest.mark.parametrize(
     "block",
     [
-        pytest.param(block, id=block.name, marks=[pytest.mark.torch] if block.needs_torch else [])
+        pytest.param(block, id=block.name, marks=NOTES[block.note])
         for block in BLOCKS
-        if not block.text.startswith(SETUP)
+        if not block.text.startswith(SETUP) and block.note != "a recipe"
     ],
 )
-def test_a_block_runs(block: Block, folders: dict[Path, Path], monkeypatch: pytest.MonkeyPatch):
+def test_a_block_runs(
+    block: Block, folders: dict[Path, Path], monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+):
     folder, text = folders[block.page], make_smaller(block.text)
     monkeypatch.chdir(folder)
+    if block.note == "needs a bucket":
+        for name, value in request.getfixturevalue("bucket_of_the_pages").items():
+            monkeypatch.setenv(name, value)
     if block.language == "sh":
         for line in text.splitlines():
             run_line(line, monkeypatch)
@@ -103,6 +116,36 @@ def test_a_block_runs(block: Block, folders: dict[Path, Path], monkeypatch: pyte
         names = [line.split()[1] for line in lines]
         assert names
         assert [name for name in names if not Path(root, name).exists()] == []
+
+
+@pytest.fixture(scope="module")
+def bucket_of_the_pages(swift: SwiftServer) -> dict[str, str]:
+    """A bucket of the name that the pages use; gives the environment in which it is found."""
+    swift.create_bucket("my-bucket")
+    return swift.environment
+
+
+@pytest.mark.parametrize(
+    "block", [block for block in BLOCKS if block.note == "a recipe"], ids=lambda b: b.name
+)
+def test_a_recipe_is_well_formed(block: Block):
+    if block.language == "python":
+        compile(block.text, block.name, "exec")
+    elif block.language == "json":
+        json.loads(block.text)
+    else:
+        assert block.language == "sh"
+        subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)
+        for line in block.text.replace("\\\n", " ").splitlines():
+            if "trajstore build" in line:
+                check_options(shlex.split(line.partition("trajstore build")[2], comments=True))
+
+
+def check_options(words: list[str]) -> None:
+    """Raise unless the options of a build exist."""
+    build = typer.main.get_command(cli.app).commands["build"]  # type: ignore[attr-defined]
+    known = {name for parameter in build.params for name in parameter.opts}
+    assert {word for word in words if word.startswith("--")} <= known
 
 
 def run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,6 +171,7 @@ def run_program(program: str, script: str) -> None:
 def test_each_replacement_is_used_and_no_block_escapes():
     text = "".join(page.read_text(encoding="utf-8") for page in PAGES)
     assert [long for long in SMALLER if long not in text] == []
+    assert {block.note for block in BLOCKS} == NOTES.keys()
     assert len(re.findall(r"^ *(?:```|~~~)", text, re.MULTILINE)) == 2 * len(BLOCKS)
 
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from trajstore.attributes import HistoryEntry
 from trajstore.errors import (
+    ClusterError,
     InterruptedBuildError,
     NotEnoughSpaceError,
+    SpecError,
     StoreError,
 )
 from trajstore.executors import Executor, ThreadExecutor
+from trajstore.executors.choosing import check_choice, open_dask
 from trajstore.layout import ColumnGroup, Task
 from trajstore.locations import Location
 from trajstore.planning import BuildPlan, check_fits, check_same, plan_build
@@ -33,8 +40,17 @@ from trajstore.summary import Summary, summarize
 from trajstore.tasks import WriteTask
 from trajstore.text import format_count
 
+if TYPE_CHECKING:
+    from trajstore.executors.cluster import ClusterExecutor
+
 WAITING_THREADS: Final = 3
 """Threads beside those that compute, so that writes to the disk overlap with computing."""
+
+SENDING_THREADS: Final = 12
+"""The same where objects are sent over a network; each holds a shard."""
+
+PASSES_MAX: Final = 3
+"""How often a cluster is asked for tasks that it says are done and whose flags are not there."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +77,8 @@ def build(
     spec: DatasetSpec | None = None,
     *,
     workers: int | None = None,
+    executor: str = "threads",
+    scheduler: str | None = None,
     part: str | None = None,
     progress: Report | None = None,
     force: bool = False,
@@ -77,7 +95,12 @@ def build(
     spec : DatasetSpec, optional
         The dataset. By default that of the store, where there is one, or the default spec.
     workers : int, optional
-        Threads that compute; by default one for each processor.
+        Threads that compute, or processes of a local Dask cluster; by default one for each processor.
+    executor : {'threads', 'dask'}
+        What computes: this process, or a Dask cluster (``pip install 'trajstore[dask]'``).
+    scheduler : str, optional
+        Address of the cluster's scheduler, such as ``tcp://host:8786``. Without one, workers are started here and end
+        with the build.
     part : str, optional
         ``"i/n"``: only the i-th of n slices, counted from 1, so that n builders can share the work.
     progress : callable, optional
@@ -108,6 +131,8 @@ def build(
         If it will not fit, or the disk became full: the store is valid, and the next build goes on.
     InterruptedBuildError
         If ``should_stop`` said so: likewise.
+    ClusterError
+        If the cluster cannot be used, is lost, or a worker has failed for good: likewise; the worker is named.
 
     Examples
     --------
@@ -118,21 +143,35 @@ def build(
     {'Linear': 2, 'Circular': 2, 'Helical': 2, 'Parabolic': 2}
     """
     started = time.monotonic()
+    check_choice(executor, scheduler=scheduler, workers=workers)
     threads = ThreadExecutor(workers).workers
+    should_stop = should_stop or (lambda: 0)
     location = Location.parse(path, storage_options)
+    if executor == "dask" and location.url.startswith("memory:"):
+        message = f"{location}: only this process sees it, expected a location that all workers see"
+        raise SpecError(message)
     plan = plan_build(location, spec, part=part, **fields)
     check_fits(plan, force=force)
-    run = Run(plan, threads, progress or ignore, should_stop or (lambda: 0))
-    try:
-        store = plan.store or create_store(location, plan.spec)
-        check_same(store.spec, plan.spec, plan.location)  # another builder may have been first
-        store.sweep()
-        complete_growth(store)
-        run.fill(store)
-        _check_size(store)
-        finish(store)
-    except OSError as error:
-        raise explain(plan, error) from error
+    with ExitStack() as stack:
+        cluster = None
+        if executor == "dask" and any(map(len, plan.pending.values())):
+            cluster = stack.enter_context(
+                open_dask(scheduler=scheduler, workers=workers, should_stop=should_stop)
+            )
+        run = Run(plan, threads, progress or ignore, should_stop, cluster=cluster)
+        try:
+            store = plan.store or create_store(location, plan.spec)
+            check_same(store.spec, plan.spec, plan.location)  # another builder may have been first
+            store.sweep()
+            complete_growth(store)
+            run.fill(store)
+            _check_size(store)
+            finish(store)
+        except OSError as error:
+            raise explain(plan, error) from error
+        except ClusterError as error:
+            message = f"{error}; {describe_state(plan)}"
+            raise ClusterError(message, exit_code=error.exit_code) from error
     return BuildReport(
         summary=summarize(open_store(location)),
         new_samples=run.new_samples,
@@ -186,15 +225,27 @@ class Run:
         Receives progress.
     should_stop : callable
         See `build`.
+    cluster : ClusterExecutor, optional
+        What computes instead of threads.
     """
 
-    def __init__(self, plan: BuildPlan, workers: int, report: Report, should_stop: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        plan: BuildPlan,
+        workers: int,
+        report: Report,
+        should_stop: Callable[[], int],
+        *,
+        cluster: ClusterExecutor | None = None,
+    ) -> None:
         self._plan = plan
         self._report = report
         self._should_stop = should_stop
         # more threads than may compute at once: while some wait for the disk the others have their turn
         self._turn = threading.Semaphore(workers)
-        self._executor: Executor = ThreadExecutor(workers + WAITING_THREADS)
+        waiting = SENDING_THREADS if plan.location.folder is None else WAITING_THREADS
+        self._cluster = cluster
+        self._executor: Executor = cluster or ThreadExecutor(workers + waiting)
         self.new_samples = 0
 
     def fill(self, store: StoreHandle) -> None:
@@ -205,12 +256,37 @@ class Run:
         store : StoreHandle
             Where.
         """
+        for _ in range(PASSES_MAX):
+            self._fill(store)
+            if self._cluster is None:
+                return
+            # what the workers have said is one thing, what is there another
+            missing = _find_missing(store, self._plan)
+            if not any(map(len, missing.values())):
+                return
+            self._plan = replace(self._plan, store=store, pending=missing)
+        count = sum(map(len, missing.values()))
+        message = (
+            f"{store.location}: the workers have written {format_count(count)} tasks {PASSES_MAX} times whose flags "
+            "are not there: expected a location that is the same for all of them"
+        )
+        raise ClusterError(message)
+
+    def _fill(self, store: StoreHandle) -> None:
+        """Write the pending tasks once."""
         tallies = {group.name: self._tally(group) for group in self._plan.layout.groups}
+        before = self.new_samples
 
         def finished(task: Task, stored_bytes: int | None) -> None:
             tallies[task.group].add(len(task.rows), stored_bytes=stored_bytes or 0)
-            self.new_samples = tallies["video"].fresh
+            self.new_samples = before + tallies["video"].fresh
 
+        def watch() -> None:
+            for tally in tallies.values():
+                tally.add(0, stored_bytes=0)
+
+        if self._cluster is not None:
+            self._cluster.watch = watch
         run_tasks(
             self._executor,
             WriteTask(store, self._turn),
@@ -227,13 +303,24 @@ class Run:
         """Begin to count and report a column group."""
         indices = self._plan.part.slice(len(group)) if self._plan.part else range(len(group))
         total = sum(len(group.task(index).rows) for index in indices)
+        cluster = self._cluster
         return Tally(
             group.name,
             self._report,
             total=total,
             done=total - self._plan.pending_rows(group.name),
             raw_bytes_each=group.row_bytes,
+            count_workers=None if cluster is None else lambda: cluster.workers,
         )
+
+
+def _find_missing(store: StoreHandle, plan: BuildPlan) -> dict[str, NDArray[np.int64]]:
+    """Numbers of a plan's tasks whose flag is not set."""
+    missing = {}
+    for group in plan.layout.groups:
+        indices = plan.pending[group.name]
+        missing[group.name] = indices[~store.is_written(group)[indices]]
+    return missing
 
 
 def describe_state(plan: BuildPlan) -> str:

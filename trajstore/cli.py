@@ -76,6 +76,23 @@ OnlySplitOption = Annotated[
 WorkersOption = Annotated[
     int | None, typer.Option(help="Threads that compute. [default: one for each processor]")
 ]
+ExecutorOption = Annotated[
+    str,
+    typer.Option(
+        metavar="threads|dask",
+        help="What computes: threads, or a Dask cluster; without --scheduler it is started here.",
+    ),
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option(metavar="ADDRESS", help="Dask scheduler of a cluster, such as tcp://host:8786."),
+]
+BuildersOption = Annotated[
+    int | None,
+    typer.Option(
+        help="Threads that compute, or processes of a local Dask cluster. [default: one for each processor]"
+    ),
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
@@ -151,7 +168,9 @@ def build(
         int | None, typer.Option(help="Frames from the last seen one to the future position. [default: 5]")
     ] = None,
     samples_per_shard: Annotated[int | None, typer.Option(help="Samples in one file. [default: 250]")] = None,
-    workers: WorkersOption = None,
+    workers: BuildersOption = None,
+    executor: ExecutorOption = "threads",
+    scheduler: SchedulerOption = None,
     part: Annotated[
         str | None,
         typer.Option(metavar="I/N", help="Build the I-th of N slices only, so that N jobs share the work."),
@@ -193,6 +212,8 @@ def build(
             location,
             read,
             workers=workers,
+            executor=executor,
+            scheduler=scheduler,
             part=part,
             progress=report,
             force=force,
@@ -412,7 +433,9 @@ def repair(
 def extend(
     store: StoreArgument,
     samples: Annotated[int, typer.Option(help="Rows that the store is to have.")],
-    workers: WorkersOption = None,
+    workers: BuildersOption = None,
+    executor: ExecutorOption = "threads",
+    scheduler: SchedulerOption = None,
     force: Annotated[bool, typer.Option("--force", help="Go on although it seems not to fit.")] = False,
     storage_option: StorageOption = None,
     quiet: QuietOption = False,
@@ -429,6 +452,8 @@ def extend(
             _locate(store, storage_option),
             samples,
             workers=workers,
+            executor=executor,
+            scheduler=scheduler,
             progress=report,
             force=force,
             should_stop=should_stop,

@@ -15,6 +15,7 @@
     ├── ExportError                1   a folder is no export, or cannot be used as one
     ├── OutputError                1   a picture or a recording cannot be written or shown
     ├── MissingExtraError          1   an optional package is not installed
+    ├── ClusterError               1   a cluster cannot be used; 3 if the disk of a worker is full
     ├── DamageError                4   verify or validate found damage
     ├── NotEnoughSpaceError        3   before writing, or while writing
     └── InterruptedBuildError      130 (SIGINT) or 143 (SIGTERM); what was begun is finished and can be resumed
@@ -75,6 +76,22 @@ class OutputError(TrajstoreError):
 
 class MissingExtraError(TrajstoreError):
     """An optional package is not installed."""
+
+
+class ClusterError(TrajstoreError):
+    """A cluster cannot be used, or one of its workers cannot do its work.
+
+    Parameters
+    ----------
+    message : str
+        What was found where.
+    exit_code : int
+        That of the error that a worker has met.
+    """
+
+    def __init__(self, message: str, *, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class DriftError(StoreError):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from trajstore.builder import BuildReport, build, explain
 from trajstore.errors import SpecError
+from trajstore.executors.choosing import check_choice
 from trajstore.layout import ColumnGroup, plan_layout
 from trajstore.locations import Location
 from trajstore.planning import BuildPlan, check_fits
@@ -24,6 +25,8 @@ def extend(
     samples: int,
     *,
     workers: int | None = None,
+    executor: str = "threads",
+    scheduler: str | None = None,
     progress: Report | None = None,
     force: bool = False,
     should_stop: Callable[[], int] | None = None,
@@ -39,7 +42,9 @@ def extend(
         Rows it is to have. Rows that are there keep their bytes; a last shard or label chunk that was partly filled is
         made again.
     workers : int, optional
-        Threads that compute; by default one for each processor.
+        Threads that compute, or processes of a local Dask cluster; by default one for each processor.
+    executor, scheduler : str
+        See `trajstore.build`.
     progress : callable, optional
         Receives `trajstore.progress.Progress` events.
     force : bool
@@ -73,6 +78,7 @@ def extend(
     ...     trajstore.extend(f"{folder}/tiny.zarr", samples=20).summary.written
     {'labels': 20, 'video': 20}
     """
+    check_choice(executor, scheduler=scheduler, workers=workers)
     location = Location.parse(path, storage_options)
     store = open_store(location)
     check_generator(store)
@@ -84,7 +90,15 @@ def extend(
             grow_store(store, spec)
         except OSError as error:
             raise explain(plan, error) from error
-    return build(location, workers=workers, progress=progress, force=force, should_stop=should_stop)
+    return build(
+        location,
+        workers=workers,
+        executor=executor,
+        scheduler=scheduler,
+        progress=progress,
+        force=force,
+        should_stop=should_stop,
+    )
 
 
 def _enlarge(store: StoreHandle, samples: int) -> DatasetSpec:

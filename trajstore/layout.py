@@ -96,6 +96,9 @@ class Task:
     index: int
     rows: range
 
+    def __str__(self) -> str:
+        return f"{self.group}-{self.index:06d}"
+
 
 @dataclass(frozen=True)
 class ColumnGroup:

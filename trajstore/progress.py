@@ -34,6 +34,8 @@ class Progress:
         Bytes that this run has written, and what they hold uncompressed.
     seconds : float
         Since the phase began.
+    workers : int or None
+        Workers of a cluster that are alive; None where there is no cluster.
     """
 
     phase: str
@@ -43,6 +45,7 @@ class Progress:
     stored_bytes: int
     raw_bytes: int
     seconds: float
+    workers: int | None = None
 
     @property
     def rate(self) -> float:
@@ -81,6 +84,8 @@ class Progress:
                 figures.append(f"{self.ratio:.3g}× smaller")
         if self.seconds_left is not None and self.done < self.total:
             figures.append(f"{format_seconds(self.seconds_left)} left")
+        if self.workers is not None:
+            figures.append(f"{format_count(self.workers)} worker{'' if self.workers == 1 else 's'}")
         return figures
 
 
@@ -101,10 +106,21 @@ class Tally:
         Samples wanted, and finished before.
     raw_bytes_each : int
         Uncompressed bytes of a sample; 0 if nothing is compressed.
+    count_workers : callable, optional
+        How many workers of a cluster are alive.
     """
 
-    def __init__(self, phase: str, report: Report, *, total: int, done: int, raw_bytes_each: int) -> None:
-        self._phase, self._report = phase, report
+    def __init__(
+        self,
+        phase: str,
+        report: Report,
+        *,
+        total: int,
+        done: int,
+        raw_bytes_each: int,
+        count_workers: Callable[[], int] | None = None,
+    ) -> None:
+        self._phase, self._report, self._count_workers = phase, report, count_workers
         self._total, self._done, self._raw_bytes_each = total, done, raw_bytes_each
         self._started = time.monotonic()
         self._stored_bytes = 0
@@ -137,6 +153,7 @@ class Tally:
                 stored_bytes=self._stored_bytes,
                 raw_bytes=self.fresh * self._raw_bytes_each,
                 seconds=time.monotonic() - self._started,
+                workers=self._count_workers() if self._count_workers else None,
             )
         )
 

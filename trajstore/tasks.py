@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from zstandard import ZstdCompressor
 
 from trajstore.direct import PageBuffer
+from trajstore.errors import StoreError
 from trajstore.layout import Column, Layout, Task, plan_layout
+from trajstore.locations import Location
 from trajstore.scene import Scene, describe
 from trajstore.shard import assemble_shard, encode_chunk
 from trajstore.spec import DatasetSpec
-from trajstore.store import StoreHandle
+from trajstore.store import StoreHandle, check_generator, open_store
 
 
 class _Local(threading.local):
@@ -65,6 +68,31 @@ class WriteTask:
             written += len(data)
         self.store.mark_written(task)
         return written
+
+    def __reduce__(self) -> tuple[Callable[..., WriteTask], tuple[Any, ...]]:
+        """Small: where the store is and what it must be; whoever receives it opens the store."""
+        location = self.store.location
+        if location.folder is not None:  # the receiver has another working folder
+            location = replace(location, url=str(location.folder.absolute()))
+        return _reopen, (location, self.store.spec.dataset.samples, self.store.attributes.fingerprint)
+
+
+def _reopen(location: Location, samples: int, fingerprint: str) -> WriteTask:
+    """Open the store of a task in another process."""
+    store = open_store(location)
+    if (store.spec.dataset.samples, store.attributes.fingerprint) != (samples, fingerprint):
+        message = f"{location}: found another store here than where the build was begun, or one that has been extended"
+        raise StoreError(message)
+    check_generator(store)
+    return WriteTask(store)
+
+
+def warm_up() -> None:
+    """Compile all kernels, or load them from where they are cached."""
+    spec = DatasetSpec.from_fields(samples=4, frames=2, height=8, width=8)
+    layout = plan_layout(spec)
+    for group in layout.groups:
+        make_files(spec, layout, group.task(0))
 
 
 def make_files(
