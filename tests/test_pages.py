@@ -34,7 +34,7 @@ SMALLER = {
 }
 """What is replaced so that it takes seconds, not minutes; all else runs as it is written."""
 
-BLOCK = re.compile(r"^(?:<!-- (.*) -->\n)?```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^(?:<!-- ([^\n]*) -->\n)?```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 NOTES = {"": [], "needs torch": [pytest.mark.torch], "needs a bucket": [], "a recipe": []}
 """What a comment before a block may say. A recipe is for a cluster, and only checked to be well-formed."""
 
