@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from math import ceil, prod
 from typing import Any, Final
 
@@ -68,7 +69,7 @@ class Column:
         """What one file covers: a shard, or a chunk."""
         return self.shard_shape or self.chunk_shape
 
-    @property
+    @cached_property
     def chunk_counts(self) -> tuple[int, ...]:
         """Chunks along each dimension of one file."""
         return tuple(a // b for a, b in zip(self.file_shape, self.chunk_shape, strict=True))
