@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -10,8 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 from distributed import Client
 from faults import wait_until
+
+FOLLOW_PARENT = "import ctypes, signal; ctypes.CDLL(None).prctl(1, signal.SIGKILL)"
 
 
 class Process:
@@ -21,7 +26,8 @@ class Process:
         self.log = log
         with log.open("wb") as file:
             self._process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-c", command, *arguments],
+                # ends with this process, however that ends
+                [sys.executable, "-W", "ignore", "-c", f"{FOLLOW_PARENT}\n{command}", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=file,
@@ -75,6 +81,18 @@ class Cluster:
         log = self._folder / f"{len(self._processes)}.log"
         self._processes.append(Process(command, *arguments, log=log))
         return self._processes[-1]
+
+
+def kill_a_local_worker(rng: random.Random) -> None:
+    """SIGKILL to one of the workers that this process has started, not to those that guard them."""
+    workers = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if "multiprocessing.spawn" in " ".join(process.cmdline()):
+                workers.append(process)
+    if workers:
+        with contextlib.suppress(psutil.Error):
+            rng.choice(workers).kill()
 
 
 @contextmanager

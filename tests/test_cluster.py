@@ -22,7 +22,7 @@ from typing import Any
 import dask
 import psutil
 import pytest
-from clusters import start_cluster
+from clusters import kill_a_local_worker, start_cluster
 from distributed import Client
 from faults import (
     assert_flags_are_true,
@@ -88,18 +88,6 @@ def many_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("many") / "a.zarr"
     build(path, **MANY)
     return path
-
-
-def kill_a_worker(rng: random.Random) -> None:
-    """SIGKILL to one of the local workers, not to those that guard them."""
-    workers = []
-    for process in psutil.Process().children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            if "multiprocessing.spawn" in " ".join(process.cmdline()):
-                workers.append(process)
-    if workers:
-        with contextlib.suppress(psutil.Error):
-            rng.choice(workers).kill()
 
 
 # ------------------------------------------------------------------------------------------------ same bytes
@@ -602,7 +590,7 @@ def test_workers_killed_at_random_cost_nothing_but_time(
     def kill_now_and_then(event: Progress) -> None:
         if event.phase == "video" and kills and event.fresh >= kills[0]:
             del kills[0]
-            threading.Timer(rng.uniform(0, 0.2), kill_a_worker, [rng]).start()
+            threading.Timer(rng.uniform(0, 0.2), kill_a_local_worker, [rng]).start()
 
     path = tmp_path / "a.zarr"
     report = build(path, executor="dask", scheduler=workers.address, progress=kill_now_and_then, **MANY)

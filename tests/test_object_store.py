@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import numpy as np
 import obstore
 import pytest
 import xarray
+from clusters import kill_a_local_worker
 from faults import assert_flags_are_true, assert_same_bytes, flip_bit, run
 from swift_server import OWNER, READER, STRANGER, Request, SwiftServer, User
 from zarr.storage import ObjectStore
@@ -123,6 +125,24 @@ def test_build_in_a_bucket_is_that_on_a_disk_and_each_object_takes_one_request(
     root = f"/{built.place.bucket}/{built.place.prefix}/zarr.json"
     assert counts.pop(root) == 2  # created and, at last, finished
     assert set(counts.values()) == {1}
+
+
+def test_build_on_a_cluster_whose_worker_is_killed(
+    place: Place, tiny_fields: dict[str, Any], tmp_path: Path
+) -> None:
+    fields = tiny_fields | {"samples": 400, "samples_per_shard": 4}
+    kills = [40]
+
+    def kill_once(event: Progress) -> None:
+        if event.phase == "video" and kills and event.fresh >= kills[0]:
+            del kills[0]
+            kill_a_local_worker(random.Random(0))
+
+    report = place.call(trajstore.build, executor="dask", workers=2, progress=kill_once, **fields)
+    assert not kills
+    assert report.summary.is_complete
+    trajstore.build(tmp_path / "expected.zarr", **fields)
+    assert_same_bytes(place.download(tmp_path / "found"), tmp_path / "expected.zarr")
 
 
 def test_large_object_takes_one_request(place: Place) -> None:
