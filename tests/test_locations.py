@@ -60,7 +60,7 @@ def test_an_argument_can_be_pasted_and_tells_no_secrets() -> None:
     options = {"endpoint": "http://host:1/a b", "secret_access_key": "hidden", "region": "x"}
     location = Location.parse("s3://bucket/a b.zarr", options)
     assert location.argument == (
-        "'s3://bucket/a b.zarr' --storage-option 'endpoint=http://host:1/a b' --storage-option secret_access_key=… "
+        "'s3://bucket/a b.zarr' --storage-option 'endpoint=http://host:1/a b' --storage-option 'secret_access_key=…' "
         "--storage-option region=x"
     )
     assert "hidden" not in f"{location!r} {location}"

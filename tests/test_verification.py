@@ -22,6 +22,7 @@ from trajstore.errors import InterruptedBuildError, StoreError
 from trajstore.findings import KINDS
 from trajstore.folders import Folder
 from trajstore.layout import Task
+from trajstore.locations import Location
 from trajstore.repairing import repair
 from trajstore.report import FINDINGS_MAX, describe_verification
 from trajstore.scene import Scene
@@ -261,7 +262,7 @@ def test_a_long_table_is_cut(tmp_path: Path, tiny_fields: dict[str, Any]) -> Non
     path = tmp_path / "a.zarr"
     build(path, **tiny_fields | {"samples_per_shard": 1})
     shutil.rmtree(path / "video_written")
-    text = describe_verification(verify(path))
+    text = describe_verification(verify(path), location=Location.parse(path))
     assert len(text.splitlines()) < FINDINGS_MAX + 10
     assert f"and {len(verify(path).findings) - FINDINGS_MAX} more" in text
 

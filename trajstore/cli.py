@@ -220,7 +220,7 @@ def build(
             should_stop=should_stop,
             **given,
         )
-    _print_report(done, part=part)
+    _print_report(done, part=part, location=location)
 
 
 @app.command(epilog=_examples("info store.zarr", "info store.zarr --json"))
@@ -233,13 +233,14 @@ def info(
     """Show what a store holds, how complete and how large it is."""
     from trajstore.summary import info as summarize
 
-    summary = summarize(_locate(store, storage_option))
+    location = _locate(store, storage_option)
+    summary = summarize(location)
     if as_json:
         print(json.dumps(summary.to_json(), indent=2))  # noqa: T201
         return
     from trajstore.report import describe_summary
 
-    _print(describe_summary(summary))
+    _print(describe_summary(summary, location=location))
 
 
 @app.command(
@@ -367,7 +368,7 @@ def verify(
     else:
         from trajstore.report import describe_verification
 
-        _print(describe_verification(done))
+        _print(describe_verification(done, location=location))
     if not done.is_sound:
         message = f"{store}: damage found; mend it with: trajstore repair {location.argument}"
         raise DamageError(message)
@@ -411,9 +412,10 @@ def repair(
     from trajstore.repairing import repair as run
     from trajstore.report import describe_repair
 
+    location = _locate(store, storage_option)
     with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
         done = run(
-            _locate(store, storage_option),
+            location,
             spec=_read_spec(spec),
             report=_read_report(report_file),
             deep=deep,
@@ -425,7 +427,8 @@ def repair(
     _print(describe_repair(done))
     if done.remaining:
         files = " ".join(shlex.quote(f"{done.location}/{finding.key}") for finding in done.remaining)
-        message = f"{store}: found files that do not belong to a store; look at them, then: rm {files}"
+        how = "then: rm" if location.folder is not None else "then remove"
+        message = f"{store}: found objects that do not belong to a store; look at them, {how} {files}"
         raise DamageError(message)
 
 
@@ -447,9 +450,10 @@ def extend(
     """
     from trajstore.extending import extend as run
 
+    location = _locate(store, storage_option)
     with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
         done = run(
-            _locate(store, storage_option),
+            location,
             samples,
             workers=workers,
             executor=executor,
@@ -458,7 +462,7 @@ def extend(
             force=force,
             should_stop=should_stop,
         )
-    _print_report(done, part=None)
+    _print_report(done, part=None, location=location)
 
 
 def _locate(store: str, options: list[str] | None) -> Location:
@@ -573,11 +577,11 @@ def _print_estimate(
         check_space(estimate, filesystem, location=str(location))
 
 
-def _print_report(report: BuildReport, *, part: str | None) -> None:
+def _print_report(report: BuildReport, *, part: str | None, location: Location) -> None:
     """What a build did."""
     from trajstore.report import describe_build
 
-    _print(describe_build(report, part=part))
+    _print(describe_build(report, part=part, location=location))
 
 
 @contextmanager

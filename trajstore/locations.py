@@ -117,11 +117,15 @@ class Location:
     @property
     def argument(self) -> str:
         """The location as an argument of a command, with its options; secrets are left out."""
-        words = [shlex.quote(self.url)]
-        for name, value in self.options:
-            shown = f"{name}=…" if _SECRET.search(name) else f"{name}={value}"
-            words += ["--storage-option", shlex.quote(shown) if "…" not in shown else shown]
-        return " ".join(words)
+        options = (f"{name}={value}" for name, value in self.shown_options)
+        return " ".join(
+            [shlex.quote(self.url), *(f"--storage-option {shlex.quote(option)}" for option in options)]
+        )
+
+    @property
+    def shown_options(self) -> list[tuple[str, str]]:
+        """The options, with ``…`` for secrets."""
+        return [(name, "…" if _SECRET.search(name) else value) for name, value in self.options]
 
     def __str__(self) -> str:
         return self.url

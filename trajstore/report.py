@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from trajstore.builder import BuildReport
     from trajstore.exporting import ExportReport
     from trajstore.findings import Finding
+    from trajstore.locations import Location
     from trajstore.planning import BuildPlan
     from trajstore.previewing import PreviewReport
     from trajstore.repairing import RepairReport
@@ -24,13 +25,15 @@ FINDINGS_MAX = 40
 """Findings that are printed one by one."""
 
 
-def describe_summary(summary: Summary) -> str:
+def describe_summary(summary: Summary, *, location: Location) -> str:
     """Describe a store.
 
     Parameters
     ----------
     summary : Summary
         The store in numbers.
+    location : Location
+        Where it is, for commands to go on with.
 
     Returns
     -------
@@ -53,11 +56,11 @@ def describe_summary(summary: Summary) -> str:
         ),
     ]
     if not summary.is_complete:
-        lines.append(f"continue with: trajstore build {shlex.quote(summary.location)}")
+        lines.append(f"continue with: trajstore build {location.argument}")
     return "\n".join(lines)
 
 
-def describe_build(report: BuildReport, *, part: str | None) -> str:
+def describe_build(report: BuildReport, *, part: str | None, location: Location) -> str:
     """Describe what a build did.
 
     Parameters
@@ -66,6 +69,8 @@ def describe_build(report: BuildReport, *, part: str | None) -> str:
         The build.
     part : str or None
         Which slice it built.
+    location : Location
+        Where the store is, for commands to go on with.
 
     Returns
     -------
@@ -75,7 +80,6 @@ def describe_build(report: BuildReport, *, part: str | None) -> str:
     summary = report.summary
     rate = f", {format_count(report.new_samples / report.seconds)} samples/s" if report.new_samples else ""
     nothing = "" if report.new_samples else ", nothing was missing"
-    location = shlex.quote(summary.location)
     lines = [
         _headline(summary) + (f", part {part} done" if part else ""),
         *_rows(
@@ -86,9 +90,9 @@ def describe_build(report: BuildReport, *, part: str | None) -> str:
         ),
     ]
     if summary.is_complete:
-        lines += [f"next: trajstore info {location}", f"      {_open_command(summary.location)}"]
+        lines += [f"next: trajstore info {location.argument}", f"      {_open_command(location)}"]
     elif part:
-        lines += [f"next: the other parts, or all that is missing: trajstore build {location}"]
+        lines += [f"next: the other parts, or all that is missing: trajstore build {location.argument}"]
     return "\n".join(lines)
 
 
@@ -123,9 +127,14 @@ def describe_plan(plan: BuildPlan, estimate: Estimate, filesystem: Filesystem | 
     return "\n".join([*lines, *([f"note: {hint}"] if hint else [])])
 
 
-def _open_command(location: str) -> str:
+def _open_command(location: Location) -> str:
     """The shell command that opens a store in Python, in the quotes that are easiest to read."""
-    code = f"import trajstore; print(trajstore.open({location!r}))"
+    options = "".join(
+        f"{', ' if index else ''}'{name}': '{value}'"
+        for index, (name, value) in enumerate(location.shown_options)
+    )
+    more = f", storage_options={{{options}}}" if options else ""
+    code = f"import trajstore; print(trajstore.open({location.url!r}{more}))"
     return f'python -c "{code}"' if not set(code) & set('"$`\\!') else f"python -c {shlex.quote(code)}"
 
 
@@ -212,13 +221,15 @@ def _count_of(count: int, noun: str) -> str:
     return f"{format_count(count)} {noun}{'' if count == 1 else 's'}"
 
 
-def describe_verification(report: VerifyReport) -> str:
+def describe_verification(report: VerifyReport, *, location: Location) -> str:
     """Describe what a verification has found.
 
     Parameters
     ----------
     report : VerifyReport
         The verification.
+    location : Location
+        Where the store is, for commands to go on with.
 
     Returns
     -------
@@ -234,7 +245,7 @@ def describe_verification(report: VerifyReport) -> str:
     ]
     if any(report.pending.values()):
         pending = ", ".join(f"{name} {format_count(rows)}" for name, rows in report.pending.items())
-        command = f"trajstore build {shlex.quote(report.location)}"
+        command = f"trajstore build {location.argument}"
         lines += _rows(("pending", f"{pending} rows; continue with: {command}"))
     lines += _rows(("time", format_seconds(report.seconds)))
     return "\n".join([*lines, *_table(report.findings)])
