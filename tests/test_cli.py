@@ -238,6 +238,8 @@ def test_options_become_arguments_of_the_library(
         "seed": 5,
         "classes": ["Linear", "Helical"],
         "samples_per_shard": 3,
+        "executor": "threads",
+        "scheduler": None,
     }
     command("build", "a.zarr")
     ((path, spec), options) = calls[1]
