@@ -246,7 +246,7 @@ def test_options_become_arguments_of_the_library(
     assert (path, spec, options["workers"], options["part"], options["force"]) == (
         Location("a.zarr"), None, None, None, False,
     )  # fmt: skip
-    assert set(options) == {"workers", "part", "force", "progress", "should_stop"}
+    assert set(options) == {"workers", "executor", "scheduler", "part", "force", "progress", "should_stop"}
 
 
 def test_help_and_version(command: Any) -> None:

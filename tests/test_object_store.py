@@ -130,8 +130,8 @@ def test_build_in_a_bucket_is_that_on_a_disk_and_each_object_takes_one_request(
 def test_build_on_a_cluster_whose_worker_is_killed(
     place: Place, tiny_fields: dict[str, Any], tmp_path: Path
 ) -> None:
-    fields = tiny_fields | {"samples": 400, "samples_per_shard": 4}
-    kills = [40]
+    fields = tiny_fields | {"samples": 240, "samples_per_shard": 4}
+    kills = [20]
 
     def kill_once(event: Progress) -> None:
         if event.phase == "video" and kills and event.fresh >= kills[0]:

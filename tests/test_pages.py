@@ -122,7 +122,7 @@ def test_a_block_runs(
 def bucket_of_the_pages(swift: SwiftServer) -> dict[str, str]:
     """A bucket of the name that the pages use; gives the environment in which it is found."""
     swift.create_bucket("my-bucket")
-    return swift.environment
+    return swift.environment()
 
 
 @pytest.mark.parametrize(
