@@ -21,7 +21,7 @@ from trajstore.spec import DatasetSpec
 settings.register_profile("trajstore", deadline=None, derandomize=True)
 settings.load_profile("trajstore")
 
-collect_ignore = ["preloaded.py"]
+collect_ignore = ["conftest.py", "preloaded.py"]
 
 NEED_TORCH = {
     "test_exporting.py",

@@ -148,9 +148,13 @@ class Bucket:
         """List objects, a thousand in a request; see `Objects`."""
         return (key for key, _ in self._list(prefix))
 
-    def list_sizes(self) -> Iterator[tuple[str, int]]:
-        """List objects with their sizes, a thousand in a request; see `Objects`."""
-        return self._list("")
+    def measure(self) -> dict[str, int]:
+        """Add up the sizes of all objects, a thousand in a request; see `Objects`."""
+        sizes: dict[str, int] = {}
+        for key, size in self._list(""):
+            name = key.partition("/")[0]
+            sizes[name] = sizes.get(name, 0) + size
+        return sizes
 
     def _list(self, prefix: str) -> Iterator[tuple[str, int]]:
         """Names and sizes of objects."""

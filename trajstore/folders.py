@@ -95,13 +95,20 @@ class Folder:
 
     def list_keys(self, prefix: str = "") -> Iterator[str]:
         """List files; see `Objects`."""
-        return (key for key, _ in self._list(prefix))
+        try:
+            entries = list(os.scandir(self.root / prefix))
+        except _NOT_THERE:
+            return
+        for entry in entries:
+            key = f"{prefix}/{entry.name}" if prefix else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                yield from self.list_keys(key)
+            else:
+                yield key
 
-    def list_sizes(self) -> Iterator[tuple[str, int]]:
-        """List files with their sizes; see `Objects`."""
-        for key, entry in self._list(""):
-            with contextlib.suppress(FileNotFoundError):  # a temporary file that is gone by now
-                yield key, entry.stat(follow_symlinks=False).st_size
+    def measure(self) -> dict[str, int]:
+        """Add up the sizes of all files; see `Objects`."""
+        return {entry.name: _measure(entry) for entry in os.scandir(self.root)}
 
     def check_free(self, allowed: Iterable[str]) -> None:
         """Check that a store can be created here; see `Objects`."""
@@ -130,25 +137,22 @@ class Folder:
             message = f"{self.root}: no permission to write in {folder}; change its permissions or name another path"
             raise StoreError(message)
 
-    def _list(self, prefix: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        """Files below a folder."""
-        try:
-            entries = list(os.scandir(self.root / prefix))
-        except _NOT_THERE:
-            return
-        for entry in entries:
-            key = f"{prefix}/{entry.name}" if prefix else entry.name
-            if entry.is_dir(follow_symlinks=False):
-                yield from self._list(key)
-            else:
-                yield key, entry
-
     def _open(self, key: str) -> _File:
         """The open file of a name."""
         return self._files.get(key, lambda key: _File(self.root / key))
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Folder, (self.root,)
+
+
+def _measure(entry: os.DirEntry[str]) -> int:
+    """Bytes of a file, or of all files of a folder."""
+    try:
+        if entry.is_dir(follow_symlinks=False):
+            return sum(map(_measure, os.scandir(entry.path)))
+        return entry.stat(follow_symlinks=False).st_size
+    except FileNotFoundError:  # a temporary file that is gone by now
+        return 0
 
 
 class _File:

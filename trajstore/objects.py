@@ -154,13 +154,13 @@ class Objects(Protocol):
         """
         ...
 
-    def list_sizes(self) -> Iterator[tuple[str, int]]:
-        """List all objects with their sizes.
+    def measure(self) -> dict[str, int]:
+        """Add up the sizes of all objects.
 
-        Yields
-        ------
-        (str, int)
-            Name and bytes of each, in any order.
+        Returns
+        -------
+        dict
+            From what their names begin with, up to a slash, to bytes.
         """
         ...
 

@@ -253,11 +253,7 @@ class StoreHandle:
         dict
             From an array's name, or ``zarr.json`` for the root, to bytes.
         """
-        sizes: dict[str, int] = {}
-        for key, size in self.objects.list_sizes():
-            name = key.partition("/")[0]
-            sizes[name] = sizes.get(name, 0) + size
-        return sizes
+        return self.objects.measure()
 
 
 def create_store(location: str | Path | Location, spec: DatasetSpec) -> StoreHandle:
