@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,9 +37,16 @@ SESSION = [
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_store: Path) -> Path:
-    """A working folder with a damaged store and a broken export; nothing said about colours."""
-    monkeypatch.chdir(tmp_path)
+def folder(monkeypatch: pytest.MonkeyPatch, tiny_store: Path) -> Iterator[Path]:
+    """A working folder with a damaged store and a broken export, of a short name; nothing said about colours."""
+    with tempfile.TemporaryDirectory() as short, monkeypatch.context() as patch:
+        patch.chdir(short)
+        fill_folder(patch, tiny_store)
+        yield Path(short)
+
+
+def fill_folder(monkeypatch: pytest.MonkeyPatch, tiny_store: Path) -> None:
+    """Damage a store and break an export in the working folder."""
     shutil.copytree(tiny_store, "damaged.zarr")
     flip_bit(Path("damaged.zarr/video/c.2.0.0.0.0.0"), 900)
     Path("damaged.zarr/depth/c.0.0.0").unlink()
@@ -46,7 +55,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_store: Path) ->
     Path("broken/labels/sample_0000.json").write_text("{}")
     for name in ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
         monkeypatch.delenv(name, raising=False)
-    return tmp_path
 
 
 def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
