@@ -18,7 +18,7 @@ from swift_server import SwiftServer, start_server
 from trajstore.builder import build
 from trajstore.spec import DatasetSpec
 
-settings.register_profile("trajstore", deadline=None, derandomize=True)
+settings.register_profile("trajstore", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("trajstore")
 
 collect_ignore = ["conftest.py", "preloaded.py"]
