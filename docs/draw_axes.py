@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Polygon, Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from trajstore.scene import Scene, describe
+from trajstore.scene.describe import Scene, describe
 from trajstore.spec import DatasetSpec
 
 FOLDER = Path(__file__).parent

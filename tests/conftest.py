@@ -13,29 +13,24 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import pytest
 from hypothesis import settings
-from swift_server import SwiftServer, start_server
+from support.swift_server import SwiftServer, start_server
 
-from trajstore.builder import build
+from trajstore.commands.build import build
 from trajstore.spec import DatasetSpec
 
 settings.register_profile("trajstore", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("trajstore")
 
-collect_ignore = ["conftest.py", "preloaded.py"]
+collect_ignore = ["conftest.py", "support/preloaded.py"]
 
-NEED_TORCH = {
-    "test_exporting.py",
-    "test_learning.py",
-    "test_torch.py",
-    "test_torch_object_store.py",
-    "test_validation.py",
-}
+NEED_TORCH = {"test_export.py", "test_validate.py"}
+"""And all of `tests/torch`."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out files that import torch where tests that need it are deselected."""
-    is_left_out = config.getoption("markexpr") == "not torch" and collection_path.name in NEED_TORCH
-    return is_left_out or None
+    needs_torch = collection_path.name in NEED_TORCH or collection_path.parent.name == "torch"
+    return (config.getoption("markexpr") == "not torch" and needs_torch) or None
 
 
 TINY: dict[str, Any] = {

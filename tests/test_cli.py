@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import (
+from support.faults import (
     Result,
     assert_flags_are_true,
     assert_same_bytes,
@@ -23,11 +23,12 @@ from faults import (
     wait_until,
 )
 
-from trajstore import builder, cli
-from trajstore.builder import build
-from trajstore.locations import Location
-from trajstore.store import open_store
-from trajstore.summary import info
+from trajstore import cli
+from trajstore.commands import build as builder
+from trajstore.commands.build import build
+from trajstore.commands.info import info
+from trajstore.storage.location import Location
+from trajstore.store.handle import open_store
 
 
 @pytest.fixture
@@ -397,7 +398,7 @@ def test_preview_and_view_say_what_they_show(
 
 def _labels(store: Path) -> Any:
     """The class labels of a store."""
-    from trajstore.reading import open_reader
+    from trajstore.reading.store import open_reader
 
     return open_reader(store).column("class_label")
 
@@ -406,9 +407,10 @@ def _labels(store: Path) -> Any:
 def test_options_of_preview_and_view_become_arguments(
     command: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    from trajstore import previewing, viewing
-    from trajstore.previewing import PreviewReport
-    from trajstore.viewing import ViewReport
+    from trajstore.commands import preview as previewing
+    from trajstore.commands import view as viewing
+    from trajstore.commands.preview import PreviewReport
+    from trajstore.commands.view import ViewReport
 
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     report = {"preview": PreviewReport, "view": ViewReport}[name]

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from trajstore.layout import plan_layout
-from trajstore.sampling import SPLIT_NAMES
+from trajstore.scene.order import SPLIT_NAMES
 from trajstore.spec import DatasetSpec
+from trajstore.store.layout import plan_layout
 from trajstore.trajectories import MARGINS
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from swift_server import SwiftServer
+from support.swift_server import SwiftServer
 
 from trajstore import cli
 from trajstore.spec import DatasetSpec

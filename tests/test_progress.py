@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TextIO
 
 import pytest
-from faults import run
 from hypothesis import given
 from hypothesis import strategies as st
-from terminals import Terminal
+from support.faults import run
+from support.terminals import Terminal
 
 from trajstore import progress
 from trajstore.progress import Progress, Tally, show_progress

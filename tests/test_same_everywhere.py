@@ -11,7 +11,7 @@ import pytest
 PROGRAM = """
 import hashlib
 import numpy as np
-from trajstore.scene import describe
+from trajstore.scene.describe import describe
 from trajstore.spec import DatasetSpec
 
 scene = describe(DatasetSpec.from_fields(seed=11), range(1000, 1040))

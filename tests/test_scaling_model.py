@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from trajstore.builder import build
-from trajstore.layout import LABEL_ROWS, plan_layout
-from trajstore.planning import plan_build
+from trajstore.commands.build import build
 from trajstore.spec import DatasetSpec
+from trajstore.store.layout import LABEL_ROWS, plan_layout
+from trajstore.store.plan import plan_build
 
 DOCS = Path(__file__).parents[1] / "docs"
 sys.path.insert(0, str(DOCS))
@@ -25,7 +25,7 @@ def test_the_objects_of_a_store_are_those_of_the_model(tmp_path: Path, samples: 
     build(tmp_path / "a.zarr", samples=samples, samples_per_shard=per_shard, **sizes)
     found = [path for path in (tmp_path / "a.zarr").rglob("*") if path.is_file()]
     model = Store(samples, per_shard, LABEL_ROWS)
-    assert len(found) == model.objects
+    assert len(found) == model.storage
     assert sum("_written/c." in str(path) for path in found) == model.tasks
     assert sum("/video/c." in str(path) for path in found) == model.video_tasks
 

@@ -11,9 +11,9 @@ from typing import Any
 import jsonschema
 import pytest
 
-from trajstore.attributes import NAMESPACE, StoreAttributes
 from trajstore.schemas import MODELS, make_schema, write_schemas
 from trajstore.spec import DatasetSpec
+from trajstore.store.attributes import NAMESPACE, StoreAttributes
 
 FOLDER = Path(__file__).parents[1] / "schemas"
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from faults import flip_bit
-from terminals import COLOR, Terminal, visible_lines
+from support.faults import flip_bit
+from support.terminals import COLOR, Terminal, visible_lines
 
 from trajstore import cli
 

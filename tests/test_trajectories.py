@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-import naive
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support import naive
 
-from trajstore.scene import describe
+from trajstore.scene.describe import describe
 from trajstore.spec import DatasetSpec
 from trajstore.trajectories import FAMILIES, MARGINS, SHAPE_UNIFORMS
 

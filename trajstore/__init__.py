@@ -12,19 +12,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trajstore.builder import BuildReport, build
-    from trajstore.dataset import open  # noqa: A004
+    from trajstore.commands.build import BuildReport, build
+    from trajstore.commands.export import ExportReport, export
+    from trajstore.commands.extend import extend
+    from trajstore.commands.info import Summary, info
+    from trajstore.commands.preview import PreviewReport, preview
+    from trajstore.commands.repair import RepairReport, repair
+    from trajstore.commands.validate import ValidationReport, validate
+    from trajstore.commands.verify import VerifyReport, verify
+    from trajstore.commands.view import ViewReport, view
     from trajstore.errors import TrajstoreError
-    from trajstore.exporting import ExportReport, export
-    from trajstore.extending import extend
-    from trajstore.previewing import PreviewReport, preview
-    from trajstore.reading import StoreReader, open_reader
-    from trajstore.repairing import RepairReport, repair
+    from trajstore.reading.as_xarray import open  # noqa: A004
+    from trajstore.reading.store import StoreReader, open_reader
     from trajstore.spec import DatasetSpec
-    from trajstore.summary import Summary, info
-    from trajstore.validation import ValidationReport, validate
-    from trajstore.verification import VerifyReport, verify
-    from trajstore.viewing import ViewReport, view
 
 __all__ = [
     "BuildReport",
@@ -53,28 +53,28 @@ __all__ = [
 
 # imported when first used: `import trajstore` and `trajstore --help` stay fast
 _MODULES = {
-    "BuildReport": "trajstore.builder",
+    "BuildReport": "trajstore.commands.build",
     "DatasetSpec": "trajstore.spec",
-    "ExportReport": "trajstore.exporting",
-    "PreviewReport": "trajstore.previewing",
-    "RepairReport": "trajstore.repairing",
-    "StoreReader": "trajstore.reading",
-    "Summary": "trajstore.summary",
+    "ExportReport": "trajstore.commands.export",
+    "PreviewReport": "trajstore.commands.preview",
+    "RepairReport": "trajstore.commands.repair",
+    "StoreReader": "trajstore.reading.store",
+    "Summary": "trajstore.commands.info",
     "TrajstoreError": "trajstore.errors",
-    "VerifyReport": "trajstore.verification",
-    "ViewReport": "trajstore.viewing",
-    "build": "trajstore.builder",
-    "ValidationReport": "trajstore.validation",
-    "export": "trajstore.exporting",
-    "extend": "trajstore.extending",
-    "info": "trajstore.summary",
-    "open": "trajstore.dataset",
-    "open_reader": "trajstore.reading",
-    "preview": "trajstore.previewing",
-    "repair": "trajstore.repairing",
-    "validate": "trajstore.validation",
-    "verify": "trajstore.verification",
-    "view": "trajstore.viewing",
+    "VerifyReport": "trajstore.commands.verify",
+    "ViewReport": "trajstore.commands.view",
+    "build": "trajstore.commands.build",
+    "ValidationReport": "trajstore.commands.validate",
+    "export": "trajstore.commands.export",
+    "extend": "trajstore.commands.extend",
+    "info": "trajstore.commands.info",
+    "open": "trajstore.reading.as_xarray",
+    "open_reader": "trajstore.reading.store",
+    "preview": "trajstore.commands.preview",
+    "repair": "trajstore.commands.repair",
+    "validate": "trajstore.commands.validate",
+    "verify": "trajstore.commands.verify",
+    "view": "trajstore.commands.view",
 }
 
 

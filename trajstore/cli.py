@@ -19,10 +19,10 @@ from trajstore.errors import DamageError, SpecError, TrajstoreError
 from trajstore.text import fit
 
 if TYPE_CHECKING:
-    from trajstore.builder import BuildReport
-    from trajstore.locations import Location
+    from trajstore.commands.build import BuildReport
     from trajstore.progress import Report
     from trajstore.spec import DatasetSpec
+    from trajstore.storage.location import Location
 
 
 def _examples(*commands: str) -> str:
@@ -206,7 +206,7 @@ def build(
         return
 
     with _stop_on_signals() as should_stop, _progress(quiet=quiet) as report:
-        from trajstore.builder import build as run
+        from trajstore.commands.build import build as run
 
         done = run(
             location,
@@ -231,7 +231,7 @@ def info(
     debug: DebugOption = False,
 ) -> None:
     """Show what a store holds, how complete and how large it is."""
-    from trajstore.summary import info as summarize
+    from trajstore.commands.info import info as summarize
 
     location = _locate(store, storage_option)
     summary = summarize(location)
@@ -279,7 +279,7 @@ def export(
 
     Running it again is resuming it: what is there and right is not written again.
     """
-    from trajstore.exporting import export as run
+    from trajstore.commands.export import export as run
     from trajstore.report import describe_export
 
     with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
@@ -318,8 +318,8 @@ def validate(
 
     Files, labels, tensors, checksums, balance and metadata; exits with 4 if anything is wrong.
     """
+    from trajstore.commands.validate import validate as run
     from trajstore.report import describe_validation
-    from trajstore.validation import validate as run
 
     with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
         done = run(
@@ -358,7 +358,7 @@ def verify(
 
     Exits with 4 if anything is damaged. What a store that is not finished still lacks is no damage.
     """
-    from trajstore.verification import verify as run
+    from trajstore.commands.verify import verify as run
 
     location = _locate(store, storage_option)
     with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
@@ -409,7 +409,7 @@ def repair(
 
     Files that do not belong to the store are named, and left for you to remove.
     """
-    from trajstore.repairing import repair as run
+    from trajstore.commands.repair import repair as run
     from trajstore.report import describe_repair
 
     location = _locate(store, storage_option)
@@ -448,7 +448,7 @@ def extend(
 
     Running it again, or build, goes on where it was interrupted.
     """
-    from trajstore.extending import extend as run
+    from trajstore.commands.extend import extend as run
 
     location = _locate(store, storage_option)
     with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
@@ -467,7 +467,7 @@ def extend(
 
 def _locate(store: str, options: list[str] | None) -> Location:
     """Where a store is, from the command's arguments."""
-    from trajstore.locations import Location, parse_options
+    from trajstore.storage.location import Location, parse_options
 
     return Location.parse(store, parse_options(options or []))
 
@@ -501,7 +501,7 @@ def preview(
 
     Marked are the path, the box of the silhouette and the future position.
     """
-    from trajstore.previewing import preview as run
+    from trajstore.commands.preview import preview as run
     from trajstore.report import describe_preview
 
     location = _locate(source, storage_option)
@@ -530,8 +530,8 @@ def view(
 
     Cameras with what they see, boxes, and the path in the world; with -o a recording for later.
     """
+    from trajstore.commands.view import view as run
     from trajstore.report import describe_view
-    from trajstore.viewing import view as run
 
     location = _locate(source, storage_option)
     done = run(location, rows, output=output, class_name=class_name, split=split)
@@ -565,9 +565,9 @@ def _print_estimate(
     location: Location, spec: DatasetSpec | None, *, part: str | None, fields: dict[str, Any]
 ) -> None:
     """What a build would write."""
-    from trajstore.planning import plan_build
     from trajstore.report import describe_plan
-    from trajstore.space import check_space, inspect_filesystem
+    from trajstore.storage.disk_space import check_space, inspect_filesystem
+    from trajstore.store.plan import plan_build
 
     plan = plan_build(location, spec, part=part, **fields)
     filesystem = None if location.folder is None else inspect_filesystem(location.folder)

@@ -25,6 +25,8 @@ Every message says what was found, what was expected, where, and what to do.
 
 from __future__ import annotations
 
+import errno
+
 
 class TrajstoreError(Exception):
     """Base of all errors that trajstore raises on purpose."""
@@ -124,3 +126,19 @@ class InterruptedBuildError(TrajstoreError):
     def __init__(self, message: str, *, exit_code: int = 130) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error says that a filesystem or quota is full.
+
+    Parameters
+    ----------
+    error : BaseException or None
+        Any error.
+
+    Returns
+    -------
+    bool
+        True for ENOSPC and EDQUOT.
+    """
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -94,21 +94,7 @@ Report = Callable[[Progress], None]
 
 
 class Tally:
-    """Counts the samples of a phase as they are finished and reports each step; the first when it is made.
-
-    Parameters
-    ----------
-    phase : str
-        What is being done.
-    report : callable
-        Receives each event.
-    total, done : int
-        Samples wanted, and finished before.
-    raw_bytes_each : int
-        Uncompressed bytes of a sample; 0 if nothing is compressed.
-    count_workers : callable, optional
-        How many workers of a cluster are alive.
-    """
+    """Counts the samples of a phase as they are finished and reports each step; the first when it is made."""
 
     def __init__(
         self,
@@ -133,15 +119,7 @@ class Tally:
         return self._done + self.fresh < self._total
 
     def add(self, samples: int, *, stored_bytes: int) -> None:
-        """Count some samples that are finished.
-
-        Parameters
-        ----------
-        samples : int
-            How many.
-        stored_bytes : int
-            What was written for them.
-        """
+        """Count some samples that are finished."""
         self.fresh += samples
         self._stored_bytes += stored_bytes
         self._report(
@@ -159,29 +137,12 @@ class Tally:
 
 
 def ignore(_: Progress) -> None:
-    """Show nothing.
-
-    Parameters
-    ----------
-    _ : Progress
-        The event.
-    """
+    """Show nothing."""
 
 
 @contextmanager
 def show_progress(stream: TextIO | None = None) -> Iterator[Report]:
-    """Show progress in the way that fits the stream, for as long as the context lasts.
-
-    Parameters
-    ----------
-    stream : text file, optional
-        Standard error by default.
-
-    Yields
-    ------
-    callable
-        To be called with each `Progress`.
-    """
+    """Show progress in the way that fits the stream, for as long as the context lasts."""
     stream = stream or sys.stderr
     if stream.isatty():
         from rich.console import Console

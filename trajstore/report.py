@@ -8,38 +8,25 @@ from typing import TYPE_CHECKING
 from trajstore.text import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
-    from trajstore.builder import BuildReport
-    from trajstore.exporting import ExportReport
-    from trajstore.findings import Finding
-    from trajstore.locations import Location
-    from trajstore.planning import BuildPlan
-    from trajstore.previewing import PreviewReport
-    from trajstore.repairing import RepairReport
-    from trajstore.space import Estimate, Filesystem
-    from trajstore.summary import Summary
-    from trajstore.validation import ValidationReport
-    from trajstore.verification import VerifyReport
-    from trajstore.viewing import ViewReport
+    from trajstore.commands.build import BuildReport
+    from trajstore.commands.export import ExportReport
+    from trajstore.commands.info import Summary
+    from trajstore.commands.preview import PreviewReport
+    from trajstore.commands.repair import RepairReport
+    from trajstore.commands.validate import ValidationReport
+    from trajstore.commands.verify import VerifyReport
+    from trajstore.commands.view import ViewReport
+    from trajstore.integrity.findings import Finding
+    from trajstore.storage.disk_space import Estimate, Filesystem
+    from trajstore.storage.location import Location
+    from trajstore.store.plan import BuildPlan
 
 FINDINGS_MAX = 40
 """Findings that are printed one by one."""
 
 
 def describe_summary(summary: Summary, *, location: Location) -> str:
-    """Describe a store.
-
-    Parameters
-    ----------
-    summary : Summary
-        The store in numbers.
-    location : Location
-        Where it is, for commands to go on with.
-
-    Returns
-    -------
-    str
-        Several lines.
-    """
+    """Describe a store."""
     sizes = summary.sample_shape
     shape = f"{sizes['camera']} cameras × {sizes['frame']} frames × 3 channels × {sizes['y']} × {sizes['x']}"
     last = summary.history[-1]
@@ -61,22 +48,7 @@ def describe_summary(summary: Summary, *, location: Location) -> str:
 
 
 def describe_build(report: BuildReport, *, part: str | None, location: Location) -> str:
-    """Describe what a build did.
-
-    Parameters
-    ----------
-    report : BuildReport
-        The build.
-    part : str or None
-        Which slice it built.
-    location : Location
-        Where the store is, for commands to go on with.
-
-    Returns
-    -------
-    str
-        Several lines.
-    """
+    """Describe what a build did."""
     summary = report.summary
     rate = f", {format_count(report.new_samples / report.seconds)} samples/s" if report.new_samples else ""
     nothing = "" if report.new_samples else ", nothing was missing"
@@ -97,22 +69,7 @@ def describe_build(report: BuildReport, *, part: str | None, location: Location)
 
 
 def describe_plan(plan: BuildPlan, estimate: Estimate, filesystem: Filesystem | None) -> str:
-    """Describe what a build would write.
-
-    Parameters
-    ----------
-    plan : BuildPlan
-        The build.
-    estimate : Estimate
-        Its size.
-    filesystem : Filesystem or None
-        Where; None for a bucket.
-
-    Returns
-    -------
-    str
-        Several lines.
-    """
+    """Describe what a build would write."""
     rows, total = plan.pending_rows("video"), plan.spec.dataset.samples
     lines = [
         f"{plan.location}: would write {format_count(rows)} of {format_count(total)} samples",
@@ -139,18 +96,7 @@ def _open_command(location: Location) -> str:
 
 
 def describe_export(report: ExportReport) -> str:
-    """Describe what an export did.
-
-    Parameters
-    ----------
-    report : ExportReport
-        The export.
-
-    Returns
-    -------
-    str
-        Several lines.
-    """
+    """Describe what an export did."""
     metadata = report.metadata
     total = format_count(metadata.total_samples)
     if not report.new_samples:
@@ -170,18 +116,7 @@ def describe_export(report: ExportReport) -> str:
 
 
 def describe_validation(report: ValidationReport) -> str:
-    """Describe what validation found.
-
-    Parameters
-    ----------
-    report : ValidationReport
-        The result.
-
-    Returns
-    -------
-    str
-        A table of what the folder holds, and one of its faults.
-    """
+    """Describe what validation found."""
     verdict = "valid" if report.is_valid else _count_of(report.fault_count, "fault")
     samples = format_count(report.samples)
     found = (
@@ -222,20 +157,7 @@ def _count_of(count: int, noun: str) -> str:
 
 
 def describe_verification(report: VerifyReport, *, location: Location) -> str:
-    """Describe what a verification has found.
-
-    Parameters
-    ----------
-    report : VerifyReport
-        The verification.
-    location : Location
-        Where the store is, for commands to go on with.
-
-    Returns
-    -------
-    str
-        A headline, what was checked, and a line for each finding.
-    """
+    """Describe what a verification has found."""
     damage = ", ".join(f"{count} {kind}" for kind, count in report.counts().items())
     checked = ", ".join(f"{name} {format_count(rows)}" for name, rows in report.checked.items())
     pixels = "every sample drawn again" if report.deep else "one sample of each shard drawn again"
@@ -252,18 +174,7 @@ def describe_verification(report: VerifyReport, *, location: Location) -> str:
 
 
 def describe_repair(report: RepairReport) -> str:
-    """Describe what a repair did.
-
-    Parameters
-    ----------
-    report : RepairReport
-        The repair.
-
-    Returns
-    -------
-    str
-        Several lines.
-    """
+    """Describe what a repair did."""
     done = report.done
     rebuilt = ", ".join(
         f"{format_count(len(tasks))} × {name} ({format_count(sum(len(task.rows) for task in tasks))} rows)"
@@ -316,34 +227,12 @@ def _table(findings: tuple[Finding, ...]) -> list[str]:
 
 
 def describe_preview(report: PreviewReport) -> str:
-    """Describe a preview.
-
-    Parameters
-    ----------
-    report : PreviewReport
-        The preview.
-
-    Returns
-    -------
-    str
-        A line.
-    """
+    """Describe a preview."""
     return f"{report.output}: {format_bytes(report.bytes)}, {_list_rows(report.rows, report.classes)}"
 
 
 def describe_view(report: ViewReport) -> str:
-    """Describe what is shown in the viewer.
-
-    Parameters
-    ----------
-    report : ViewReport
-        What is shown.
-
-    Returns
-    -------
-    str
-        One line, or two if a recording was saved.
-    """
+    """Describe what is shown in the viewer."""
     rows = _list_rows(report.rows, report.classes)
     if report.output is None:
         return f"in the viewer: {rows}"

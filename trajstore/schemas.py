@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from trajstore.attributes import StoreAttributes
-from trajstore.records import Label, Metadata, Source
+from trajstore.exporters.records import Label, Metadata, Source
 from trajstore.spec import DatasetSpec
+from trajstore.store.attributes import StoreAttributes
 
 MODELS: dict[str, type[BaseModel]] = {
     "label": Label,
@@ -27,31 +27,14 @@ MODELS: dict[str, type[BaseModel]] = {
 
 
 def make_schema(name: str) -> dict[str, Any]:
-    """Make one schema.
-
-    Parameters
-    ----------
-    name : str
-        One of `MODELS`.
-
-    Returns
-    -------
-    dict
-        JSON Schema, draft 2020-12.
-    """
+    """Make one schema."""
     model = MODELS[name]
     schema = model.model_json_schema(mode="validation")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"{name}.schema.json", **schema}
 
 
 def write_schemas(folder: Path) -> None:
-    """Write all schemas.
-
-    Parameters
-    ----------
-    folder : Path
-        Where.
-    """
+    """Write all schemas."""
     for name in MODELS:
         text = json.dumps(make_schema(name), indent=2, ensure_ascii=False)
         (folder / f"{name}.schema.json").write_text(text + "\n", encoding="utf-8")

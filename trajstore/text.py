@@ -13,16 +13,6 @@ UNBROKEN: Final = re.compile(r"(?:(?<=: )|^)(?:trajstore|python|rm) .*|(?:`[^`]*
 def format_bytes(size: float) -> str:
     """Bytes with a decimal unit and three digits.
 
-    Parameters
-    ----------
-    size : float
-        Bytes.
-
-    Returns
-    -------
-    str
-        Such as ``293 MB``.
-
     Examples
     --------
     >>> format_bytes(999), format_bytes(29_310), format_bytes(15_728_640_000)
@@ -37,33 +27,12 @@ def format_bytes(size: float) -> str:
 
 
 def format_count(count: float) -> str:
-    """A whole number with thousands separated.
-
-    Parameters
-    ----------
-    count : float
-        Any number.
-
-    Returns
-    -------
-    str
-        Such as ``10,000``.
-    """
+    """A whole number with thousands separated."""
     return f"{count:,.0f}"
 
 
 def format_seconds(seconds: float) -> str:
     """A duration in one or two units.
-
-    Parameters
-    ----------
-    seconds : float
-        Not negative.
-
-    Returns
-    -------
-    str
-        Such as ``5.2 s`` or ``3 min 20 s``.
 
     Examples
     --------
@@ -82,18 +51,6 @@ def format_seconds(seconds: float) -> str:
 def wrap(text: str, width: int) -> str:
     """Break lines that are too long between words, and go on under the column where the break is.
 
-    Parameters
-    ----------
-    text : str
-        Lines; two spaces or more separate columns.
-    width : int
-        Characters of a line. Only what is to be copied in one piece may be longer.
-
-    Returns
-    -------
-    str
-        The lines.
-
     Examples
     --------
     >>> print(wrap("  size     37 MB stored, 2 GB raw; go on with: trajstore build a.zarr", 40))
@@ -104,20 +61,7 @@ def wrap(text: str, width: int) -> str:
 
 
 def fit(text: str, stream: TextIO) -> str:
-    """Break lines that are too long for the terminal that a stream shows them on; a file gets them as they are.
-
-    Parameters
-    ----------
-    text : str
-        Lines.
-    stream : text file
-        Where they will be written.
-
-    Returns
-    -------
-    str
-        The lines.
-    """
+    """Break lines that are too long for the terminal that a stream shows them on; a file gets them as they are."""
     width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
     return wrap(text, width) if width else text
 

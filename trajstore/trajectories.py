@@ -1,6 +1,6 @@
 """The trajectory families: pure functions from uniforms and times to the shape of a path.
 
-A family gives a shape at any place, size and orientation; `trajstore.scene` turns, scales and moves it into
+A family gives a shape at any place, size and orientation; `trajstore.scene.describe` turns, scales and moves it into
 the unit ball. To add one, write a function and add it to `FAMILIES`; a spec selects it in ``classes``.
 
 Time is 0 at frame 1 and 1 at the last frame that is seen; the future position lies beyond 1. What keeps the families
@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.portable import sin_cos_turns
+from trajstore.kernels.portable import sin_cos_turns
 
 Shape = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 """``(uniforms (n, SHAPE_UNIFORMS), times (m,)) -> points (n, m, 3)``, all float64, any units."""

@@ -31,9 +31,9 @@ from zstandard import ZstdCompressor
 
 import trajstore
 from trajstore.executors.threads import count_processors
-from trajstore.layout import plan_layout
-from trajstore.scene import Scene, describe
+from trajstore.scene.describe import Scene, describe
 from trajstore.spec import DatasetSpec
+from trajstore.store.layout import plan_layout
 
 ALL = slice(None)
 

@@ -140,9 +140,9 @@ class BareStore:
     def __init__(self, path: Path) -> None:
         from numcodecs import Zstd
 
-        from trajstore.layout import plan_layout
-        from trajstore.shard import index_size, parse_index
-        from trajstore.store import open_store
+        from trajstore.store.handle import open_store
+        from trajstore.store.layout import plan_layout
+        from trajstore.store.shard import index_size, parse_index
 
         store = json.loads((path / "store.json").read_text())
         (video,) = plan_layout(open_store(store).spec).group("video").columns
@@ -204,7 +204,7 @@ class Generated(Format):
         (self.path / "store.json").write_text(json.dumps(str(store)))
 
     def dataset(self) -> Any:
-        from trajstore.store import open_store
+        from trajstore.store.handle import open_store
         from trajstore.torch import GeneratedDataset, collate
 
         type(self).collate = staticmethod(collate)

@@ -29,12 +29,12 @@ import trajstore
 from trajstore.executors.cluster import ClusterExecutor, open_cluster
 from trajstore.executors.local import LocalWorkers
 from trajstore.executors.threads import count_processors
-from trajstore.layout import Task
 from trajstore.progress import Progress
-from trajstore.shard import FLAG_WRITTEN
 from trajstore.spec import DatasetSpec
-from trajstore.store import create_store, open_store
-from trajstore.tasks import make_files
+from trajstore.store.handle import create_store, open_store
+from trajstore.store.layout import Task
+from trajstore.store.shard import FLAG_WRITTEN
+from trajstore.store.write import make_files
 
 
 def main() -> None:

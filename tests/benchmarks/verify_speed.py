@@ -28,8 +28,8 @@ from numcodecs import Zstd
 
 import trajstore
 from trajstore.executors.threads import count_processors
-from trajstore.shard import ABSENT, decode_chunk, index_size, parse_index
-from trajstore.store import open_store
+from trajstore.store.handle import open_store
+from trajstore.store.shard import ABSENT, decode_chunk, index_size, parse_index
 
 
 def main() -> None:

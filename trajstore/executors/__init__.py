@@ -1,4 +1,7 @@
-"""Where tasks run: one small interface, and the executors that have it."""
+"""Where tasks run: one small interface, and the executors that have it.
+
+What a task does is not known here.
+"""
 
 from __future__ import annotations
 

@@ -27,12 +27,11 @@ from distributed import Client, Future
 from distributed.core import rpc
 from distributed.scheduler import KilledWorker
 
-from trajstore.errors import ClusterError
+from trajstore.errors import ClusterError, is_full
 from trajstore.executors.interface import Item, Outcome, Value
 from trajstore.executors.local import LocalWorkers
 from trajstore.executors.remote import PACKAGES, Batch, BatchResult, Failure, list_versions
 from trajstore.executors.threads import count_processors
-from trajstore.space import is_full
 from trajstore.text import format_count
 
 CONNECT_SECONDS: Final = 5.0

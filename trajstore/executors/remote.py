@@ -220,7 +220,7 @@ def prepare(versions: tuple[tuple[str, str], ...]) -> None:
     """
     check_versions(versions)
     place_cache()
-    from trajstore.tasks import warm_up  # only now: it imports numba
+    from trajstore.store.write import warm_up  # only now: it imports numba
 
     once_per_host(warm_up, token=repr((versions, sys.version, os.environ.get("NUMBA_CACHE_DIR"), __file__)))
 

@@ -1,4 +1,7 @@
-"""The formats that a store can be exported to: one module each behind a small protocol, and one line in `FORMATS`."""
+"""Other people's formats: one module each behind a small protocol, and one line in `FORMATS`.
+
+Which rows are exported, and going on after an interruption, is the command's and not decided here.
+"""
 
 from __future__ import annotations
 
@@ -17,25 +20,7 @@ FORMATS: Final[dict[str, Format]] = {
 
 
 def find_format(name: str) -> Format:
-    """Find a format by its name.
-
-    Parameters
-    ----------
-    name : str
-        One of `FORMATS`.
-
-    Returns
-    -------
-    Format
-        What writes it.
-
-    Raises
-    ------
-    SpecError
-        If there is no such format.
-    MissingExtraError
-        If a package that it needs is not installed.
-    """
+    """Find a format by its name."""
     if name not in FORMATS:
         message = f"format: found {name!r}, expected one of {', '.join(FORMATS)}"
         raise SpecError(message)

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.records import Label
+from trajstore.exporters.records import Label
 
 Dtype = Literal["uint8", "float32"]
 Bytes = bytes | bytearray | memoryview
@@ -21,21 +21,7 @@ class Encoder(Protocol):
     """(cameras, frames, 3, height, width) uint8: the caller puts a sample here, then calls `encode`."""
 
     def encode(self, row: int, label: Label) -> Iterable[tuple[str, Bytes]]:
-        """Make the files of the sample that is in `frames`.
-
-        Parameters
-        ----------
-        row : int
-            The sample's row.
-        label : Label
-            Its label.
-
-        Returns
-        -------
-        iterable of (str, bytes-like)
-            The names of `Format.name_files` in their order, with the content, which is valid until the next call and
-            depends on nothing but the sample.
-        """
+        """Make the files of the sample that is in `frames`."""
         ...
 
 
@@ -46,60 +32,17 @@ class Format(Protocol):
     """The folders below the target that its files lie in."""
 
     def check_installed(self) -> None:
-        """Check that the packages it needs are there.
-
-        Raises
-        ------
-        MissingExtraError
-            If not; the message names the extra.
-        """
+        """Check that the packages it needs are there."""
         ...
 
     def name_files(self, row: int) -> tuple[str, ...]:
-        """Names of a sample's files.
-
-        Parameters
-        ----------
-        row : int
-            The sample's row.
-
-        Returns
-        -------
-        tuple of str
-            Relative to the target, in the order in which they are to appear.
-        """
+        """Names of a sample's files."""
         ...
 
     def measure_files(self, shape: tuple[int, ...], dtype: Dtype) -> tuple[int, ...]:
-        """About how large a sample's files are.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            Of a sample: (cameras, frames, 3, height, width).
-        dtype : {'uint8', 'float32'}
-            Of the exported frames.
-
-        Returns
-        -------
-        tuple of int
-            Bytes, in the order of `name_files`; never too few.
-        """
+        """About how large a sample's files are."""
         ...
 
     def make_encoder(self, shape: tuple[int, ...], dtype: Dtype) -> Encoder:
-        """Make an encoder for one thread.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            Of a sample: (cameras, frames, 3, height, width).
-        dtype : {'uint8', 'float32'}
-            Of the exported frames: 0 … 255, or the same divided by 255.
-
-        Returns
-        -------
-        Encoder
-            Not to be shared among threads.
-        """
+        """Make an encoder for one thread."""
         ...

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from trajstore.errors import MissingExtraError
 from trajstore.exporters.interface import Bytes, Dtype, Encoder
-from trajstore.records import Label
+from trajstore.exporters.records import Label
 
 VIDEO_FOLDER: Final = "videos"
 LABEL_FOLDER: Final = "labels"
@@ -45,16 +45,6 @@ class TorchFiles:
     def name_files(self, row: int) -> tuple[str, ...]:
         """Names of a sample's files: the tensor, then the label.
 
-        Parameters
-        ----------
-        row : int
-            The sample's row.
-
-        Returns
-        -------
-        tuple of str
-            With at least four digits; a row has the same name whatever else is exported.
-
         Examples
         --------
         >>> TorchFiles().name_files(7)
@@ -63,37 +53,11 @@ class TorchFiles:
         return f"{VIDEO_FOLDER}/sample_{row:04d}.pt", f"{LABEL_FOLDER}/sample_{row:04d}.json"
 
     def measure_files(self, shape: tuple[int, ...], dtype: Dtype) -> tuple[int, ...]:
-        """About how large a sample's files are.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            Of a sample.
-        dtype : {'uint8', 'float32'}
-            Of the exported frames.
-
-        Returns
-        -------
-        tuple of int
-            Bytes of the tensor, and of the label.
-        """
+        """About how large a sample's files are."""
         return prod(shape) * np.dtype(dtype).itemsize + ARCHIVE_BYTES, 200 + 75 * (shape[1] + 1)
 
     def make_encoder(self, shape: tuple[int, ...], dtype: Dtype) -> Encoder:
-        """Make an encoder for one thread.
-
-        Parameters
-        ----------
-        shape : tuple of int
-            Of a sample.
-        dtype : {'uint8', 'float32'}
-            Of the exported frames.
-
-        Returns
-        -------
-        Encoder
-            Its tensor files are those of ``torch.save``, byte for byte.
-        """
+        """Make an encoder for one thread."""
         return _TorchEncoder(self, make_tensor_file(shape, dtype))
 
 
@@ -128,20 +92,7 @@ class _TorchEncoder:
 
 
 def make_tensor_file(shape: tuple[int, ...], dtype: Dtype) -> TensorFile:
-    """Make what writes tensors as ``torch.save`` does, as fast as this version of PyTorch allows.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Of each tensor.
-    dtype : {'uint8', 'float32'}
-        Of each tensor.
-
-    Returns
-    -------
-    TensorFile
-        One that patches bytes if that gives the same as ``torch.save``, which is tried; or else one that calls it.
-    """
+    """Make what writes tensors as ``torch.save`` does, as fast as this version of PyTorch allows."""
     saved = SavedTensor(shape, dtype)
     try:
         patched = PatchedTensor(bytes(saved.render()), shape, dtype)
@@ -173,22 +124,7 @@ class SavedTensor:
 
 
 class PatchedTensor:
-    """A tensor file into whose bytes one tensor after the other is put.
-
-    Parameters
-    ----------
-    saved : bytes
-        A file of zeros.
-    shape : tuple of int
-        Of the tensor.
-    dtype : {'uint8', 'float32'}
-        Of the tensor.
-
-    Raises
-    ------
-    ValueError
-        If the file is not laid out as expected.
-    """
+    """A tensor file into whose bytes one tensor after the other is put."""
 
     def __init__(self, saved: bytes, shape: tuple[int, ...], dtype: Dtype) -> None:
         self._bytes = bytearray(saved)

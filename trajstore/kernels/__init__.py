@@ -1,1 +1,4 @@
-"""Compiled arithmetic: arrays and numbers in, arrays out; nothing here knows a spec, a store or a string."""
+"""Compiled arithmetic on small arrays.
+
+No specs, stores, strings, allocation or threads here: callers in `trajstore.scene` have them.
+"""

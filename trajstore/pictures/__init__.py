@@ -1,1 +1,4 @@
-"""Pictures of samples, drawn with matplotlib's figures alone: no screen, no global state."""
+"""Samples as people see them: sheets, films, clips for viewers.
+
+Samples come from `trajstore.reading`; how they are stored is not known here.
+"""

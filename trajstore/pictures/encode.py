@@ -16,20 +16,7 @@ Picture = NDArray[np.uint8]
 
 
 def encode_still(page: Page, ending: str) -> bytes:
-    """Encode a page.
-
-    Parameters
-    ----------
-    page : Page
-        What to encode.
-    ending : str
-        ``.png``, ``.svg`` or ``.pdf``.
-
-    Returns
-    -------
-    bytes
-        The file; the same for the same page.
-    """
+    """Encode a page."""
     stream = BytesIO()
     if ending == ".png":
         page.keep()
@@ -43,22 +30,7 @@ def encode_still(page: Page, ending: str) -> bytes:
 
 
 def encode_gif(pictures: Iterable[Picture], *, frames_per_second: int, last_seconds: float) -> bytes:
-    """Encode an animation that plays again and again.
-
-    Parameters
-    ----------
-    pictures : iterable of (height, width, 3) uint8
-        The frames.
-    frames_per_second : int
-        How fast.
-    last_seconds : float
-        How long the last one stays.
-
-    Returns
-    -------
-    bytes
-        The file.
-    """
+    """Encode an animation that plays again and again."""
     import imageio.v3
 
     frames = list(pictures)
@@ -75,22 +47,7 @@ def encode_gif(pictures: Iterable[Picture], *, frames_per_second: int, last_seco
 
 
 def encode_mp4(pictures: Iterable[Picture], *, frames_per_second: int, last_seconds: float) -> bytes:
-    """Encode a video that browsers and slides play: H.264, 4:2:0.
-
-    Parameters
-    ----------
-    pictures : iterable of (height, width, 3) uint8
-        The frames; both sides are even.
-    frames_per_second : int
-        How fast.
-    last_seconds : float
-        How long the last one stays.
-
-    Returns
-    -------
-    bytes
-        The file.
-    """
+    """Encode a video that browsers and slides play: H.264, 4:2:0."""
     import imageio.v3
 
     stream = BytesIO()

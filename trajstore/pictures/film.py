@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
-from trajstore.clips import Clip
+from trajstore.pictures.clips import Clip
 from trajstore.pictures.page import Area, Page
 from trajstore.pictures.palette import QUIET
 from trajstore.pictures.sheet import WORDS_MIN, fit_tile
@@ -67,13 +67,6 @@ class _Playing:
 
 def draw_film(clips: Sequence[Clip], *, title: str) -> Iterator[NDArray[np.uint8]]:
     """Draw the frames of an animation: a line of cameras for each sample.
-
-    Parameters
-    ----------
-    clips : sequence of Clip
-        The samples, all of one dataset.
-    title : str
-        What they are samples of.
 
     Yields
     ------

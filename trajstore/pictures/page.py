@@ -50,13 +50,7 @@ class Area:
 
 
 class Page:
-    """A figure of so many pixels, all of which one pair of axes covers.
-
-    Parameters
-    ----------
-    width, height : int
-        Px.
-    """
+    """A figure of so many pixels, all of which one pair of axes covers."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width, self.height = width, height
@@ -69,13 +63,7 @@ class Page:
         self.axes.autoscale(enable=False)
 
     def keep(self) -> Callable[[], None]:
-        """Draw all that is not animated, once.
-
-        Returns
-        -------
-        callable
-            Makes the canvas show that again.
-        """
+        """Draw all that is not animated, once."""
         canvas: Any = self.canvas
         canvas.draw()
         kept = canvas.copy_from_bbox(self.figure.bbox)
@@ -91,8 +79,6 @@ class Page:
 
         Parameters
         ----------
-        area : Area
-            Which it fills; whole px.
         picture : (3, height, width) uint8
             RGB.
         """
@@ -107,8 +93,6 @@ class Page:
 
         Parameters
         ----------
-        area : Area
-            Which it fills; whole px.
         picture : (3, height, width) uint8
             RGB.
         """
@@ -131,19 +115,6 @@ class Page:
         ----------
         points : (n, 2) float
             Px.
-        color : str
-            Of the line.
-        width : float
-            Of the line, px.
-        outline : str, optional
-            Colour of a rim that makes it stand out from anything.
-        **style
-            Matplotlib's.
-
-        Returns
-        -------
-        Line2D
-            The line.
         """
         x, y = np.asarray(points, np.float64).T
         options: dict[str, Any] = {
@@ -164,15 +135,6 @@ class Page:
         ----------
         point : (2,) float
             Px.
-        color : str
-            Of the cross.
-        size : float
-            Px.
-
-        Returns
-        -------
-        Line2D
-            The cross.
         """
         u, v = np.asarray(point, np.float64)
         line = Line2D(
@@ -190,41 +152,14 @@ class Page:
         return line
 
     def add_lines(self, lines: Sequence[ArrayLike], *, color: str, width: float, **style: Any) -> None:
-        """Draw many lines of the same kind.
-
-        Parameters
-        ----------
-        lines : sequence of (n, 2) float
-            Px.
-        color : str
-            Of the lines.
-        width : float
-            Of the lines, px.
-        **style
-            Matplotlib's.
-        """
+        """Draw many lines of the same kind."""
         kept = LineCollection(
             [np.asarray(line) for line in lines], colors=color, linewidths=to_points(width), **style
         )
         self.axes.add_collection(kept, autolim=False)
 
     def add_rectangle(self, area: Area, *, color: str, width: float) -> Rectangle:
-        """Draw the outline of a rectangle.
-
-        Parameters
-        ----------
-        area : Area
-            Which.
-        color : str
-            Of the line.
-        width : float
-            Of the line, px.
-
-        Returns
-        -------
-        Rectangle
-            The rectangle.
-        """
+        """Draw the outline of a rectangle."""
         rectangle = Rectangle(
             (area.left, area.top), area.width, area.height, fill=False, edgecolor=color,
             linewidth=to_points(width), joinstyle="miter", zorder=3.0,
@@ -239,12 +174,6 @@ class Page:
         ----------
         center : (2,) float
             Px.
-        radius : float
-            Px.
-        width : float
-            Of its line, px.
-        **style
-            Matplotlib's, such as ``edgecolor``.
         """
         u, v = np.asarray(center, np.float64).tolist()
         self.axes.add_patch(Circle((u, v), radius, linewidth=to_points(width), **style))
@@ -256,10 +185,6 @@ class Page:
         ----------
         points : (n, 2) float
             Px.
-        width : float
-            Of its line, px.
-        **style
-            Matplotlib's, such as ``facecolor``.
         """
         self.axes.add_patch(Polygon(np.asarray(points), linewidth=to_points(width), **style))
 
@@ -274,28 +199,7 @@ class Page:
         outline: str | None = None,
         **style: Any,
     ) -> Text:
-        """Write a line.
-
-        Parameters
-        ----------
-        left, top : float
-            Where its top left corner goes, px; another corner by ``ha`` and ``va``.
-        text : str
-            Not interpreted.
-        size : float
-            Of the type, px.
-        room : float, optional
-            How wide the line may be, px: a longer one is set smaller, and one that is much too long is cut.
-        outline : str, optional
-            Colour of a rim that makes it stand out from anything.
-        **style
-            Matplotlib's, such as ``color`` and ``weight``.
-
-        Returns
-        -------
-        Text
-            The line.
-        """
+        """Write a line."""
         options: dict[str, Any] = {
             "color": INK, "ha": "left", "va": "top", "family": FONT, "parse_math": False, "zorder": 5.0,
         } | style  # fmt: skip
@@ -330,8 +234,6 @@ def resize(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.ui
     ----------
     picture : (3, height, width) uint8
         RGB.
-    width, height : int
-        What it becomes, px.
 
     Returns
     -------

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import ceil, log
 from typing import Any, Final
 
-from trajstore.clips import Clip
+from trajstore.pictures.clips import Clip
 from trajstore.pictures.page import Area, Page
 from trajstore.pictures.palette import BOX, FUTURE, PATH, QUIET
 from trajstore.pictures.tile import Tile
@@ -75,22 +75,7 @@ class Plan:
 
 
 def plan_sheet(count: int, *, cameras: int, frames: int, height: int, width: int) -> Plan:
-    """Find sizes that suit any number of samples, cameras and frames.
-
-    Parameters
-    ----------
-    count : int
-        Samples.
-    cameras, frames : int
-        Pictures of each.
-    height, width : int
-        Of a picture, px.
-
-    Returns
-    -------
-    Plan
-        The sizes.
-    """
+    """Find sizes that suit any number of samples, cameras and frames."""
     tile = fit_tile(height, width, largest=min(TILE_MAX, TILES_HEIGHT // cameras - GAP))
     cell = (max(tile[0], CELL_MIN[0]), max(tile[1], CELL_MIN[1]))
     tiles = (frames * (cell[0] + GAP) - GAP, cameras * (cell[1] + GAP) - GAP)
@@ -111,20 +96,7 @@ def plan_sheet(count: int, *, cameras: int, frames: int, height: int, width: int
 
 
 def fit_tile(height: int, width: int, *, largest: int) -> tuple[int, int]:
-    """How large a picture is shown: a whole multiple of its size, or smaller than it is.
-
-    Parameters
-    ----------
-    height, width : int
-        Of the picture, px.
-    largest : int
-        Of the longer side on the page, about.
-
-    Returns
-    -------
-    tuple of int
-        Width and height on the page, px.
-    """
+    """How large a picture is shown: a whole multiple of its size, or smaller than it is."""
     longer = max(height, width)
     if longer <= 1.35 * largest:
         factor = max(1, round(largest / longer))
@@ -133,20 +105,7 @@ def fit_tile(height: int, width: int, *, largest: int) -> tuple[int, int]:
 
 
 def draw_sheet(clips: Sequence[Clip], *, title: str, subtitle: str) -> Page:
-    """Draw a contact sheet.
-
-    Parameters
-    ----------
-    clips : sequence of Clip
-        The samples, all of one dataset.
-    title, subtitle : str
-        What they are samples of.
-
-    Returns
-    -------
-    Page
-        The sheet.
-    """
+    """Draw a contact sheet."""
     cameras, frames, _, height, width = clips[0].video.shape
     plan = plan_sheet(len(clips), cameras=cameras, frames=frames, height=height, width=width)
     page = Page(*plan.page)

@@ -17,17 +17,7 @@ Mark = TypeVar("Mark", bound=Artist)
 
 
 class Tile:
-    """A picture whose pixels are known on the page: what is drawn over it is given in the picture's px.
-
-    Parameters
-    ----------
-    page : Page
-        Where.
-    area : Area
-        Which the picture fills.
-    height, width : int
-        Of the picture, px.
-    """
+    """A picture whose pixels are known on the page: what is drawn over it is given in the picture's px."""
 
     def __init__(self, page: Page, area: Area, *, height: int, width: int) -> None:
         self.page, self.area = page, area
@@ -57,11 +47,6 @@ class Tile:
         ----------
         pixel : (frames, 2) float32
             (u, v), px.
-
-        Returns
-        -------
-        Line2D
-            The path.
         """
         return self._clip(self.page.add_line(self.to_page(pixel), color=PATH, width=2.2, outline=PAPER))
 
@@ -72,11 +57,6 @@ class Tile:
         ----------
         box : (4,) float32
             (u_min, v_min, u_max, v_max), px.
-
-        Returns
-        -------
-        Rectangle
-            The box.
         """
         return self._clip(self.page.add_rectangle(self.box_area(box), color=BOX, width=1.4))
 
@@ -87,11 +67,6 @@ class Tile:
         ----------
         box : (4,) float32
             (u_min, v_min, u_max, v_max), px.
-
-        Returns
-        -------
-        Area
-            Px of the page.
         """
         (left, top), (right, bottom) = self.to_page(box.reshape(2, 2)).tolist()
         return Area(left, top, right - left, bottom - top)
@@ -103,11 +78,6 @@ class Tile:
         ----------
         pixel : (2,) float64
             (u, v), px.
-
-        Returns
-        -------
-        Line2D
-            The cross.
         """
         return self._clip(self.page.add_cross(self.to_page(pixel), color=FUTURE, size=11.0))
 

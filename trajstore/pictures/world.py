@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trajstore.clips import Clip
+from trajstore.pictures.clips import Clip
 from trajstore.pictures.page import Area, Page
 from trajstore.pictures.palette import FAINT, FUTURE, INK, PAPER, PATH, QUIET, SHADOW
 
@@ -44,10 +44,6 @@ class Outlook:
     ----------
     middle : (2,) float64
         What of the view lies in the middle of the area, world units to the right and up.
-    area : Area
-        Which part of the page shows it.
-    scale : float
-        Px of the page in a world unit.
     """
 
     middle: NDArray[np.float64]
@@ -93,17 +89,7 @@ def look(points_world: ArrayLike) -> NDArray[np.float64]:
 
 
 def draw_path(page: Page, area: Area, clip: Clip) -> None:
-    """Draw the path of a sample over its shadow on the floor of the cube around the unit ball.
-
-    Parameters
-    ----------
-    page : Page
-        Where.
-    area : Area
-        Where on it.
-    clip : Clip
-        The sample.
-    """
+    """Draw the path of a sample over its shadow on the floor of the cube around the unit ball."""
     scale = min(area.width / CUBE_SPAN[0], area.height / CUBE_SPAN[1])
     outlook = Outlook(np.array(CUBE_MIDDLE), area, scale)
     _draw_cube(page, outlook)
@@ -125,17 +111,7 @@ def draw_path(page: Page, area: Area, clip: Clip) -> None:
 
 
 def draw_rig(page: Page, area: Area, clip: Clip) -> None:
-    """Draw the cameras with what they look at, around the unit ball and the path.
-
-    Parameters
-    ----------
-    page : Page
-        Where.
-    area : Area
-        Where on it.
-    clip : Clip
-        The sample, and the cameras that are shown of it.
-    """
+    """Draw the cameras with what they look at, around the unit ball and the path."""
     centers = clip.cameras.centers()
     screens = clip.cameras.corners(0.22 * float(np.linalg.norm(centers, axis=1).max()))
     seen = np.concatenate([look(centers), look(screens.reshape(-1, 3)), [[-1.0, -1.0], [1.0, 1.0]]])
@@ -224,16 +200,6 @@ def _draw_scale(page: Page, area: Area, scale: float) -> None:
 
 def round_down(length: float) -> float:
     """The largest round number that is not larger.
-
-    Parameters
-    ----------
-    length : float
-        Positive.
-
-    Returns
-    -------
-    float
-        1, 2 or 5 times a power of ten.
 
     Examples
     --------

@@ -1,0 +1,214 @@
+"""What a recording holds, read back with Rerun's own reader."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rerun
+import xarray
+from rerun.chunk import RrdReader
+from support.faults import tree
+
+import trajstore
+from trajstore.errors import IncompleteStoreError, MissingExtraError, OutputError, SpecError
+from trajstore.pictures.choose import open_samples
+from trajstore.pictures.clips import load_clips
+from trajstore.spec import DatasetSpec
+
+Recording = dict[str, dict[str, Any]]
+ROWS = (5, 40)
+
+
+def read_back(path: Path) -> Recording:
+    """What was logged, by entity: the values of each component in the order of the frames."""
+    entities: dict[str, Any] = {}
+    for chunk in RrdReader(path).stream():
+        values = entities.setdefault(chunk.entity_path, {"static": chunk.is_static})
+        assert chunk.is_static == values["static"]
+        assert chunk.timeline_names == ([] if chunk.is_static else ["frame"])
+        for record in chunk.to_record_batch().to_pylist():
+            for name, value in record.items():
+                values.setdefault(name, []).append(value)
+    return entities
+
+
+@pytest.fixture(scope="module")
+def path(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("view") / "a.rrd"
+    report = trajstore.view(tiny_store, ROWS, output=path)
+    assert (report.output, report.rows, report.bytes) == (path, ROWS, path.stat().st_size)
+    assert tree(path.parent).keys() == {".", "a.rrd"}
+    return path
+
+
+@pytest.fixture(scope="module")
+def recording(path: Path) -> Recording:
+    return read_back(path)
+
+
+@pytest.fixture(scope="module")
+def dataset(tiny_store: Path) -> xarray.Dataset:
+    return xarray.open_zarr(tiny_store, chunks=None).load()
+
+
+def test_a_recording_has_the_entities_of_each_row_and_a_layout(path: Path, recording: Recording):
+    of_camera = ["", "/image", "/box", "/path", "/future"]
+    expected = {
+        f"/row_{row}{name}"
+        for row in ROWS
+        for name in [
+            *("/labels", "/world", "/world/unit_ball", "/world/path", "/world/sphere", "/world/future"),
+            *(f"/world/camera_{camera}{part}" for camera in range(2) for part in of_camera),
+        ]
+    }
+    assert {name for name in recording if not name.startswith("/__")} == expected
+    (blueprint,) = RrdReader(path).blueprints()
+    shown = " ".join(
+        str(record)
+        for chunk in RrdReader(path).stream(store=blueprint)
+        for record in chunk.to_record_batch().to_pylist()
+    )
+    for row in ROWS:
+        assert f"row_{row}/world/camera_1" in shown
+    assert "frame" in shown
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_cameras_are_those_of_the_store(recording: Recording, dataset: xarray.Dataset, row: int):
+    for camera in range(2):
+        logged = recording[f"/row_{row}/world/camera_{camera}"]
+        assert logged["static"]
+        ((columns,),) = logged["Pinhole:image_from_camera"]
+        np.testing.assert_array_equal(
+            np.reshape(columns, (3, 3)).T, dataset.intrinsics.values[camera].astype(np.float32)
+        )
+        assert logged["Pinhole:resolution"] == [[[16.0, 16.0]]]
+        ((columns,),) = logged["Transform3D:mat3x3"]
+        ((center,),) = logged["Transform3D:translation"]
+        rotation, shift = np.split(dataset.extrinsics.values[camera], [3], axis=1)
+        np.testing.assert_allclose(np.reshape(columns, (3, 3)).T, rotation.T, atol=1e-6)
+        np.testing.assert_allclose(rotation @ center + shift[:, 0], 0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_what_moves_is_logged_by_frame(recording: Recording, dataset: xarray.Dataset, row: int):
+    stored = dataset.isel(sample=row)
+    sphere = recording[f"/row_{row}/world/sphere"]
+    assert sphere["frame"] == [1, 2, 3, 4]
+    np.testing.assert_array_equal(np.squeeze(sphere["Ellipsoids3D:centers"]), stored.position.values)
+    np.testing.assert_array_equal(np.unique(sphere["Ellipsoids3D:half_sizes"]), [stored.radius.values])
+    for camera in range(2):
+        entity = f"/row_{row}/world/camera_{camera}"
+        image = recording[f"{entity}/image"]
+        assert image["frame"] == [1, 2, 3, 4]
+        pictures = np.array(image["Image:buffer"], np.uint8).reshape(4, 16, 16, 3)
+        np.testing.assert_array_equal(np.moveaxis(pictures, -1, 1), stored.video.values[camera])
+        box = recording[f"{entity}/box"]
+        assert box["frame"] == [1, 2, 3, 4]
+        middle, half = np.squeeze(box["Boxes2D:centers"]), np.squeeze(box["Boxes2D:half_sizes"])
+        found = np.concatenate([middle - half, middle + half], axis=1)
+        np.testing.assert_allclose(found, stored.box.values[camera], atol=1e-4)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_what_stands_still_is_that_of_the_store(
+    recording: Recording, dataset: xarray.Dataset, tiny_store: Path, row: int
+):
+    stored = dataset.isel(sample=row)
+    (clip,) = load_clips(open_samples(tiny_store), [row], cameras=[0, 1], frames=[1])
+    path = recording[f"/row_{row}/world/path"]["LineStrips3D:strips"]
+    np.testing.assert_array_equal(np.squeeze(path), stored.position.values)
+    future = recording[f"/row_{row}/world/future"]
+    np.testing.assert_array_equal(np.squeeze(future["Ellipsoids3D:centers"]), stored.future_position.values)
+    assert future["Ellipsoids3D:labels"] == [["frame 9"]]
+    for camera in range(2):
+        entity = f"/row_{row}/world/camera_{camera}"
+        path = recording[f"{entity}/path"]["LineStrips2D:strips"]
+        np.testing.assert_array_equal(np.squeeze(path), stored.pixel.values[camera])
+        point = recording[f"{entity}/future"]["Points2D:positions"]
+        np.testing.assert_allclose(np.squeeze(point), clip.future_pixel[camera], rtol=1e-6)
+    (((text,)),) = recording[f"/row_{row}/labels"]["TextDocument:text"]
+    assert f"| class | {clip.class_name} |" in text
+    assert f"| split | {clip.split} |" in text
+    assert f"| row | {row} |" in text
+
+
+def test_a_spec_can_be_viewed_before_it_is_built(tmp_path: Path):
+    spec = DatasetSpec.from_fields(samples=8, frames=1, height=4, width=6, cameras=12)
+    report = trajstore.view(spec, class_name="Linear", output=tmp_path / "a.rrd")
+    assert report.classes == ("Linear", "Linear")
+    recording = read_back(tmp_path / "a.rrd")
+    image = recording[f"/row_{report.rows[0]}/world/camera_11/image"]
+    assert image["frame"] == [1]
+    assert len(image["Image:buffer"][0][0]) == 4 * 6 * 3
+
+
+# ---------------------------------------------------------------------------------------------- the screen
+
+
+def test_without_a_screen_it_says_how_to_save_a_recording(tiny_store: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(OutputError, match=rf"found no screen .*trajstore view {tiny_store} -o FILE\.rrd"):
+        trajstore.view(tiny_store)
+
+
+def test_on_a_screen_the_viewer_gets_everything(
+    tiny_store: Path, path: Path, recording: Recording, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("DISPLAY", ":7")
+    spawned: list[dict[str, Any]] = []
+
+    def spawn(**options: Any) -> None:
+        spawned.append(options | {"memory": options["recording"].memory_recording()})
+
+    monkeypatch.setattr(rerun, "spawn", spawn)
+    report = trajstore.view(tiny_store, ROWS)
+    assert (report.output, report.rows, report.bytes) == (None, ROWS, 0)
+    ((options),) = spawned
+    assert isinstance(options["default_blueprint"], rerun.blueprint.Blueprint)
+    shown = path.with_name("shown.rrd")
+    shown.write_bytes(options["memory"].drain_as_bytes())
+    found = read_back(shown)
+    images = [name for name in recording if name.endswith("/image")]
+    assert images
+    for name in images:
+        assert found[name]["Image:buffer"] == recording[name]["Image:buffer"]
+    shown.unlink()
+
+
+def test_a_viewer_that_does_not_start_is_one_error(tiny_store: Path, monkeypatch: pytest.MonkeyPatch):
+    def fail(**_: Any) -> None:
+        message = "no such executable"
+        raise RuntimeError(message)
+
+    monkeypatch.setenv("DISPLAY", ":7")
+    monkeypatch.setattr(rerun, "spawn", fail)
+    with pytest.raises(
+        OutputError, match="the viewer did not start: no such executable; save a recording with"
+    ):
+        trajstore.view(tiny_store, [0])
+
+
+@pytest.mark.parametrize("output", [None, "a.rrd"])
+def test_without_rerun_it_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str | None
+):
+    monkeypatch.setattr("trajstore.pictures.outputs.find_spec", lambda _: None)
+    with pytest.raises(MissingExtraError, match=r"needs rerun, .*pip install 'trajstore\[view\]'"):
+        trajstore.view("nothing", output=output and tmp_path / output)
+
+
+def test_what_cannot_be_recorded_is_refused(tmp_path: Path, tiny_copy: Path):
+    with pytest.raises(SpecError, match=r"found the ending '\.mp4', expected one of \.rrd"):
+        trajstore.view(tiny_copy, output=tmp_path / "a.mp4")
+    (tiny_copy / "video_written" / "c.0").unlink()
+    with pytest.raises(IncompleteStoreError, match="rows 0 … 7 of the video are not written yet"):
+        trajstore.view(tiny_copy, [2], output=tmp_path / "a.rrd")
+    with pytest.raises(OutputError, match="lies in the store"):
+        trajstore.view(tiny_copy, [20], output=tiny_copy / "a.rrd")
+    assert not (tmp_path / "a.rrd").exists()

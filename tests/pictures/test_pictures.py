@@ -1,0 +1,296 @@
+"""What is drawn is where the labels say, and no text covers another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
+
+from trajstore.pictures import film, sheet
+from trajstore.pictures.choose import open_samples
+from trajstore.pictures.clips import Clip, load_clips, spread
+from trajstore.pictures.encode import encode_still
+from trajstore.pictures.film import draw_film
+from trajstore.pictures.page import Area, Page, resize
+from trajstore.pictures.palette import BOX, FUTURE, PATH
+from trajstore.pictures.sheet import draw_sheet, fit_tile, plan_sheet
+from trajstore.pictures.tile import Tile
+from trajstore.pictures.world import Outlook, look, round_down
+from trajstore.spec import DatasetSpec
+
+Pixels = NDArray[np.uint8]
+
+
+def make_clips(rows: Sequence[int], shown: int = 4, **fields: Any) -> list[Clip]:
+    """Clips of a dataset of big spheres, drawn without a store."""
+    spec = DatasetSpec.from_fields(**{"samples": 48, "radius": [0.3, 0.35], "seed": 3} | fields)
+    video = spec.video
+    return list(
+        load_clips(
+            open_samples(spec),
+            rows,
+            cameras=range(min(video.cameras, 8)),
+            frames=spread(video.frames, shown, first=1),
+        )
+    )
+
+
+def rgb(color: str) -> tuple[int, int, int]:
+    red, green, blue = bytes.fromhex(color[1:])
+    return red, green, blue
+
+
+def assert_color(page: Pixels, point: Sequence[float], color: str) -> None:
+    """Fail unless a colour of the palette is at a point of the page, or right beside it."""
+    u, v = (int(value) for value in point)
+    near = page[max(0, v - 1) : v + 2, max(0, u - 1) : u + 2].reshape(-1, 3).astype(int)
+    assert np.abs(near - rgb(color)).max(axis=1).min() < 60, (point, near)
+
+
+def count_color(page: Pixels, color: str) -> int:
+    return int((np.abs(page.astype(int) - rgb(color)).max(axis=-1) < 6).sum())
+
+
+def tile_areas(count: int, clip: Clip) -> list[tuple[int, int, Area]]:
+    """Where the first sample's pictures lie on a sheet: camera, place of the frame, area."""
+    cameras, frames, _, height, width = clip.video.shape
+    plan = plan_sheet(count, cameras=cameras, frames=frames, height=height, width=width)
+    assert plan.cell == plan.tile
+    left, top = sheet.MARGIN + sheet.GUTTER, sheet.MARGIN + sheet.TITLE + sheet.CAPTION + sheet.HEADING
+    return [
+        (i, j, Area(left + j * (plan.tile[0] + sheet.GAP), top + i * (plan.tile[1] + sheet.GAP), *plan.tile))
+        for i in range(cameras)
+        for j in range(frames)
+    ]
+
+
+def cut(page: Pixels, area: Area) -> Pixels:
+    return page[int(area.top) : int(area.bottom), int(area.left) : int(area.right)]
+
+
+def marked(tile: Tile, clip: Clip, camera: int, frame: int, *, margin: int = 3) -> NDArray[np.bool_]:
+    """Which pixels of a tile the line of the box may cover."""
+    area, box = tile.area, tile.box_area(clip.box[camera, frame - 1])
+    v, u = np.mgrid[0 : int(area.height), 0 : int(area.width)]
+    x, y = u + 0.5 + area.left, v + 0.5 + area.top
+    outside = (
+        (x < box.left - margin)
+        | (x > box.right + margin)
+        | (y < box.top - margin)
+        | (y > box.bottom + margin)
+    )
+    inside = (
+        (x > box.left + margin)
+        & (x < box.right - margin)
+        & (y > box.top + margin)
+        & (y < box.bottom - margin)
+    )
+    return ~(outside | inside)
+
+
+def test_a_sheet_shows_pictures_pixel_by_pixel_and_marks_where_the_labels_say():
+    clips = make_clips([5], cameras=2, frames=3)
+    (clip,) = clips
+    page = draw_sheet(clips, title="a", subtitle="b")
+    page.keep()
+    shown = page.shown()
+    assert shown.shape == (page.height, page.width, 3)
+    for i, j, area in tile_areas(1, clip):
+        frame = clip.frames[j]
+        tile = Tile(page, area, height=64, width=64)
+        found, expected = (
+            cut(shown, area),
+            resize(clip.video[i, j], int(area.width), int(area.height))[:, :, :3],
+        )
+        is_marked = marked(tile, clip, i, frame)
+        assert 0 < is_marked.mean() < 0.25
+        box = tile.box_area(clip.box[i, frame - 1])
+        for point in (
+            (box.left, box.top + box.height / 3),
+            (box.right, box.top + box.height / 3),
+            (box.left + box.width / 3, box.top),
+            (box.left + box.width / 3, box.bottom),
+        ):
+            assert_color(shown, point, BOX)
+        if j < len(clip.frames) - 1:
+            np.testing.assert_array_equal(found[~is_marked], expected[~is_marked])
+            assert count_color(found, FUTURE) == count_color(found, PATH) == 0
+        else:
+            future = tile.to_page(clip.future_pixel[i])
+            visible = [point for point in tile.to_page(clip.pixel[i]) if np.hypot(*(point - future)) > 10]
+            assert visible
+            for point in visible:
+                assert_color(shown, point.tolist(), PATH)
+            assert_color(shown, tile.to_page(clip.future_pixel[i]), FUTURE)
+
+
+def test_pixel_coordinates_are_those_of_the_labels():
+    tile = Tile(Page(300, 300), Area(10, 20, 96, 128), height=64, width=48)
+    np.testing.assert_array_equal(
+        tile.to_page([(0, 0), (48, 64), (0.5, 0.5)]), [(10, 20), (106, 148), (11, 21)]
+    )
+    assert tile.box_area(np.array([1, 2, 3, 5], np.float32)) == Area(12, 24, 4, 6)
+
+
+def test_marks_stay_inside_their_picture():
+    page = Page(100, 60)
+    tile = Tile(page, Area(20, 20, 20, 20), height=10, width=10)
+    tile.mark_path(np.array([(-40, 5), (40, 5)], np.float32))
+    tile.mark_box(np.array([-3, -3, 5, 5], np.float32))
+    tile.mark_future(np.array([10.0, 10.0]))
+    page.keep()
+    is_blank = (page.shown() == 255).all(axis=-1)
+    assert not is_blank[20:40, 20:40].all()
+    is_blank[19:41, 19:41] = True
+    assert is_blank.all()
+
+
+SIZES: dict[str, dict[str, Any]] = {
+    "one camera, two frames": {"rows": [0, 1, 2, 3], "cameras": 1, "height": 128, "width": 96, "frames": 2},
+    "eight cameras": {"rows": [0, 1], "cameras": 8, "height": 16, "width": 16, "frames": 5},
+    "many cameras": {"rows": [7], "cameras": 40, "height": 16, "width": 16, "frames": 5, "elevation": 89.0},
+    "one row": {"rows": [17], "cameras": 4, "height": 16, "width": 16, "frames": 12},
+    "twelve rows": {"rows": range(12), "cameras": 2, "height": 16, "width": 16, "frames": 2},
+    "one pixel": {"rows": [0], "cameras": 1, "height": 1, "width": 1, "frames": 1, "samples": 10**12},
+    "low": {"rows": [0], "cameras": 5, "height": 4, "width": 300, "frames": 3},
+    "narrow": {"rows": [0], "cameras": 2, "height": 300, "width": 4, "frames": 3, "distance": 900.0},
+}
+LONG = "a very long name of a dataset that goes on and on and on and on and on and on and on and on.zarr"
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("kind", ["sheet", "film"])
+def test_no_text_covers_another_or_leaves_the_page(size: str, kind: str, monkeypatch: pytest.MonkeyPatch):
+    clips = make_clips(**SIZES[size])
+    if kind == "sheet":
+        page = draw_sheet(clips, title=LONG, subtitle=LONG * 3)
+    else:
+        pages: list[Page] = []
+
+        class Kept(Page):
+            def __init__(self, width: int, height: int) -> None:
+                super().__init__(width, height)
+                pages.append(self)
+
+        monkeypatch.setattr(film, "Page", Kept)
+        list(draw_film(clips, title=LONG))
+        (page,) = pages
+    boxes = {text: text.get_window_extent() for text in page.axes.texts}
+    assert len(boxes) > 3
+    for text, box in boxes.items():
+        assert box.x0 >= 0, text
+        assert box.y0 >= 0, text
+        assert box.x1 <= page.width, text
+        assert box.y1 <= page.height, text
+    for (one, first), (two, second) in combinations(boxes.items(), 2):
+        width = min(first.x1, second.x1) - max(first.x0, second.x0)
+        height = min(first.y1, second.y1) - max(first.y0, second.y0)
+        # the boxes of lines have room above and below the letters
+        assert width < 1 or height < 4, (one.get_text(), two.get_text())
+
+
+def test_a_sheet_says_what_a_sample_is():
+    (clip,) = clips = make_clips([5], cameras=2, frames=3)
+    texts = {text.get_text() for text in draw_sheet(clips, title="a.zarr", subtitle="b").axes.texts}
+    assert {"a.zarr", "b", clip.class_name, f"row 5, split {clip.split}"} <= texts
+    assert {"frame 1", "frame 2", "frame 3", "camera 0", "camera 1", "future position, frame 8"} <= texts
+    x, y, z = (f"{value:.2f}".replace("-", "−") for value in clip.future_position)
+    assert f"radius {clip.radius:.3f}, at frame 8: ({x}, {y}, {z})" in texts
+
+
+@given(height=st.integers(1, 2000), width=st.integers(1, 2000), largest=st.integers(48, 200))
+def test_pictures_are_enlarged_by_whole_numbers_or_shrunk(height: int, width: int, largest: int):
+    shown = fit_tile(height, width, largest=largest)
+    assert max(shown) <= 1.5 * largest
+    if max(height, width) <= largest:
+        assert shown[0] % width == shown[1] % height == 0
+        assert shown[0] // width == shown[1] // height
+    elif min(shown) > 20:
+        assert abs(shown[0] / shown[1] * height / width - 1) < 0.05
+
+
+@given(
+    count=st.integers(1, 12), cameras=st.integers(1, 8), frames=st.integers(1, 4), side=st.integers(1, 300)
+)
+def test_blocks_have_room_for_all_and_no_empty_column(count: int, cameras: int, frames: int, side: int):
+    plan = plan_sheet(count, cameras=cameras, frames=frames, height=side, width=side)
+    assert plan.columns * plan.lines >= count > plan.columns * (plan.lines - 1)
+    assert plan.inner_height >= plan.tiles[1] >= cameras * plan.tile[1]
+    assert plan.page[0] >= plan.columns * plan.block[0]
+    assert plan.page[1] >= plan.lines * plan.block[1]
+    assert min(*plan.path, *plan.rig) >= 150
+
+
+def test_the_world_is_drawn_to_scale():
+    axes = look(np.eye(3))
+    np.testing.assert_allclose(
+        axes.T @ axes, np.eye(2), atol=1e-12
+    )  # orthographic: no direction is stretched
+    assert axes[2, 0] == 0
+    assert axes[2, 1] > 0  # z is up
+    outlook = Outlook(np.array([0.0, 0.0]), Area(100, 50, 200, 100), 40.0)
+    np.testing.assert_allclose(outlook.to_page([0, 0, 0]), [200, 100])
+    above = outlook.to_page([0, 0, 1])
+    assert above[0] == 200
+    assert above[1] < 100
+    assert [round_down(x) for x in (1.0, 1.99, 2.0, 49.0, 0.07)] == [1.0, 1.0, 2.0, 20.0, 0.05]
+
+
+def test_large_pictures_are_shrunk_with_smoothing():
+    picture = np.zeros((3, 40, 60), np.uint8)
+    picture[0, :, ::2] = 200
+    small = resize(picture, 15, 10)
+    assert small.shape == (10, 15, 4)
+    assert np.abs(small[:, :, 0].astype(int) - 100).max() < 30
+    assert (small[:, :, 3] == 255).all()
+
+
+# ---------------------------------------------------------------------------------------------- films
+
+
+def test_a_film_shows_each_frame_and_the_future_at_its_end():
+    clips = make_clips([5, 2], 6, cameras=2, frames=6)
+    pictures = list(draw_film(clips, title="a"))
+    assert len(pictures) == len(clips[0].frames) == 6
+    height, width, _ = pictures[0].shape
+    assert height % 2 == width % 2 == 0
+    tile = fit_tile(64, 64, largest=film.TILE_MAX)
+    # the box of the first frame is not in the way of later ones: nothing of a frame is left in the next
+    for index, picture in enumerate(pictures):
+        for line, clip in enumerate(clips):
+            for camera in range(2):
+                top = film.MARGIN + film.TITLE + line * (film.CAPTION + tile[1] + film.MARGIN) + film.CAPTION
+                area = Area(film.MARGIN + camera * (tile[0] + film.GAP), top, *tile)
+                found = cut(picture, area)
+                where = Tile(Page(10, 10), area, height=64, width=64)
+                expected = resize(clip.video[camera, index], *tile)[:, :, :3]
+                is_free = ~marked(where, clip, camera, index + 1)
+                if 0 < index < 5:
+                    for point in where.to_page(clip.pixel[camera, : index + 1]):
+                        assert_color(picture, point.tolist(), PATH)
+                is_path = np.abs(found.astype(int) - expected).max(axis=-1) > 0
+                assert is_path[is_free].mean() < 0.15  # the path alone covers what is free
+                is_last = index == 5
+                assert (count_color(found, FUTURE) > 10) == is_last
+                if is_last:
+                    assert_color(picture, where.to_page(clip.future_pixel[camera]), FUTURE)
+
+
+def test_stills_are_the_same_each_time():
+    clips = make_clips([5], cameras=1, frames=2, height=16, width=16)
+    pages = [draw_sheet(clips, title="a", subtitle="b") for _ in range(2)]
+    for ending, start in ((".png", b"\x89PNG"), (".svg", b"<?xml"), (".pdf", b"%PDF")):
+        first, second = (encode_still(page, ending) for page in pages)
+        assert first.startswith(start)
+        assert first == second
+    png = Image.open(BytesIO(encode_still(pages[0], ".png")))
+    assert (png.mode, round(png.info["dpi"][0])) == ("RGB", 100)
+    assert png.size == (pages[0].width, pages[0].height)

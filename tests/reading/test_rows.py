@@ -1,0 +1,44 @@
+"""Choosing rows of a store, and finding those that are written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.export_faults import TINY
+
+import trajstore
+from trajstore.errors import SpecError
+from trajstore.reading.rows import find_written, parse_rows
+from trajstore.store.handle import open_store
+
+
+@given(st.integers(-2, 30), st.integers(-2, 30), st.integers(1, 25))
+def test_rows_are_a_slice_inside_the_store(first: int, stop: int, samples: int) -> None:
+    if 0 <= first < stop <= samples:
+        assert parse_rows(f"{first}:{stop}", samples=samples) == (first, stop)
+    else:
+        with pytest.raises(SpecError, match="expected a:b"):
+            parse_rows(f"{first}:{stop}", samples=samples)
+
+
+@pytest.mark.parametrize("text", ["", "3", "1:2:3", "a:b", "1-2", " 1:2", "20:"])
+def test_anything_else_is_refused(text: str) -> None:
+    with pytest.raises(SpecError, match="rows: found"):
+        parse_rows(text, samples=20)
+
+
+def test_written_rows_are_those_with_both_flags(tmp_path: Path) -> None:
+    path = tmp_path / "s.zarr"
+    trajstore.build(path, **TINY)
+    store = open_store(path)
+    for index in (0, 2, 3):
+        (path / f"video_written/c.{index}").unlink()
+        unwritten = {shard for shard in (0, 2, 3) if shard <= index}
+        for wanted in ((0, 44), (3, 29), (17, 18), (43, 44)):
+            found = [row for first, stop in find_written(store, wanted) for row in range(first, stop)]
+            assert found == [row for row in range(*wanted) if row // 8 not in unwritten]
+    (path / "labels_written/c.0").unlink()
+    assert find_written(store, (0, 44)) == ()

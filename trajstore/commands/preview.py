@@ -1,0 +1,160 @@
+"""Look at samples before trusting them: a contact sheet or an animation, of a store or of what would be built."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from trajstore.pictures.choose import choose_rows, name_of, open_samples
+from trajstore.pictures.clips import choose_cameras, choose_frames, load_clips
+from trajstore.pictures.outputs import check_ending, check_folder, check_is_outside, write_output
+from trajstore.spec import DatasetSpec
+from trajstore.storage.location import Location
+from trajstore.text import format_count
+
+if TYPE_CHECKING:
+    from trajstore.pictures.clips import Clip
+    from trajstore.reading.samples import Samples
+
+STILL: Final = (".png", ".svg", ".pdf")
+MOVING: Final = (".gif", ".mp4")
+ENDINGS: Final[dict[str, tuple[str, ...]]] = {
+    **dict.fromkeys(STILL, ("matplotlib",)),
+    ".gif": ("matplotlib", "imageio"),
+    ".mp4": ("matplotlib", "imageio", "av"),
+}
+"""The files that can be written, and the modules that each needs."""
+
+CAMERAS_MAX: Final = 8
+"""Cameras that are shown; of more, evenly spaced ones."""
+
+SHEET_FRAMES: Final = 4
+"""Frames of a contact sheet."""
+
+FILM_FRAMES_MAX: Final = 600
+"""Frames that are played; of longer samples evenly spaced ones."""
+
+
+@dataclass(frozen=True)
+class PreviewReport:
+    """What a preview shows.
+
+    Attributes
+    ----------
+    output : Path
+        The file.
+    rows : tuple of int
+        The rows, in the order in which they are shown.
+    classes : tuple of str
+        The class of each.
+    bytes : int
+        Size of the file.
+    """
+
+    output: Path
+    rows: tuple[int, ...]
+    classes: tuple[str, ...]
+    bytes: int
+
+
+def preview(
+    source: str | Path | Location | DatasetSpec,
+    rows: Sequence[int] | None = None,
+    *,
+    output: str | Path,
+    class_name: str | None = None,
+    split: str | None = None,
+    storage_options: Mapping[str, str] | None = None,
+) -> PreviewReport:
+    """Draw some samples: pictures with path, box and future position, the path in the world, the labels in words.
+
+    Parameters
+    ----------
+    source : path-like, Location or DatasetSpec
+        A store, a folder or a URL, finished or not; or a spec, or a TOML or JSON file with one, to see what would come.
+    rows : sequence of int, optional
+        Which rows, at most 12; negative ones count from the end. By default the first written one of each class.
+    output : path-like
+        The file; replaced if it is there. ``.png``, ``.svg`` and ``.pdf`` are a contact sheet, of at most 8 cameras
+        and 4 frames. ``.gif`` and ``.mp4`` play all frames, of cameras in sync; the last one stays and shows the
+        future position.
+    class_name : str, optional
+        Instead of rows: the first four samples of this class.
+    split : {'train', 'val', 'test'}, optional
+        Instead of rows: only samples of this split.
+    storage_options : mapping, optional
+        See `trajstore.build`.
+
+    Returns
+    -------
+    PreviewReport
+        What is shown.
+
+    Raises
+    ------
+    SpecError
+        If an argument is invalid, there are no such rows, or nobody supports the ending of the file.
+    StoreError
+        If there is no store, it is damaged, or rows are not written yet.
+    OutputError
+        If the file cannot be written.
+    MissingExtraError
+        If matplotlib or what else the file needs is not installed.
+
+    Examples
+    --------
+    >>> import tempfile, trajstore
+    >>> spec = trajstore.DatasetSpec.from_fields(samples=8, frames=4, height=16, width=16)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = trajstore.preview(spec, [5], output=f"{folder}/row5.png")
+    >>> report.rows, report.classes
+    ((5,), ('Linear',))
+    """
+    path = Path(output)
+    ending = check_ending(path, ENDINGS, extra="preview")
+    check_folder(path)
+    samples = open_samples(source, storage_options=storage_options)
+    check_is_outside(path, samples.location)
+    chosen = choose_rows(samples, rows, class_name=class_name, split=split)
+    clips = _load(samples, chosen, ending)
+    data = _draw(samples, clips, ending)
+    write_output(path, data)
+    return PreviewReport(path, chosen, tuple(clip.class_name for clip in clips), len(data))
+
+
+def _load(samples: Samples, rows: Sequence[int], ending: str) -> list[Clip]:
+    """What of the samples is to be seen."""
+    video, most = samples.spec.video, SHEET_FRAMES if ending in STILL else FILM_FRAMES_MAX
+    cameras = choose_cameras(video.cameras, most=CAMERAS_MAX)
+    frames = choose_frames(video, rows=len(rows), cameras=len(cameras), most=most)
+    return list(load_clips(samples, rows, cameras=cameras, frames=frames))
+
+
+def _draw(samples: Samples, clips: list[Clip], ending: str) -> bytes:
+    """The bytes of the file."""
+    from trajstore.pictures.encode import encode_gif, encode_mp4, encode_still
+    from trajstore.pictures.film import FRAMES_PER_SECOND, LAST_SECONDS, draw_film
+    from trajstore.pictures.sheet import draw_sheet
+
+    title = name_of(samples)
+    if ending in STILL:
+        return encode_still(draw_sheet(clips, title=title, subtitle=_describe(samples)), ending)
+    encode = encode_gif if ending == ".gif" else encode_mp4
+    return encode(
+        draw_film(clips, title=title), frames_per_second=FRAMES_PER_SECOND, last_seconds=LAST_SECONDS
+    )
+
+
+def _describe(samples: Samples) -> str:
+    """A dataset in a line."""
+    dataset, video = samples.spec.dataset, samples.spec.video
+    numbers = [
+        f"{format_count(dataset.samples)} samples",
+        f"{video.cameras} camera{'' if video.cameras == 1 else 's'}",
+        f"{video.frames} frame{'' if video.frames == 1 else 's'}",
+        f"{video.height} × {video.width} px",
+        f"seed {dataset.seed}",
+    ]
+    return ", ".join(numbers)

@@ -1,0 +1,358 @@
+"""Repair a store: make again what a verification finds, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from trajstore.commands.verify import VerifyReport
+from trajstore.errors import (
+    DamageError,
+    DriftError,
+    FormatVersionError,
+    NotAStoreError,
+    SpecMismatchError,
+    StoreError,
+)
+from trajstore.executors import ThreadExecutor
+from trajstore.integrity.checks import CheckTask, TaskState, choose_sample, draw_sample, read_sample
+from trajstore.integrity.findings import Finding
+from trajstore.integrity.inspect import Inspection, inspect
+from trajstore.integrity.metadata import read_storage, salvage, settle
+from trajstore.progress import Report, ignore
+from trajstore.spec import DatasetSpec
+from trajstore.storage.location import Location
+from trajstore.store.attributes import StoreAttributes
+from trajstore.store.fill import Run, explain, finish
+from trajstore.store.handle import StoreHandle, name_versions, open_raw, open_store
+from trajstore.store.layout import Task
+from trajstore.store.plan import BuildPlan, check_fits
+from trajstore.store.zarr_api import ROOT_KEY, render_metadata
+from trajstore.text import format_count
+
+MISPLACED_PROBES: Final = 8
+"""Shards with other pixels that are compared with all others, to tell exchanged shards from another generator."""
+
+
+@dataclass(frozen=True)
+class RepairPlan:
+    """What has to be done to a store."""
+
+    metadata: tuple[str, ...]
+    restore: tuple[Task, ...]
+    rebuild: tuple[Task, ...]
+    forget: tuple[Task, ...]
+
+
+@dataclass(frozen=True)
+class RepairReport:
+    """What a repair did.
+
+    Attributes
+    ----------
+    location : str
+        The store.
+    found : tuple of Finding
+        What was wrong.
+    done : RepairPlan
+        What was written.
+    removed : tuple of str
+        Temporary files of dead builders that were removed.
+    remaining : tuple of Finding
+        What a repair does not touch: files that do not belong to the store.
+    seconds : float
+        Wall time.
+    """
+
+    location: str
+    found: tuple[Finding, ...]
+    done: RepairPlan
+    removed: tuple[str, ...]
+    remaining: tuple[Finding, ...]
+    seconds: float
+
+
+def repair(
+    path: str | Path | Location,
+    *,
+    spec: DatasetSpec | None = None,
+    report: VerifyReport | dict[str, Any] | None = None,
+    deep: bool = False,
+    workers: int | None = None,
+    progress: Report | None = None,
+    force: bool = False,
+    should_stop: Callable[[], int] | None = None,
+    storage_options: Mapping[str, str] | None = None,
+) -> RepairReport:
+    """Verify a store and make again what is damaged; interrupted at any instant it can be run again.
+
+    Parameters
+    ----------
+    path : path-like
+        The store.
+    spec : DatasetSpec, optional
+        What the store was built from, for a store whose root ``zarr.json`` is lost.
+    report : VerifyReport or dict, optional
+        Of an earlier verification, or its JSON: only the tasks that it names are checked and repaired.
+    deep : bool
+        Draw every sample again to find damage, not one of each shard.
+    workers : int, optional
+        Threads that compute; by default one for each processor.
+    progress : callable, optional
+        Receives `trajstore.progress.Progress` events.
+    force : bool
+        Go on although the estimate says that it will not fit.
+    should_stop : callable, optional
+        See `trajstore.build`.
+    storage_options : mapping, optional
+        See `trajstore.build`.
+
+    Returns
+    -------
+    RepairReport
+        What was wrong, and what was done.
+
+    Raises
+    ------
+    DriftError
+        If the installed generator does not make the rows that are stored; nothing is changed.
+    StoreError
+        If there is no store, its spec cannot be found, or it cannot be written.
+    SpecMismatchError
+        If ``spec`` is not the spec of a store that says itself what it is.
+    DamageError
+        If what was written again is damaged again.
+    InterruptedBuildError
+        If ``should_stop`` said so.
+
+    Examples
+    --------
+    >>> import tempfile, trajstore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = f"{folder}/tiny.zarr"
+    ...     _ = trajstore.build(path, samples=8, frames=4, height=16, width=16)
+    ...     Path(f"{path}/video/c.0.0.0.0.0.0").unlink()
+    ...     print(len(trajstore.repair(path).done.rebuild), trajstore.verify(path).is_sound)
+    1 True
+    """
+    started = time.monotonic()
+    location = Location.parse(path, storage_options)
+    store, is_lost = _open(location, spec)
+    inspection = inspect(
+        store,
+        deep=deep,
+        only=None if report is None or is_lost else _named(report),
+        workers=workers,
+        progress=progress,
+        should_stop=should_stop,
+    )
+    _check_drift(inspection, must_match=is_lost)
+    todo = plan_repair(inspection)
+    store = inspection.store
+    pending = {
+        group.name: np.array([task.index for task in todo.rebuild if task.group == group.name], np.int64)
+        for group in store.layout.groups
+    }
+    plan = BuildPlan(location, store.spec, store.layout, store, None, pending)
+    check_fits(plan, force=force)
+    run = Run(plan, ThreadExecutor(workers).workers, progress or ignore, should_stop or (lambda: 0))
+    try:
+        removed = store.sweep()
+        _clear(store, inspection, todo)
+        _write_metadata(store, todo.metadata)
+        store = open_store(location)
+        for task in todo.restore:
+            store.mark_written(task)
+        if todo.rebuild:
+            run.fill(store)
+            _check_again(store, todo.rebuild)
+        finish(store)
+    except OSError as error:
+        raise explain(plan, error) from error
+    found = inspection.findings()
+    return RepairReport(
+        location=str(location),
+        found=found,
+        done=todo,
+        removed=tuple(removed),
+        remaining=tuple(finding for finding in found if finding.key in inspection.foreign),
+        seconds=time.monotonic() - started,
+    )
+
+
+def plan_repair(inspection: Inspection) -> RepairPlan:
+    """Decide what has to be done; changes nothing."""
+    restore, rebuild, forget = [], [], []
+    for state in inspection.states:
+        if not state.faults:
+            if state.flag != "set":
+                restore.append(state.task)
+        elif state.flag == "set" or inspection.store.was_finished:
+            rebuild.append(state.task)
+        elif state.flag == "damaged":
+            forget.append(state.task)
+    metadata = tuple(finding.key for finding in inspection.metadata)
+    return RepairPlan(metadata, tuple(restore), tuple(rebuild), tuple(forget))
+
+
+def _named(report: VerifyReport | dict[str, Any]) -> list[tuple[str, int]]:
+    """Groups and indices of the tasks that a report names."""
+    data = report.to_json() if isinstance(report, VerifyReport) else report
+    try:
+        return [(item["group"], item["index"]) for item in data["findings"] if item["group"] is not None]
+    except (LookupError, TypeError):
+        message = "report: found other JSON, expected what `trajstore verify STORE --json` prints"
+        raise StoreError(message) from None
+
+
+def _open(path: Location, spec: DatasetSpec | None) -> tuple[StoreHandle, bool]:
+    """Open a store, or what is left of one; and whether its root is lost."""
+    try:
+        store = open_store(path)
+    except StoreError as error:
+        return _recover(path, spec, error), True
+    if spec is None:
+        return store, False
+    if store.attributes.fingerprint == store.spec.fingerprint:
+        differences = settle(store).spec.differences(spec)
+        if differences:
+            message = (
+                f"{path}: the store was built from another spec ({'; '.join(differences)}); leave --spec out"
+            )
+            raise SpecMismatchError(message)
+        return store, False
+    update = {"spec": spec, "fingerprint": spec.fingerprint}
+    return replace(store, attributes=store.attributes.model_copy(update=update)), True
+
+
+def _recover(path: Location, spec: DatasetSpec | None, error: StoreError) -> StoreHandle:
+    """A handle for a store whose root cannot be read, from what is left of it or from a spec."""
+    store = open_raw(path, StoreAttributes.created(spec or DatasetSpec()))
+    try:
+        root, video = store.read(ROOT_KEY), store.read(f"video/{ROOT_KEY}")
+    except OSError:
+        raise error from None
+    if root is None and video is None:
+        raise error
+    if spec is not None:
+        storage = read_storage(video)
+        differences = [] if storage is None else spec.replace(**storage).differences(spec)
+        if differences:
+            message = (
+                f"{path}: the frames were built from another spec ({'; '.join(differences)}); correct it"
+            )
+            raise SpecMismatchError(message)
+        return store
+    attributes = None if root is None or isinstance(error, FormatVersionError) else salvage(root, video)
+    if attributes is None:
+        if isinstance(error, FormatVersionError) or (isinstance(error, NotAStoreError) and root is not None):
+            raise error
+        found = "it is lost" if root is None else "it is damaged where it says what the store holds"
+        message = (
+            f"{path}/{ROOT_KEY}: {found}, and the spec is written nowhere else; give the spec that the store was "
+            f"built from: trajstore repair {path.argument} --spec spec.toml"
+        )
+        raise StoreError(message) from None
+    return open_raw(path, attributes)
+
+
+def _check_drift(inspection: Inspection, *, must_match: bool) -> None:
+    """Refuse if the rows that are stored are sound but not those that the generator makes now."""
+    store = inspection.store
+    for group in store.layout.groups:
+        states = [
+            state for state in inspection.states if state.task.group == group.name and state.flag == "set"
+        ]
+        different = [state for state in states if any(fault.kind == "different" for fault in state.faults)]
+        right = sum(not state.faults for state in states)
+        if len(different) < 2 or len(different) <= right:
+            continue
+        if group.name == "video" and any(
+            _is_misplaced(store, state) for state in different[:MISPLACED_PROBES]
+        ):
+            continue
+        message = (
+            f"{store.location}: found {len(different)} {group.name} files with valid checksums whose rows are not "
+            f"those of the spec, and {right} with the right ones: the generator has changed, the spec is damaged, or "
+            f"they belong to another dataset; {name_versions(store)}; repair with the version that built it, or with "
+            "--spec, or build a new store; nothing was changed"
+        )
+        raise DriftError(message)
+    is_proven = any(not state.faults for state in inspection.states if state.has_data)
+    if (must_match or store.attributes.fingerprint != store.spec.fingerprint) and not is_proven:
+        message = (
+            f"{store.location}: found no row that is what the spec gives, expected some that prove it; "
+            f"{name_versions(store)}; give the spec that the store was built from with --spec, or build a new store; "
+            "nothing was changed"
+        )
+        raise DriftError(message)
+
+
+def _is_misplaced(store: StoreHandle, state: TaskState) -> bool:
+    """Whether a shard holds the rows of another shard of the same store."""
+    group = store.layout.group("video")
+    (video,) = group.columns
+    stored = read_sample(store, state.task, choose_sample(state.task))
+    if stored is None:
+        return False
+    others = (task for task in group.tasks() if task != state.task)
+    rows = (
+        task.rows[choose_sample(state.task)] for task in others if len(task.rows) > choose_sample(state.task)
+    )
+    return any(np.array_equal(stored, draw_sample(store.spec, video, row)) for row in rows)
+
+
+def _clear(store: StoreHandle, inspection: Inspection, todo: RepairPlan) -> None:
+    """Take back the flags of what is damaged, then remove the damaged objects."""
+    for task in (*todo.rebuild, *todo.forget):
+        store.clear_written(task)
+    # zarr reads a shard before it replaces it, other writers may, too: nothing damaged stays in their way
+    rebuilt = set(todo.rebuild)
+    for state in inspection.states:
+        for fault in state.faults if state.task in rebuilt else ():
+            store.remove(fault.key)
+
+
+def _write_metadata(store: StoreHandle, keys: Iterable[str]) -> None:
+    """Write metadata as the spec gives it; the root last, with the user's own attributes."""
+    if not keys:
+        return
+    attributes = store.attributes.model_copy(update={"fingerprint": store.spec.fingerprint})
+    metadata = render_metadata(attributes)
+    for key in sorted(keys, key=lambda key: key == ROOT_KEY):
+        data = metadata[key]
+        if key == ROOT_KEY:
+            data = _keep_attributes(store.read(key), data)
+        store.publish(key, data)
+
+
+def _keep_attributes(found: bytes | None, expected: bytes) -> bytes:
+    """A root with the attributes that somebody else has added to it."""
+    root = json.loads(expected)
+    try:
+        attributes = json.loads(found or b"")["attributes"]
+        root["attributes"] = attributes | root["attributes"]
+    except (ValueError, TypeError, LookupError):
+        return expected
+    return json.dumps(root, indent=2).encode()
+
+
+def _check_again(store: StoreHandle, tasks: Iterable[Task]) -> None:
+    """Make sure that what was written again is right."""
+    for task in tasks:
+        state = CheckTask(store)(task)
+        if state.faults or state.flag != "set":
+            detail = (
+                f"{state.faults[0].key}: {state.faults[0].detail}" if state.faults else "its flag is not set"
+            )
+            message = (
+                f"{store.location}: {format_count(len(task.rows))} rows of {task.group} were written again and are "
+                f"damaged again ({detail}), expected them to be right: check the disk"
+            )
+            raise DamageError(message)

@@ -1,0 +1,641 @@
+"""Check an exported folder, whoever wrote it: files, labels, tensors, balance, metadata, and on demand the contents."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from trajstore.commands.export import METADATA_FILE, UNFINISHED_FILE, Batch, make_batches
+from trajstore.errors import ExportError, InterruptedBuildError
+from trajstore.executors import ThreadExecutor
+from trajstore.executors.run import run_tasks
+from trajstore.exporters import find_format
+from trajstore.exporters.pt import LABEL_FOLDER, VIDEO_FOLDER
+from trajstore.exporters.read_pt import BadTensorError, open_tensor
+from trajstore.exporters.records import Label, Metadata, Source
+from trajstore.progress import Report, Tally, ignore
+from trajstore.reading.rows import Range, RowReader, find_written
+from trajstore.scene.order import SPLIT_NAMES, splits
+from trajstore.spec import DatasetSpec
+from trajstore.storage.location import Location
+from trajstore.store.handle import open_store
+from trajstore.trajectories import FAMILIES
+
+FAULTS: Final = {
+    "unfinished": "the export was interrupted",
+    "metadata-missing": "there is no metadata.json",
+    "metadata-invalid": "metadata.json is not JSON, or not as its schema says",
+    "metadata-mismatch": "metadata.json says something else than the files",
+    "video-missing": "a sample has no tensor file",
+    "label-missing": "a sample has no label file",
+    "surplus": "a file or folder that does not belong there",
+    "video-unreadable": "a tensor file is truncated or damaged, or holds no tensor",
+    "video-unsafe": "a tensor file wants to run code; it was not run",
+    "video-shape": "a tensor has another shape than the others",
+    "video-dtype": "a tensor has another type than the others, or none that is known",
+    "video-storage": "a tensor is a view of larger memory, all of which the file holds",
+    "video-checksum": "bytes of a tensor have changed since it was written",
+    "label-unreadable": "a label cannot be read, or is not JSON",
+    "label-invalid": "a label is not as its schema says",
+    "label-mismatch": "fields of a label contradict each other or the metadata",
+    "class-balance": "classes are not equally frequent",
+    "store-mismatch": "the store holds another dataset",
+    "store-missing": "a sample is not in the store, or not written yet",
+    "content-video": "a tensor differs from the store",
+    "content-label": "a label differs from the store",
+}
+"""Every fault that validation knows, by code."""
+
+FAULTS_MAX: Final = 100
+"""Faults that a report lists unless the caller says otherwise; all are counted."""
+
+BATCH_ROWS: Final = 32
+ROWS_MAX: Final = 10**8
+"""More rows than this are not taken for true if the metadata claims them."""
+
+IMBALANCE_MAX: Final = 0.1
+"""In a folder that trajstore did not write, how far a class may be from its share."""
+
+_DIMENSIONS: Final = ("cameras", "frames", "channels", "height", "width")
+_SUFFIXES: Final = {VIDEO_FOLDER: ".pt", LABEL_FOLDER: ".json"}
+_SAMPLE = re.compile(r"sample_(\d{4,18})")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that is wrong."""
+
+    code: str
+    path: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class ValidationReport:
+    """What validation found.
+
+    Attributes
+    ----------
+    location : str
+        The folder.
+    against : str or None
+        The store that contents were compared with.
+    samples : int
+        Samples that there should be.
+    videos, labels : int
+        Tensor and label files that are there.
+    tensor_shape : tuple of int or None
+        Of the tensors; None if none could be read.
+    tensor_dtype : str or None
+        Of the tensors.
+    classes, splits : dict
+        Labels of each class and split, by name.
+    video_bytes : int
+        Bytes of the tensor files.
+    by_trajstore : bool
+        Whether the metadata says what the folder was made from.
+    fault_counts : dict
+        How many faults there are of each code.
+    faults : tuple of Fault
+        The first of them, by code and path.
+    seconds : float
+        Wall time.
+    """
+
+    location: str
+    against: str | None
+    samples: int
+    videos: int
+    labels: int
+    tensor_shape: tuple[int, ...] | None
+    tensor_dtype: str | None
+    classes: dict[str, int]
+    splits: dict[str, int]
+    video_bytes: int
+    by_trajstore: bool
+    fault_counts: dict[str, int]
+    faults: tuple[Fault, ...]
+    seconds: float
+
+    @property
+    def fault_count(self) -> int:
+        """How many faults there are, listed or not."""
+        return sum(self.fault_counts.values())
+
+    @property
+    def is_valid(self) -> bool:
+        """Whether there are none."""
+        return not self.fault_counts
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for JSON.
+
+        Returns
+        -------
+        dict
+            The attributes, with totals.
+        """
+        return {"is_valid": self.is_valid, "fault_count": self.fault_count, **asdict(self)}
+
+
+class _Faults:
+    """Counts faults and keeps the first of each code."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: dict[str, list[Fault]] = {}
+        self.counts: Counter[str] = Counter()
+
+    def add(self, code: str, path: str, detail: str) -> None:
+        """Note a fault."""
+        self.counts[code] += 1
+        if self.counts[code] <= self._most:
+            self._kept.setdefault(code, []).append(Fault(code, path, detail))
+
+    def listed(self) -> tuple[Fault, ...]:
+        """The first faults, in the order of `FAULTS`, then of their paths."""
+        ordered = (
+            fault
+            for code in FAULTS
+            for fault in sorted(self._kept.get(code, []), key=lambda fault: (len(fault.path), fault.path))
+        )
+        return tuple(fault for fault, _ in zip(ordered, range(self._most), strict=False))
+
+
+@dataclass(frozen=True)
+class _Files:
+    """The sample files of one of the folders."""
+
+    folder: str
+    names: dict[int, str] = field(default_factory=dict)
+
+    def path(self, row: int) -> str:
+        """Relative path of a row's file."""
+        return f"{self.folder}/{self.names[row]}"
+
+
+@dataclass
+class _Checked:
+    """What one batch of samples holds."""
+
+    faults: list[Fault] = field(default_factory=list)
+    tensors: list[tuple[int, tuple[int, ...], str]] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
+    video_bytes: int = 0
+
+    def add(self, code: str, path: str, detail: str) -> None:
+        """Note a fault."""
+        self.faults.append(Fault(code, path, detail))
+
+
+def validate(
+    folder: str | Path,
+    against: str | Path | Location | None = None,
+    *,
+    workers: int | None = None,
+    progress: Report | None = None,
+    max_faults: int = FAULTS_MAX,
+    should_stop: Callable[[], int] | None = None,
+    storage_options: Mapping[str, str] | None = None,
+) -> ValidationReport:
+    """Check an exported folder; trajstore need not have written it.
+
+    Parameters
+    ----------
+    folder : path-like
+        With ``videos``, ``labels`` and ``metadata.json``.
+    against : path-like, optional
+        A store: compare the contents with it, row by row.
+    workers : int, optional
+        Threads; by default one for each processor.
+    progress : callable, optional
+        Receives `trajstore.progress.Progress` events.
+    max_faults : int
+        The most faults that the report lists; all are counted.
+    should_stop : callable, optional
+        Asked before each task; anything but 0 is the number of a signal, and stops after the tasks in flight.
+    storage_options : mapping, optional
+        Of the store; see `trajstore.build`.
+
+    Returns
+    -------
+    ValidationReport
+        What the folder holds, and every fault.
+
+    Raises
+    ------
+    ExportError
+        If there is no such folder, or nothing in it is an export.
+    StoreError
+        If there is no store to compare with, or it is damaged.
+    MissingExtraError
+        If PyTorch is not installed.
+    InterruptedBuildError
+        If ``should_stop`` said so.
+    """
+    started = time.monotonic()
+    executor = ThreadExecutor(workers)
+    root = Path(folder)
+    _check_is_export(root)
+    find_format("pt")
+    faults = _Faults(max_faults)
+    metadata = _read_metadata(root, faults)
+    source = metadata.source if metadata else None
+    videos, labels = (_list(root, name, suffix, faults) for name, suffix in _SUFFIXES.items())
+    _list_root(root, faults)
+    rows = _find_rows(metadata, videos, labels, faults)
+    location = None if against is None else Location.parse(against, storage_options)
+    reader, readable = _open_against(location, rows, source, faults)
+    check = _CheckBatch(root, videos, labels, _find_classes(metadata), source, reader, readable)
+    total = _Checked()
+    tally = Tally("check", progress or ignore, total=len(rows), done=0, raw_bytes_each=0)
+
+    def finished(batch: Batch, value: _Checked | None) -> None:
+        if value is not None:
+            for fault in value.faults:
+                faults.add(fault.code, fault.path, fault.detail)
+            total.tensors += value.tensors
+            total.video_bytes += value.video_bytes
+            classes.update(label.class_label for label in value.labels)
+            split_counts.update(label.split for label in value.labels if label.split)
+        tally.add(len(batch.rows), stored_bytes=0)
+
+    classes: Counter[int] = Counter()
+    split_counts: Counter[str] = Counter()
+    per_shard = reader.column.file_shape[0] if reader else BATCH_ROWS
+    batches = make_batches(rows, rows_per_shard=per_shard, rows_max=BATCH_ROWS)
+    stop = should_stop or (lambda: 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's about odd files: what matters becomes a fault
+        run_tasks(executor, check, batches, should_stop=stop, finished=finished)
+    if stop() and tally.is_short:
+        message = f"{folder}: interrupted before all samples were checked; run it again"
+        raise InterruptedBuildError(message, exit_code=128 + stop())
+
+    shape, dtype = _check_tensors(total.tensors, source, videos, faults)
+    counts = _name_classes(classes, _find_classes(metadata))
+    _check_metadata(metadata, len(videos.names), counts, split_counts, faults)
+    _check_balance(counts, source, faults)
+    return ValidationReport(
+        location=str(folder),
+        against=None if against is None else str(against),
+        samples=len(rows),
+        videos=len(videos.names),
+        labels=len(labels.names),
+        tensor_shape=shape,
+        tensor_dtype=dtype,
+        classes=counts,
+        splits={name: split_counts[name] for name in SPLIT_NAMES if split_counts[name]},
+        video_bytes=total.video_bytes,
+        by_trajstore=source is not None,
+        fault_counts={code: faults.counts[code] for code in FAULTS if faults.counts[code]},
+        faults=faults.listed(),
+        seconds=time.monotonic() - started,
+    )
+
+
+def _check_is_export(root: Path) -> None:
+    """Refuse what is no folder, or has nothing of an export."""
+    if not root.is_dir():
+        found = "a file" if os.path.lexists(root) else "nothing"
+        message = f"{root}: found {found}, expected a folder; export one with: trajstore export STORE {root}"
+        raise ExportError(message)
+    if not os.access(root, os.R_OK | os.X_OK):
+        message = f"{root}: no permission to read it; change its permissions"
+        raise ExportError(message)
+    if not any((root / name).exists() for name in (*_SUFFIXES, METADATA_FILE)):
+        message = f"{root}: found no videos, labels or {METADATA_FILE}, expected an export; name its folder"
+        raise ExportError(message)
+
+
+def _read_metadata(root: Path, faults: _Faults) -> Metadata | None:
+    """The metadata, if it is as it should be."""
+    if (root / UNFINISHED_FILE).exists():
+        faults.add("unfinished", UNFINISHED_FILE, "run the export again to finish it")
+    try:
+        return Metadata.model_validate_json((root / METADATA_FILE).read_bytes())
+    except FileNotFoundError:
+        faults.add(
+            "metadata-missing", METADATA_FILE, "found nothing; it is written when an export is complete"
+        )
+    except OSError as error:
+        faults.add("metadata-invalid", METADATA_FILE, f"cannot be read: {error.strerror}")
+    except ValidationError as error:
+        for detail in _explain(error):
+            faults.add("metadata-invalid", METADATA_FILE, detail)
+    return None
+
+
+def _list(root: Path, folder: str, suffix: str, faults: _Faults) -> _Files:
+    """The sample files of a folder, by row."""
+    files = _Files(folder)
+    try:
+        entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return files
+    for entry in entries:
+        match = _SAMPLE.fullmatch(entry.name.removesuffix(suffix))
+        row = int(match[1]) if match and entry.name.endswith(suffix) and entry.is_file() else None
+        if row is None:
+            is_partial = entry.name.endswith(".partial")
+            detail = (
+                "a temporary file of an interrupted export" if is_partial else f"expected sample_NNNN{suffix}"
+            )
+            faults.add("surplus", f"{folder}/{entry.name}", detail)
+        elif row in files.names:
+            faults.add("surplus", f"{folder}/{entry.name}", f"{files.names[row]} is the same row")
+        else:
+            files.names[row] = entry.name
+    return files
+
+
+def _list_root(root: Path, faults: _Faults) -> None:
+    """Files of the folder itself."""
+    for name in sorted(os.listdir(root)):  # noqa: PTH208
+        if name not in (*_SUFFIXES, METADATA_FILE, UNFINISHED_FILE):
+            faults.add("surplus", name, f"expected {', '.join(_SUFFIXES)} and {METADATA_FILE} only")
+
+
+def _find_rows(
+    metadata: Metadata | None, videos: _Files, labels: _Files, faults: _Faults
+) -> NDArray[np.int64]:
+    """The rows that there should be; missing and surplus files are noted."""
+    found = np.union1d(_rows(videos), _rows(labels))
+    expected = _expected(metadata, found)
+    for files, code in ((videos, "video-missing"), (labels, "label-missing")):
+        other = labels if files is videos else videos
+        for row in np.setdiff1d(expected, _rows(files)).tolist():
+            stem = other.names[row].partition(".")[0] if row in other.names else f"sample_{row:04d}"
+            faults.add(code, f"{files.folder}/{stem}{_SUFFIXES[files.folder]}", "found nothing")
+        for row in np.setdiff1d(_rows(files), expected).tolist():
+            faults.add(
+                "surplus", files.path(row), f"row {row} is not one of those that {METADATA_FILE} names"
+            )
+    return expected
+
+
+def _rows(files: _Files) -> NDArray[np.int64]:
+    """Rows that have a file, in ascending order."""
+    return np.sort(np.fromiter(files.names, np.int64, len(files.names)))
+
+
+def _expected(metadata: Metadata | None, found: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The rows that the metadata speaks of."""
+    if metadata is None:
+        return found
+    source = metadata.source
+    if source is None:
+        # names of a folder that is not ours need not begin at 0: they are known only if none lies beyond
+        is_known = len(found) < metadata.total_samples <= ROWS_MAX
+        is_known = is_known and (not len(found) or found[-1] < metadata.total_samples)
+        return np.arange(metadata.total_samples) if is_known else found
+    if sum(stop - first for first, stop in source.row_ranges) > ROWS_MAX:
+        return found
+    parts = [np.empty(0, np.int64)]
+    for first, stop in source.row_ranges:
+        rows = np.arange(first, stop)
+        if source.split is not None and len(rows):
+            rows = rows[_split_rows(source.spec, first, stop) == SPLIT_NAMES.index(source.split)]
+        parts.append(rows)
+    return np.concatenate(parts)
+
+
+def _split_rows(spec: DatasetSpec, first: int, stop: int) -> NDArray[np.int8]:
+    """Split of each row of a range."""
+    shares = spec.splits
+    return splits(
+        spec.dataset.seed,
+        first=first,
+        count=stop - first,
+        classes=len(spec.dataset.classes),
+        shares=(shares.train, shares.val, shares.test),
+    )
+
+
+def _open_against(
+    against: Location | None, rows: NDArray[np.int64], source: Source | None, faults: _Faults
+) -> tuple[RowReader | None, tuple[Range, ...]]:
+    """The store to compare with, and its rows that are written."""
+    if against is None:
+        return None, ()
+    store = open_store(against)
+    if source is not None and source.fingerprint != store.attributes.fingerprint:
+        same = source.model_copy(update={"fingerprint": store.attributes.fingerprint, "spec": store.spec})
+        faults.add("store-mismatch", METADATA_FILE, "; ".join(source.differences(same)))
+        return None, ()
+    readable = find_written(store, (0, store.spec.dataset.samples))
+    for row in rows[~_is_within(rows, readable)].tolist():
+        faults.add(
+            "store-missing", f"{VIDEO_FOLDER}/sample_{row:04d}.pt", f"row {row} is not written in {against}"
+        )
+    return RowReader(store), readable
+
+
+def _is_within(rows: NDArray[np.int64], ranges: tuple[Range, ...]) -> NDArray[np.bool_]:
+    """Which rows lie in some ranges."""
+    within = np.zeros(len(rows), dtype=bool)
+    for first, stop in ranges:
+        within |= (rows >= first) & (rows < stop)
+    return within
+
+
+def _find_classes(metadata: Metadata | None) -> tuple[str, ...]:
+    """Names of the classes, in the order of their labels."""
+    if metadata is None:
+        return tuple(FAMILIES)
+    if metadata.spec is not None:
+        return metadata.spec.dataset.classes
+    named = metadata.class_distribution
+    return tuple(FAMILIES) if set(named) <= set(FAMILIES) else tuple(named)
+
+
+@dataclass(frozen=True)
+class _CheckBatch:
+    """Check the files of some samples."""
+
+    root: Path
+    videos: _Files
+    labels: _Files
+    classes: tuple[str, ...]
+    source: Source | None
+    reader: RowReader | None
+    readable: tuple[Range, ...]
+
+    def __call__(self, batch: Batch) -> _Checked:
+        """Check a batch."""
+        checked = _Checked()
+        rows = np.array(batch.rows)
+        compared = rows[_is_within(rows, self.readable)].tolist()
+        frames = self.reader.frames(compared) if self.reader and compared else None
+        expected = None if self.reader is None else np.empty(self.reader.shape, np.uint8)
+        for row in batch.rows:
+            is_compared = frames is not None and row in compared
+            if row in self.labels.names:
+                self._check_label(row, checked, is_compared=is_compared)
+            if row in self.videos.names:
+                if is_compared and frames is not None and expected is not None:
+                    frames.decode(row, expected)
+                self._check_video(row, checked, expected if is_compared else None)
+        return checked
+
+    def _check_video(self, row: int, checked: _Checked, expected: NDArray[np.uint8] | None) -> None:
+        """Check a tensor file, and compare it with what the store holds."""
+        path = self.videos.path(row)
+        try:
+            tensor = open_tensor(self.root / path)
+            values = tensor.values
+            checked.tensors.append((row, values.shape, values.dtype.name))
+            checked.video_bytes += (self.root / path).stat().st_size
+            tensor.check()
+        except BadTensorError as error:
+            checked.add(error.code, path, str(error))
+            return
+        except OSError as error:
+            checked.add("video-unreadable", path, error.strerror or str(error))
+            return
+        if expected is None:
+            return
+        wanted = expected if values.dtype == np.uint8 else expected / np.float32(255.0)
+        if values.shape != wanted.shape:
+            checked.add("content-video", path, f"found shape {values.shape}, the store has {wanted.shape}")
+        elif not np.array_equal(values, wanted):
+            differing = np.count_nonzero(values != wanted)
+            checked.add(
+                "content-video", path, f"{differing:,} of {wanted.size:,} values differ from the store"
+            )
+
+    def _check_label(self, row: int, checked: _Checked, *, is_compared: bool) -> None:
+        """Check a label, and compare it with what the store holds."""
+        path = self.labels.path(row)
+        try:
+            label = Label.model_validate_json((self.root / path).read_bytes())
+        except OSError as error:
+            checked.add("label-unreadable", path, error.strerror or str(error))
+            return
+        except ValidationError as error:
+            for detail in _explain(error):
+                is_json = error.errors()[0]["type"] != "json_invalid"
+                checked.add("label-invalid" if is_json else "label-unreadable", path, detail)
+            return
+        checked.labels.append(label)
+        for detail in self._contradictions(label):
+            checked.add("label-mismatch", path, detail)
+        if is_compared and self.reader is not None:
+            for name in _differing(label, self.reader.label(row)):
+                checked.add("content-label", path, f"{name} differs from the store")
+
+    def _contradictions(self, label: Label) -> Iterator[str]:
+        """What in a label does not fit the rest of it or the metadata."""
+        if label.class_label >= len(self.classes):
+            yield f"class_label: found {label.class_label}, expected 0…{len(self.classes) - 1}"
+        elif label.class_name not in (None, self.classes[label.class_label]):
+            expected = self.classes[label.class_label]
+            yield f"class_name: found {label.class_name!r}, expected {expected!r} with class_label {label.class_label}"
+        if self.source is not None:
+            if self.source.split not in (None, label.split):
+                yield f"split: found {label.split!r}, expected {self.source.split!r} as in {METADATA_FILE}"
+            frames = self.source.tensor_shape[1]
+            if label.positions is None or len(label.positions) != frames:
+                yield f"positions: found {len(label.positions or ())}, expected {frames}, one for each frame"
+
+
+def _differing(label: Label, expected: Label) -> Iterator[str]:
+    """Fields of a label that differ from the store's, in the precision of the store."""
+    for name in Label.model_fields:
+        found, wanted = getattr(label, name), getattr(expected, name)
+        if found is None:
+            continue
+        if name in ("future_position", "positions"):
+            is_same = np.shape(found) == np.shape(wanted) and np.array_equal(
+                np.float32(found), np.float32(wanted)
+            )
+        else:
+            is_same = found == wanted
+        if not is_same:
+            yield name
+
+
+def _check_tensors(
+    tensors: list[tuple[int, tuple[int, ...], str]], source: Source | None, videos: _Files, faults: _Faults
+) -> tuple[tuple[int, ...] | None, str | None]:
+    """Compare shape and type of all tensors with the metadata, or with those of most; returns these."""
+    if not tensors:
+        return None, None
+    shape = Counter(shape for _, shape, _ in tensors).most_common(1)[0][0]
+    dtype = Counter(dtype for _, _, dtype in tensors).most_common(1)[0][0]
+    wanted_shape = source.tensor_shape if source else shape
+    wanted_dtype = source.tensor_dtype if source else dtype
+    for row, found, _ in tensors:
+        if len(found) != len(_DIMENSIONS):
+            faults.add("video-shape", videos.path(row), f"found {found}, expected ({', '.join(_DIMENSIONS)})")
+        elif found != wanted_shape:
+            faults.add("video-shape", videos.path(row), f"found {found}, expected {tuple(wanted_shape)}")
+    for row, _, name in tensors:
+        if name != wanted_dtype:
+            faults.add("video-dtype", videos.path(row), f"found {name}, expected {wanted_dtype}")
+    return shape, dtype
+
+
+def _name_classes(counts: Counter[int], names: tuple[str, ...]) -> dict[str, int]:
+    """Counts of labels by the names of their classes."""
+    others = {str(label): counts[label] for label in sorted(counts) if label >= len(names)}
+    return {name: counts[label] for label, name in enumerate(names)} | others
+
+
+def _check_metadata(
+    metadata: Metadata | None,
+    videos: int,
+    classes: dict[str, int],
+    split_counts: Counter[str],
+    faults: _Faults,
+) -> None:
+    """Compare the metadata with the files."""
+    if metadata is None:
+        return
+    pairs = [
+        ("total_samples", str(metadata.total_samples), str(videos)),
+        ("class_distribution", _list_counts(metadata.class_distribution), _list_counts(classes)),
+    ]
+    if metadata.split_distribution is not None:
+        said, found = _list_counts(metadata.split_distribution), _list_counts(split_counts)
+        pairs.append(("split_distribution", said, found))
+    for name, said, found in pairs:
+        if said != found:
+            faults.add("metadata-mismatch", METADATA_FILE, f"{name}: found {said}, the files have {found}")
+
+
+def _list_counts(counts: Mapping[str, int]) -> str:
+    """Names with their counts, without those that are 0, in an order that does not depend on the mapping's."""
+    return ", ".join(f"{name} {count:,}" for name, count in sorted(counts.items()) if count) or "nothing"
+
+
+def _check_balance(counts: dict[str, int], source: Source | None, faults: _Faults) -> None:
+    """Find classes that are too rare or too frequent."""
+    total = sum(counts.values())
+    if not total:
+        return
+    spread = max(counts.values()) - min(counts.values())
+    # any range of rows is balanced within two samples per class
+    most = 2.0 * len(source.row_ranges) if source else max(2.0, IMBALANCE_MAX * total / len(counts))
+    if spread > most:
+        listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        detail = f"found {listed}; expected counts that differ by at most {most:.0f}"
+        faults.add("class-balance", LABEL_FOLDER, detail)
+
+
+def _explain(error: ValidationError) -> Iterator[str]:
+    """One sentence for each thing that is not as a schema says."""
+    for detail in error.errors(include_url=False):
+        place = ".".join(str(part) for part in detail["loc"])
+        yield f"{place}: {detail['msg'].lower()}" if place else detail["msg"].lower()

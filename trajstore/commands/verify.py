@@ -1,0 +1,167 @@
+"""Verify a store: find everything in it that is not as its spec says; changes nothing."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trajstore.integrity.findings import KINDS, Finding
+from trajstore.integrity.inspect import inspect
+from trajstore.progress import Report
+from trajstore.storage.location import Location
+from trajstore.store.handle import open_store
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """What a verification has found.
+
+    Attributes
+    ----------
+    location : str
+        The store.
+    samples : int
+        Rows it is to have.
+    deep : bool
+        Whether every sample was drawn again.
+    checked : dict
+        Rows that were checked, by column group.
+    pending : dict
+        Rows that are still to be built, by column group; none in a store that was finished once.
+    findings : tuple of Finding
+        What is not as it should be, damage first.
+    seconds : float
+        Wall time.
+    """
+
+    location: str
+    samples: int
+    deep: bool
+    checked: dict[str, int]
+    pending: dict[str, int]
+    findings: tuple[Finding, ...]
+    seconds: float
+
+    @property
+    def damage(self) -> tuple[Finding, ...]:
+        """The findings that are damage."""
+        return tuple(finding for finding in self.findings if finding.is_damage)
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is damaged; a store that is not finished can be sound."""
+        return not self.damage
+
+    def counts(self) -> dict[str, int]:
+        """How often each kind of damage was found.
+
+        Returns
+        -------
+        dict
+            From kind to count, those that occur.
+        """
+        kinds = [finding.kind for finding in self.damage]
+        return {kind: kinds.count(kind) for kind in KINDS if kind in kinds}
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for JSON.
+
+        Returns
+        -------
+        dict
+            The attributes, and whether the store is sound.
+        """
+        return {
+            "location": self.location,
+            "samples": self.samples,
+            "deep": self.deep,
+            "is_sound": self.is_sound,
+            "checked": self.checked,
+            "pending": self.pending,
+            "findings": [finding.to_json() for finding in self.findings],
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def verify(
+    path: str | Path | Location,
+    *,
+    deep: bool = False,
+    workers: int | None = None,
+    progress: Report | None = None,
+    should_stop: Callable[[], int] | None = None,
+    storage_options: Mapping[str, str] | None = None,
+) -> VerifyReport:
+    """Check a store, finished or not, while it is being built or not; changes nothing.
+
+    Every index, checksum and flag is checked, labels are computed again, and one sample of each shard is drawn again.
+
+    Parameters
+    ----------
+    path : path-like
+        The store.
+    deep : bool
+        Draw every sample again.
+    workers : int, optional
+        Threads; by default one for each processor.
+    progress : callable, optional
+        Receives `trajstore.progress.Progress` events.
+    should_stop : callable, optional
+        Asked before each task; anything but 0 is the number of a signal, and stops the verification.
+    storage_options : mapping, optional
+        See `trajstore.build`.
+
+    Returns
+    -------
+    VerifyReport
+        What was found. In a store that has never been finished, what is not there yet is no damage.
+
+    Raises
+    ------
+    StoreError
+        If there is no store, none that this version reads, or its root is damaged.
+    InterruptedBuildError
+        If ``should_stop`` said so.
+
+    Examples
+    --------
+    >>> import tempfile, trajstore
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = trajstore.build(f"{folder}/tiny.zarr", samples=8, frames=4, height=16, width=16)
+    ...     trajstore.verify(f"{folder}/tiny.zarr").is_sound
+    True
+    """
+    started = time.monotonic()
+    location = Location.parse(path, storage_options)
+    while True:
+        store = open_store(location)
+        inspection = inspect(store, deep=deep, workers=workers, progress=progress, should_stop=should_stop)
+        findings = inspection.findings()
+        # what was extended or finished meanwhile is judged by what it is now
+        if not findings or open_store(location).attributes == store.attributes:
+            break
+    spec, layout = inspection.store.spec, inspection.store.layout
+    checked = {
+        group.name: sum(
+            len(state.task.rows)
+            for state in inspection.states
+            if state.task.group == group.name and state.has_data
+        )
+        for group in layout.groups
+    }
+    pending = {
+        group.name: 0 if store.was_finished else spec.dataset.samples - inspection.store.count_written(group)
+        for group in layout.groups
+    }
+    return VerifyReport(
+        location=str(location),
+        samples=spec.dataset.samples,
+        deep=deep,
+        checked=checked,
+        pending=pending,
+        findings=findings,
+        seconds=time.monotonic() - started,
+    )

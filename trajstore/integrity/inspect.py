@@ -1,0 +1,163 @@
+"""Look at all of a store: its metadata, its flags, and the files of each task."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from trajstore.errors import InterruptedBuildError
+from trajstore.executors import ThreadExecutor
+from trajstore.executors.run import run_tasks
+from trajstore.integrity.checks import CheckTask, TaskState
+from trajstore.integrity.findings import Finding
+from trajstore.integrity.metadata import check_metadata, settle
+from trajstore.progress import Report, Tally, ignore
+from trajstore.storage.durable import is_partial
+from trajstore.store.handle import StoreHandle
+from trajstore.store.layout import ColumnGroup, Layout, Task
+from trajstore.store.zarr_api import ROOT_KEY
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All that is known about the state of a store."""
+
+    store: StoreHandle
+    states: tuple[TaskState, ...]
+    metadata: tuple[Finding, ...]
+    debris: tuple[str, ...]
+    foreign: tuple[str, ...]
+
+    def findings(self) -> tuple[Finding, ...]:
+        """Everything that is not as it should be, damage first."""
+        found = [*self.metadata]
+        for state in self.states:
+            found += self._judge(state)
+        found += [Finding("foreign", key, "no part of a store; remove it by hand") for key in self.foreign]
+        note = "left by a builder that was killed; the next build or repair removes it"
+        found += [Finding("foreign", key, note, is_damage=False) for key in self.debris]
+        return tuple(sorted(found, key=lambda finding: not finding.is_damage))
+
+    def _judge(self, state: TaskState) -> Iterator[Finding]:
+        """What is wrong with a task, data and flag together."""
+        if state.flag_fault:
+            yield state.flag_fault
+        if state.flag == "set":
+            yield from state.faults
+            return
+        # what is not flagged is not promised, unless the history says that it has once been
+        is_lost = self.store.was_finished
+        key = self.store.layout.group(state.task.group).flags.key(state.task.index)
+        if state.has_data and state.flag == "clear":
+            detail = "the data is there, its flag is not" + (
+                "" if is_lost else ": not finished, or just being built"
+            )
+            yield Finding("unflagged", key, detail, state.task, is_damage=is_lost)
+        if is_lost:
+            yield from state.faults
+
+
+def inspect(
+    store: StoreHandle,
+    *,
+    deep: bool = False,
+    only: Iterable[tuple[str, int]] | None = None,
+    workers: int | None = None,
+    progress: Report | None = None,
+    should_stop: Callable[[], int] | None = None,
+) -> Inspection:
+    """Look at everything in a store."""
+    executor = ThreadExecutor(workers)
+    asked = should_stop or (lambda: 0)
+    store = settle(store)
+    metadata = tuple(check_metadata(store))
+    present, foreign = _survey(store)
+    states: list[TaskState] = []
+    tasks: list[Task] = []
+    for group in store.layout.groups:
+        wanted = range(len(group)) if only is None else sorted({i for name, i in only if name == group.name})
+        for index in wanted:
+            if index in present[group.name]:
+                tasks.append(group.task(index))
+            elif store.was_finished and index < len(group):
+                states.append(_lost(group, index))
+    tallies = {
+        group.name: _tally(group, [task for task in tasks if task.group == group.name], progress or ignore)
+        for group in store.layout.groups
+    }
+
+    def finished(task: Task, state: TaskState | None) -> None:
+        if state is not None:
+            states.append(state)
+            tallies[task.group].add(len(task.rows), stored_bytes=state.read_bytes)
+
+    run_tasks(executor, CheckTask(store, deep), tasks, should_stop=asked, finished=finished)
+    if (number := asked()) and any(tally.is_short for tally in tallies.values()):
+        message = f"{store.location}: verification interrupted; nothing was changed"
+        raise InterruptedBuildError(message, exit_code=128 + number)
+    order = [group.name for group in store.layout.groups]
+    return Inspection(
+        store=store,
+        states=tuple(sorted(states, key=lambda state: (order.index(state.task.group), state.task.index))),
+        metadata=metadata,
+        debris=tuple(store.find_debris()),
+        foreign=tuple(foreign),
+    )
+
+
+def _survey(store: StoreHandle) -> tuple[dict[str, set[int]], list[str]]:
+    """Indices of tasks of which anything is there, by group, and keys that do not belong to the store."""
+    layout = store.layout
+    present: dict[str, set[int]] = {group.name: set() for group in layout.groups}
+    known = {ROOT_KEY, *(f"{column.name}/{ROOT_KEY}" for column in layout.columns)}
+    known |= {column.key(0) for column in layout.static}
+    find = _Locator(layout)
+    foreign = []
+    for key in store.list_keys():
+        task = find(key)
+        if task is not None:
+            present[task.group].add(task.index)
+        elif key not in known and not is_partial(key):
+            foreign.append(key)
+    return present, foreign
+
+
+class _Locator:
+    """From a key to the task that writes it."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._columns = {
+            column.name: (group, column)
+            for group in layout.groups
+            for column in (*group.columns, group.flags)
+        }
+
+    def __call__(self, key: str) -> Task | None:
+        name, _, rest = key.partition("/")
+        number = rest.removeprefix("c.").partition(".")[0]
+        if name not in self._columns or not (number.isascii() and number.isdecimal()):
+            return None
+        group, column = self._columns[name]
+        index = int(number)
+        return group.task(index) if index < len(group) and column.key(index) == key else None
+
+
+def _lost(group: ColumnGroup, index: int) -> TaskState:
+    """The state of a task of which nothing is there although it was."""
+    task = group.task(index)
+    faults = (
+        Finding("missing", column.key(index), "there is no such file", task)
+        for column in (*group.columns, group.flags)
+    )
+    return TaskState(task, "clear", tuple(faults), has_data=False)
+
+
+def _tally(group: ColumnGroup, tasks: list[Task], report: Report) -> Tally:
+    """Begin to count and report the check of a column group."""
+    return Tally(
+        f"verify {group.name}",
+        report,
+        total=sum(len(task.rows) for task in tasks),
+        done=0,
+        raw_bytes_each=group.row_bytes,
+    )

@@ -1,0 +1,172 @@
+"""Compare the metadata of a store with what its spec gives, and restore what its root said."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from numcodecs import Zstd
+from pydantic import ValidationError
+
+from trajstore.errors import CorruptDataError, SpecError
+from trajstore.integrity.checks import classify, read_object
+from trajstore.integrity.findings import Finding
+from trajstore.store.attributes import NAMESPACE, StoreAttributes
+from trajstore.store.handle import StoreHandle, name_versions
+from trajstore.store.shard import decode_chunk
+from trajstore.store.zarr_api import ROOT_KEY, render_metadata
+
+_VIDEO_KEY: Final = f"video/{ROOT_KEY}"
+_ABSENT: Final = "nothing"
+
+
+def check_metadata(store: StoreHandle) -> Iterator[Finding]:
+    """Compare all that a store holds beside rows and flags with what its spec gives."""
+    attributes = store.attributes.model_copy(update={"fingerprint": store.spec.fingerprint})
+    for key, expected in render_metadata(attributes).items():
+        try:
+            found = read_object(store, key)
+        except CorruptDataError as error:
+            yield Finding("corrupt", key, str(error))
+            continue
+        if found == expected:
+            continue
+        if found is None:
+            yield Finding("missing", key, "there is no such file")
+        elif not key.endswith(ROOT_KEY):
+            yield from _check_static(store, key, found, expected)
+        elif (parsed := _parse(found)) is None:
+            yield classify(key, found, expected, "not a JSON object")
+        elif key == ROOT_KEY:
+            yield from _check_root(store, parsed, json.loads(expected))
+        else:
+            yield from _check_array(store, key, parsed, json.loads(expected))
+
+
+def settle(store: StoreHandle) -> StoreHandle:
+    """Correct the fields that the fingerprint does not cover where both copies of the metadata contradict the spec."""
+    try:
+        root = _parse(store.read(ROOT_KEY) or b"") or {}
+        agreed = _read_storage(root["consolidated_metadata"]["metadata"]["video"])
+        if agreed is None or agreed != read_storage(store.read(_VIDEO_KEY)):
+            return store
+        spec = store.spec.replace(**agreed)
+    except (LookupError, TypeError, OSError, SpecError):  # whatever is wrong there is a finding of its own
+        return store
+    return replace(store, attributes=store.attributes.model_copy(update={"spec": spec}))
+
+
+def salvage(data: bytes, video: bytes | None) -> StoreAttributes | None:
+    """Find the attributes in a root that is no longer valid JSON."""
+    text = data.decode("utf-8", errors="replace")
+    _, _, rest = text.partition(f'"{NAMESPACE}":')
+    try:
+        found, _ = json.JSONDecoder().raw_decode(rest.lstrip())
+        attributes = StoreAttributes.model_validate_json(json.dumps(found))
+    except (ValueError, ValidationError):
+        return None
+    spec = attributes.spec
+    storage = read_storage(video)
+    if storage is None or spec.fingerprint != attributes.fingerprint or spec.replace(**storage) != spec:
+        return None
+    return attributes
+
+
+def read_storage(video: bytes | None) -> dict[str, Any] | None:
+    """The fields of the spec that the fingerprint does not cover, as the metadata of the frames repeats them."""
+    return _read_storage(_parse(video or b""))
+
+
+def _check_root(store: StoreHandle, found: dict[str, Any], expected: dict[str, Any]) -> Iterator[Finding]:
+    """Compare the root; its history is not known from elsewhere, and other attributes are the user's."""
+    attributes = found.get("attributes", {})
+    ours = attributes.get(NAMESPACE, {})
+    if ours.get("fingerprint") != store.spec.fingerprint:
+        detail = (
+            f"fingerprint {ours.get('fingerprint')}, expected {store.spec.fingerprint}: rows of another generator, or "
+            f"damaged attributes; {name_versions(store)}"
+        )
+        yield Finding("different", ROOT_KEY, detail)
+        return
+    stripped = found | {"attributes": {NAMESPACE: ours | {"history": None}}}
+    expected["attributes"][NAMESPACE]["history"] = None
+    yield from _compare(ROOT_KEY, stripped, expected)
+
+
+def _check_array(
+    store: StoreHandle, key: str, found: dict[str, Any], expected: dict[str, Any]
+) -> Iterator[Finding]:
+    """Compare an array's metadata; during an extension it may have the smaller shape for a moment."""
+    is_growing = store.attributes.history[-1].event == "extended"
+    if is_growing and found | {"shape": None} == expected | {"shape": None}:
+        detail = "the size before the extension, which the next build completes"
+        yield Finding("different", key, detail, is_damage=False)
+    else:
+        yield from _compare(key, found, expected)
+
+
+def _check_static(store: StoreHandle, key: str, found: bytes, expected: bytes) -> Iterator[Finding]:
+    """Compare the values of an array that does not depend on rows."""
+    (column,) = (column for column in store.layout.static if column.key(0) == key)
+    arrays = [np.empty(column.shape, column.dtype) for _ in range(2)]
+    try:
+        for data, array in zip((found, expected), arrays, strict=True):
+            decode_chunk(data, array, Zstd())
+    except CorruptDataError as error:
+        yield classify(key, found, expected, str(error))
+        return
+    if arrays[0].tobytes() != arrays[1].tobytes():
+        yield Finding("different", key, "other values than the spec gives")
+
+
+def _compare(key: str, found: dict[str, Any], expected: dict[str, Any]) -> Iterator[Finding]:
+    """Compare two JSON objects; name the first difference and count the others."""
+    differences = list(_differences(_normalize(found), _normalize(expected)))
+    if differences:
+        place, here, there = differences[0]
+        more = f" (and {len(differences) - 1} more)" if len(differences) > 1 else ""
+        yield Finding("different", key, f"{place}: found {here!r}, expected {there!r}{more}")
+
+
+def _normalize(value: Any) -> Any:
+    """Without an empty ``storage_transformers``, which means the same as none."""
+    if isinstance(value, dict):
+        return {k: _normalize(v) for k, v in value.items() if (k, v) != ("storage_transformers", [])}
+    return value
+
+
+def _differences(found: Any, expected: Any, place: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Every place in which two JSON values differ."""
+    if isinstance(found, dict) and isinstance(expected, dict):
+        for name in [*expected, *(name for name in found if name not in expected)]:
+            inner = f"{place}.{name}" if place else name
+            yield from _differences(found.get(name, _ABSENT), expected.get(name, _ABSENT), inner)
+    elif found != expected or type(found) is not type(expected):
+        yield place, found, expected
+
+
+def _parse(data: bytes) -> dict[str, Any] | None:
+    """A JSON object, if that is what it is."""
+    try:
+        value = json.loads(data)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _read_storage(array: Any) -> dict[str, Any] | None:
+    """The fields of the spec that the metadata of the frames repeats and the fingerprint does not cover."""
+    try:
+        zstd = next(
+            codec for codec in array["codecs"][0]["configuration"]["codecs"] if codec["name"] == "zstd"
+        )
+        return {
+            "samples": array["shape"][0],
+            "samples_per_shard": array["chunk_grid"]["configuration"]["chunk_shape"][0],
+            "compression_level": zstd["configuration"]["level"],
+        }
+    except (LookupError, TypeError, StopIteration):
+        return None

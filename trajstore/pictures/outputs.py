@@ -1,0 +1,72 @@
+"""Where a picture or a recording goes: a file that is there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+from trajstore.errors import MissingExtraError, OutputError, SpecError, is_full
+from trajstore.storage.disk_space import describe_full_disk
+from trajstore.storage.durable import publish
+from trajstore.storage.location import Location
+
+
+def check_ending(path: Path, endings: Mapping[str, tuple[str, ...]], *, extra: str) -> str:
+    """Check what kind of file is wanted, and whether what makes it is installed."""
+    ending = path.suffix.lower()
+    if ending not in endings:
+        found = f"the ending {path.suffix!r}" if path.suffix else "no ending"
+        message = f"output {path}: found {found}, expected one of {', '.join(endings)}"
+        raise SpecError(message)
+    check_installed(endings[ending], extra=extra, what=f"output {path}")
+    return ending
+
+
+def check_installed(modules: tuple[str, ...], *, extra: str, what: str) -> None:
+    """Check that some modules are there, without importing them."""
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        message = (
+            f"{what}: needs {' and '.join(missing)}, not installed here; "
+            f"get what is missing with: pip install 'trajstore[{extra}]'"
+        )
+        raise MissingExtraError(message)
+
+
+def check_folder(path: Path) -> None:
+    """Check that a file can be written to where it is to be, before the work is done."""
+    folder = path.parent
+    if not folder.is_dir():
+        command = f"mkdir -p {shlex.quote(str(folder))}"
+        message = f"output {path}: the folder {folder} does not exist; make it with: {command}"
+        raise OutputError(message)
+    if path.is_dir():
+        message = f"output {path}: found a folder, expected the name of a file"
+        raise OutputError(message)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        message = f"output {path}: no permission to write in {folder}; change its permissions or name another"
+        raise OutputError(message)
+
+
+def check_is_outside(path: Path, location: Location | str) -> None:
+    """Check that a file would not lie in a store, which holds nothing but its dataset."""
+    store = location.folder if isinstance(location, Location) else None
+    if store is not None and store.resolve() in path.resolve().parents:
+        message = (
+            f"output {path}: lies in the store {location}, which must hold nothing else; name another folder"
+        )
+        raise OutputError(message)
+
+
+def write_output(path: Path, data: bytes | memoryview) -> None:
+    """Write a file, whole or not at all."""
+    try:
+        publish(path, data)
+    except OSError as error:
+        if is_full(error):
+            raise describe_full_disk(str(path), state="nothing was written") from error
+        message = f"output {path}: cannot be written: {error.strerror or error}"
+        raise OutputError(message) from error

@@ -1,0 +1,462 @@
+"""What reading samples means, wherever they come from: rows, cameras, frames, labels, threads.
+
+`trajstore.reading.store.StoreReader` takes them from a store, `trajstore.reading.generator.SampleGenerator` draws them.
+"""
+
+from __future__ import annotations
+
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from trajstore.errors import RowRangeError, SpecError
+from trajstore.executors.threads import count_processors
+from trajstore.scene.order import SPLIT_NAMES
+from trajstore.spec import DatasetSpec
+from trajstore.storage.location import Location
+from trajstore.store.layout import Column, ColumnGroup, Layout, plan_layout
+
+THREADS_MAX: Final = 8
+"""Threads that a batch is spread over unless the caller says otherwise."""
+
+WAITING_THREADS: Final = 16
+"""The same where reading waits for a network."""
+
+_ONLY: Final = np.zeros(1, np.intp)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Some cameras and frames of every sample."""
+
+    cameras: tuple[int, ...]
+    frames: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+class Samples(ABC):
+    """The samples of a dataset, by row.
+
+    Parameters
+    ----------
+    location : Location or str
+        Where they come from, for messages.
+    spec : DatasetSpec
+        The dataset.
+    threads : int, optional
+        Threads that a batch is spread over; by default one for each processor, at most 8, and 16 where they wait.
+    waits : bool
+        Whether reading mostly waits for a network.
+    """
+
+    def __init__(
+        self, location: Location | str, spec: DatasetSpec, *, threads: int | None = None, waits: bool = False
+    ) -> None:
+        if threads is not None and threads < 1:
+            message = f"threads: found {threads}, expected at least 1"
+            raise SpecError(message)
+        self.location: Location | str = location
+        self.spec = spec
+        self.threads = threads
+        self.waits = waits
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The plan of the store that the spec describes."""
+        return plan_layout(self.spec)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the label columns."""
+        return tuple(self._label_columns)
+
+    @cached_property
+    def rows_per_shard(self) -> int:
+        """Rows that lie in one file: reading is fastest where rows of a file are read together."""
+        return self._video_group.rows_per_task
+
+    def __len__(self) -> int:
+        return self.spec.dataset.samples
+
+    def __getitem__(self, row: int) -> NDArray[np.uint8]:
+        sample: NDArray[np.uint8] = self.read([operator.index(row)])[0]
+        return sample
+
+    def read(
+        self,
+        rows: ArrayLike,
+        out: NDArray[np.uint8] | None = None,
+        *,
+        cameras: Sequence[int] | None = None,
+        frames: Sequence[int] | None = None,
+        threads: int | None = None,
+    ) -> NDArray[np.uint8]:
+        """Read the frames of some rows.
+
+        Parameters
+        ----------
+        rows : (n,) integers
+            Any rows in any order; negative ones count from the end.
+        out : (n, cameras, frames, 3, height, width) uint8, optional
+            Where to put them, C-contiguous; a new array by default. After an error its content is undefined.
+        cameras : sequence of int, optional
+            Which cameras, counted from 0, in this order; all by default.
+        frames : sequence of int, optional
+            Which frames, in this order; all by default. Frames are numbered from 1: array index = frame − 1.
+        threads : int, optional
+            Threads to spread the rows over, instead of the reader's own number.
+
+        Returns
+        -------
+        (n, cameras, frames, 3, height, width) uint8
+            ``out``, or the new array.
+
+        Raises
+        ------
+        RowRangeError
+            If there is no such row.
+        SpecError
+            If there is no such camera or frame, or ``out`` does not fit.
+        IncompleteStoreError
+            If a row is not written yet.
+        CorruptDataError
+            If a row is damaged.
+        """
+        numbers = self.check_rows(rows)
+        selection = self.select(cameras=cameras, frames=frames)
+        shape = (len(numbers), *selection.shape)
+        if out is None:
+            out = np.empty(shape, np.uint8)
+        else:
+            _check_out(out, shape)
+        self.read_selection(numbers, selection, out, threads=threads)
+        return out
+
+    def read_selection(
+        self,
+        rows: NDArray[np.int64],
+        selection: Selection,
+        out: NDArray[np.uint8],
+        *,
+        threads: int | None = None,
+    ) -> None:
+        """Read the frames of some rows, with arguments that are known to be right: what `read` does after its checks.
+
+        Parameters
+        ----------
+        rows : (n,) int64
+            From `check_rows`.
+        selection : Selection
+            From `select`.
+        out : (n, *selection.shape) uint8
+            C-contiguous.
+        threads : int, optional
+            Threads to spread the rows over, instead of the reader's own number.
+        """
+        if len(rows) == 1:
+            self._fill(rows, _ONLY, selection, out)
+            return
+        # sorted, so that a thread finds its rows in few files and one after the other
+        order = np.argsort(rows, kind="stable")
+        workers = min(threads or self.threads or self._default_threads, len(rows))
+        if workers <= 1:
+            self._fill(rows, order, selection, out)
+            return
+        first, *others = self._split(order, rows[order] // self.rows_per_shard, workers)
+        if not others:
+            self._fill(rows, first, selection, out)
+            return
+        with ThreadPoolExecutor(len(others), thread_name_prefix="trajstore-read") as pool:
+            futures = [pool.submit(self._fill, rows, places, selection, out) for places in others]
+            self._fill(rows, first, selection, out)
+        for future in futures:
+            future.result()
+
+    def _split(
+        self, order: NDArray[np.intp], shards: NDArray[np.int64], workers: int
+    ) -> list[NDArray[np.intp]]:
+        """Parts for threads, of about the same length; over a network a shard stays whole, to be one request."""
+        cuts = np.arange(1, workers) * len(order) // workers
+        if self.waits:
+            cuts = np.unique(np.searchsorted(shards, shards[cuts]))
+            cuts = cuts[cuts > 0]
+        return np.split(order, cuts)
+
+    def column(self, name: str, rows: ArrayLike | None = None) -> NDArray[Any]:
+        """Read a label column.
+
+        Parameters
+        ----------
+        name : str
+            One of `columns`.
+        rows : (n,) integers, optional
+            Which rows, in this order; all by default.
+
+        Returns
+        -------
+        (n, ...) ndarray
+            The labels, of the shape and dtype that the store gives them.
+
+        Raises
+        ------
+        SpecError
+            If there is no such column.
+        RowRangeError
+            If there is no such row.
+        IncompleteStoreError
+            If a row's labels are not written yet.
+        CorruptDataError
+            If the labels are damaged.
+        """
+        self._find_column(name)
+        return self.read_column(name, np.arange(len(self)) if rows is None else self.check_rows(rows))
+
+    def read_column(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
+        """Read a label column with arguments that are known to be right: what `column` does after its checks.
+
+        Parameters
+        ----------
+        name : str
+            One of `columns`.
+        rows : (n,) int64
+            From `check_rows`.
+
+        Returns
+        -------
+        (n, ...) ndarray
+            The labels.
+        """
+        column, each = self._label_columns[name], self._label_rows
+        if len(rows) == 1:  # without looking for chunks takes a tenth of the time
+            chunk, index = divmod(int(rows[0]), each)
+            return self._load_labels(column, chunk)[index : index + 1].copy()
+        chunks = rows // each
+        values = np.empty((len(rows), *column.shape[1:]), column.dtype)
+        for chunk in np.unique(chunks).tolist():
+            is_here = chunks == chunk
+            values[is_here] = self._load_labels(column, chunk)[rows[is_here] - chunk * each]
+        return values
+
+    def split_rows(self, split: str | None) -> NDArray[np.int64]:
+        """Rows of a split.
+
+        Parameters
+        ----------
+        split : {'train', 'val', 'test'} or None
+            Which; None for all rows.
+
+        Returns
+        -------
+        (n,) int64
+            Rows in ascending order; there may be none.
+
+        Raises
+        ------
+        SpecError
+            If there is no such split.
+        """
+        if split is None:
+            return np.arange(len(self))
+        if split not in SPLIT_NAMES:
+            message = (
+                f"split: found {split!r}, expected one of {', '.join(SPLIT_NAMES)}, or None for all rows"
+            )
+            raise SpecError(message)
+        return np.flatnonzero(self.column("split") == SPLIT_NAMES.index(split))
+
+    def calibration(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Read what the cameras are.
+
+        Returns
+        -------
+        intrinsics : (cameras, 3, 3) float64
+            ``K``, px; pixel centres at half-integers, origin top left.
+        extrinsics : (cameras, 3, 4) float64
+            ``[R | t]``, world to camera, world units; OpenCV's x right, y down, z forward.
+
+        Raises
+        ------
+        CorruptDataError
+            If they are damaged.
+        """
+        intrinsics, extrinsics = map(self._load_static, self.layout.static)
+        return intrinsics, extrinsics
+
+    def written_shards(self) -> NDArray[np.bool_]:
+        """Which shards can be read.
+
+        Returns
+        -------
+        (shards,) bool
+            Each has `rows_per_shard` rows.
+        """
+        return np.array([self.is_written(shard) for shard in range(len(self._video_group))])
+
+    def is_written(self, shard: int) -> bool:
+        """Whether a shard can be read.
+
+        Parameters
+        ----------
+        shard : int
+            Which; each has `rows_per_shard` rows.
+
+        Returns
+        -------
+        bool
+            True if it is written now.
+        """
+        return 0 <= shard < len(self._video_group)
+
+    def select(
+        self, *, cameras: Sequence[int] | None = None, frames: Sequence[int] | None = None
+    ) -> Selection:
+        """Check a choice of cameras and frames.
+
+        Parameters
+        ----------
+        cameras : sequence of int, optional
+            Counted from 0; all by default.
+        frames : sequence of int, optional
+            Counted from 1; all by default.
+
+        Returns
+        -------
+        Selection
+            As array indices.
+
+        Raises
+        ------
+        SpecError
+            If there is no such camera or frame, or none is chosen.
+        """
+        video = self.spec.video
+        chosen_cameras = _check_choice("camera", cameras, first=0, count=video.cameras)
+        chosen_frames = _check_choice("frame", frames, first=1, count=video.frames)
+        shape = (len(chosen_cameras), len(chosen_frames), 3, video.height, video.width)
+        return Selection(chosen_cameras, chosen_frames, shape)
+
+    def check_rows(self, rows: ArrayLike) -> NDArray[np.int64]:
+        """Check row numbers.
+
+        Parameters
+        ----------
+        rows : (n,) integers
+            Negative ones count from the end.
+
+        Returns
+        -------
+        (n,) int64
+            None of them negative.
+
+        Raises
+        ------
+        RowRangeError
+            If there is no such row.
+        SpecError
+            If these are no row numbers.
+        """
+        given = np.asarray(rows)
+        if given.ndim != 1 or not (given.size == 0 or np.issubdtype(given.dtype, np.integer)):
+            message = f"rows: found {given.dtype} of shape {given.shape}, expected a sequence of integers"
+            raise SpecError(message)
+        numbers = given.astype(np.int64)
+        is_outside = (numbers < -len(self)) | (numbers >= len(self))
+        if is_outside.any():
+            message = (
+                f"{self.location}: row {numbers[is_outside][0]} is out of range, "
+                f"expected 0 … {len(self) - 1}{self._explain_range()}"
+            )
+            raise RowRangeError(message)
+        return np.where(numbers < 0, numbers + len(self), numbers)
+
+    def _explain_range(self) -> str:
+        """What else to say about a row that is out of range."""
+        return ""
+
+    @property
+    def _default_threads(self) -> int:
+        """Threads that a batch is spread over."""
+        return WAITING_THREADS if self.waits else min(count_processors(), THREADS_MAX)
+
+    @cached_property
+    def _label_rows(self) -> int:
+        """Rows that `_load_labels` gives at a time."""
+        return self.layout.group("labels").rows_per_task
+
+    @cached_property
+    def _video_group(self) -> ColumnGroup:
+        """Tasks and flags of the frames."""
+        return self.layout.group("video")
+
+    @cached_property
+    def _video(self) -> Column:
+        """The array of the frames."""
+        (video,) = self._video_group.columns
+        return video
+
+    @cached_property
+    def _label_columns(self) -> dict[str, Column]:
+        """The label columns by name."""
+        return {column.name: column for column in self.layout.group("labels").columns}
+
+    def _find_column(self, name: str) -> Column:
+        """The label column of a name."""
+        if name not in self._label_columns:
+            message = f"column: found {name!r}, expected one of {', '.join(self.columns)}"
+            raise SpecError(message)
+        return self._label_columns[name]
+
+    @abstractmethod
+    def _load_labels(self, column: Column, chunk: int) -> NDArray[Any]:
+        """A part of a column: ``_label_rows`` rows from ``chunk`` times as many, fewer at the end."""
+
+    @abstractmethod
+    def _load_static(self, column: Column) -> NDArray[np.float64]:
+        """An array that does not depend on rows."""
+
+    @abstractmethod
+    def _fill(
+        self,
+        rows: NDArray[np.int64],
+        places: NDArray[np.intp],
+        selection: Selection,
+        out: NDArray[np.uint8],
+    ) -> None:
+        """Put ``rows[i]`` into ``out[i]`` for each i in ``places``; runs in several threads at once."""
+
+
+def _check_choice(what: str, chosen: Sequence[int] | None, *, first: int, count: int) -> tuple[int, ...]:
+    """Array indices of cameras or frames that are counted from ``first``."""
+    if chosen is None:
+        return tuple(range(count))
+    last = first + count - 1
+    expected = f"expected some of {first} … {last} ({what}s are counted from {first})"
+    try:
+        indices = tuple(operator.index(number) - first for number in chosen)
+    except TypeError:
+        message = f"{what}s: found {chosen!r}, {expected}"
+        raise SpecError(message) from None
+    unknown = [index + first for index in indices if not 0 <= index < count]
+    if unknown or not indices:
+        found = f"no {what} {unknown[0]}" if unknown else f"no {what} at all"
+        message = f"{what}s: found {list(chosen)!r}, there is {found}, {expected}"
+        raise SpecError(message)
+    return indices
+
+
+def _check_out(out: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
+    """Raise unless an array can take what is read."""
+    if out.shape != shape or out.dtype != np.uint8:
+        message = f"out: found {out.dtype} of shape {out.shape}, expected uint8 of shape {shape}"
+        raise SpecError(message)
+    if prod(shape) and not (out.flags.c_contiguous and out.flags.writeable):
+        message = "out: found an array that is not C-contiguous or not writable, expected one that is both"
+        raise SpecError(message)

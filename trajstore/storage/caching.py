@@ -1,0 +1,89 @@
+"""What a process keeps at hand: values made once per process, and caches that do not grow without bound."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class PerProcess(Generic[Value]):
+    """A value that each process makes for itself when it first needs it; neither fork nor pickle carries it along.
+
+    Examples
+    --------
+    >>> numbers = PerProcess(list)
+    >>> numbers.get().append(1)
+    >>> numbers.get()
+    [1]
+    """
+
+    def __init__(self, make: Callable[[], Value]) -> None:
+        self._make = make
+        self._made: tuple[int, Value] | None = None
+
+    def get(self) -> Value:
+        """The value of this process."""
+        made = self._made
+        # a forked child has the parent's files and locks, in whatever state another thread left them: not for use
+        if made is None or made[0] != os.getpid():
+            made = self._made = (os.getpid(), self._make())
+        return made[1]
+
+    def drop(self) -> None:
+        """Let go of the value."""
+        self._made = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_make": self._make, "_made": None}
+
+
+class BoundedCache(Generic[Key, Value]):
+    """A cache that forgets what was used longest ago; safe to use from several threads.
+
+    Examples
+    --------
+    >>> cache = BoundedCache(limit=2)
+    >>> [cache.get(key, str) for key in (1, 2, 3)], len(cache)
+    (['1', '2', '3'], 2)
+    """
+
+    def __init__(self, limit: int, *, weigh: Callable[[Value], int] = lambda _: 1) -> None:
+        self._limit = limit
+        self._weigh = weigh
+        self._values: OrderedDict[Key, Value] = OrderedDict()
+        self._weight = 0
+        self._lock = threading.Lock()
+
+    def get(self, key: Key, load: Callable[[Key], Value]) -> Value:
+        """The value of a key, loaded if it is not at hand."""
+        with self._lock:
+            if key in self._values:
+                self._values.move_to_end(key)
+                return self._values[key]
+        value = load(key)
+        with self._lock:
+            self._discard(key)
+            self._values[key] = value
+            self._weight += self._weigh(value)
+            while self._weight > self._limit and len(self._values) > 1:
+                self._discard(next(iter(self._values)))
+        return value
+
+    def discard(self, key: Key) -> None:
+        """Forget a key, if it is there."""
+        with self._lock:
+            self._discard(key)
+
+    def _discard(self, key: Key) -> None:
+        """Forget a key while the lock is held."""
+        if key in self._values:
+            self._weight -= self._weigh(self._values.pop(key))
+
+    def __len__(self) -> int:
+        return len(self._values)

@@ -1,0 +1,182 @@
+"""Files that are there whole and for good, or not at all: the one place where trajstore writes to a disk.
+
+In this order, always: bytes to a temporary file, fsync, rename, fsync of the folder. A process that is killed leaves
+at most a temporary file, whose name says who was writing; `sweep` removes those of dead writers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from trajstore.storage.direct import write_all
+
+PARTIAL_SUFFIX: Final = ".partial"
+_PARTIAL_NAME = re.compile(r"\.(?P<host>[\w-]+)~(?P<process>\d+)~\d+\.partial$")
+_STALE_SECONDS: Final = 24 * 3600
+_serial = count()
+_in_flight: set[str] = set()
+
+
+def publish(path: Path, data: bytes | bytearray | memoryview, *, exclusive: bool = False) -> None:
+    """Write a file so that it is there whole and for good when this returns, or not at all."""
+    make_folders(path.parent)
+    partial = _name_partial(path)
+    _in_flight.add(partial.name)
+    try:
+        _write(partial, path, data, exclusive=exclusive)
+    finally:
+        _in_flight.discard(partial.name)
+    _sync_folder(path.parent)
+
+
+def publish_all(files: Iterable[tuple[Path, bytes | bytearray | memoryview]]) -> int:
+    """Write many files as `publish` does, but wait for the disk once and not once for each."""
+    unnamed: deque[tuple[Path, Path]] = deque()
+    folders: set[Path] = set()
+    total = 0
+    try:
+        with ExitStack() as stack:
+            descriptors = []
+            for path, data in files:
+                partial = _name_partial(path)
+                _in_flight.add(partial.name)
+                unnamed.append((partial, path))
+                file = stack.enter_context(partial.open("wb"))
+                total += file.write(data)
+                file.flush()
+                _begin_writing(file.fileno())
+                descriptors.append(file.fileno())
+                folders.add(path.parent)
+            for descriptor in descriptors:
+                os.fsync(descriptor)
+        while unnamed:
+            partial, path = unnamed[0]
+            partial.replace(path)
+            unnamed.popleft()
+            _in_flight.discard(partial.name)
+    finally:
+        for partial, _ in unnamed:
+            _in_flight.discard(partial.name)
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+    for folder in folders:
+        _sync_folder(folder)
+    return total
+
+
+def remove(path: Path) -> None:
+    """Remove a file so that it is gone for good when this returns; harmless where there is none."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+        _sync_folder(path.parent)
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder and the missing ones above it, each entry on disk."""
+    if folder.is_dir():
+        return
+    make_folders(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _name_partial(path: Path) -> Path:
+    """A temporary name beside a file's, which says who is writing."""
+    return path.with_name(f"{path.name}.{_host()}~{os.getpid()}~{next(_serial)}{PARTIAL_SUFFIX}")
+
+
+def _begin_writing(descriptor: int) -> None:
+    """Ask the system to write a file to the disk now, so that the next is made meanwhile."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _write(partial: Path, path: Path, data: bytes | bytearray | memoryview, *, exclusive: bool) -> None:
+    """Write to the temporary name, then rename; again if the temporary file was swept meanwhile."""
+    while True:
+        try:
+            with partial.open("wb", buffering=0) as file:
+                write_all(file.fileno(), data)
+                os.fsync(file.fileno())
+            if exclusive:
+                path.hardlink_to(partial)
+                partial.unlink(missing_ok=True)
+            else:
+                partial.replace(path)
+        except BaseException as error:
+            if isinstance(error, FileNotFoundError) and path.parent.is_dir():
+                continue  # swept by a builder that could not see this process: write it again
+            with contextlib.suppress(OSError):
+                partial.unlink(missing_ok=True)
+            raise
+        return
+
+
+def sweep(root: Path) -> list[Path]:
+    """Remove temporary files whose writer is dead."""
+    debris = list(find_debris(root))
+    for partial in debris:
+        partial.unlink(missing_ok=True)
+    return debris
+
+
+def find_partials(root: Path) -> Iterator[Path]:
+    """All temporary files below a folder."""
+    for partial in root.rglob(f"*{PARTIAL_SUFFIX}"):
+        if is_partial(partial.name):
+            yield partial
+
+
+def find_debris(root: Path) -> Iterator[Path]:
+    """Temporary files of dead writers below a folder."""
+    return filter(_is_dead, find_partials(root))
+
+
+def is_partial(name: str) -> bool:
+    """Whether a file's name is one that `publish` gives temporary files."""
+    return _PARTIAL_NAME.search(name) is not None
+
+
+def _host() -> str:
+    """Name of the machine in characters that are safe in a file's name."""
+    return re.sub(r"[^\w-]", "_", socket.gethostname()) or "_"
+
+
+def _is_dead(partial: Path) -> bool:
+    """Whether the writer of a temporary file is gone."""
+    match = _PARTIAL_NAME.search(partial.name)
+    if match is None:
+        return False
+    if match["host"] != _host():
+        with contextlib.suppress(FileNotFoundError):
+            return time.time() - partial.stat().st_mtime > _STALE_SECONDS
+        return False
+    process = int(match["process"])
+    if process == os.getpid():  # or an earlier process of the same number, as in containers
+        return partial.name not in _in_flight
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        return False
+    return False
+
+
+def _sync_folder(folder: Path) -> None:
+    """Put a folder's entries on disk."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,66 @@
+"""Where the bytes of a store come from and go to: one small interface for folders and buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+Bytes = bytes | bytearray | memoryview
+
+ByteRange = tuple[int, int]
+"""First byte, and how many."""
+
+
+class Storage(Protocol):
+    """Named objects of bytes, read and written by several threads at once, in this process and in others.
+
+    Every method raises `OSError` where the disk or the server fails, and `StoreError` where it refuses. An
+    implementation can be pickled.
+    """
+
+    waits: bool
+    """Whether reading mostly waits for a network: more threads than processors then make it faster."""
+
+    def read(self, key: str) -> bytes | None:
+        """Read an object."""
+        ...
+
+    def read_many(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+        """Read many small objects, several at once."""
+        ...
+
+    def read_tail(self, key: str, length: int) -> tuple[Bytes, int]:
+        """Read the end of an object."""
+        ...
+
+    def read_ranges(self, key: str, ranges: Iterable[ByteRange]) -> Iterable[Bytes]:
+        """Read parts of an object; what is read is kept open until `forget`, where that saves time."""
+        ...
+
+    def forget(self, key: str) -> None:
+        """Let go of whatever is kept of an object, because it may have been replaced."""
+        ...
+
+    def write(self, key: str, data: Bytes) -> None:
+        """Write an object: it is there whole and for good when this returns, or as it was before."""
+        ...
+
+    def create(self, key: str, data: Bytes) -> None:
+        """The same, unless the object is there already."""
+        ...
+
+    def remove(self, key: str) -> None:
+        """Remove an object, for good when this returns; harmless where there is none."""
+        ...
+
+    def list_keys(self, prefix: str = "") -> Iterator[str]:
+        """List objects."""
+        ...
+
+    def measure(self) -> dict[str, int]:
+        """Add up the sizes of all objects."""
+        ...
+
+    def check_free(self, allowed: Iterable[str]) -> None:
+        """Check that a store can be created here, without writing anything."""
+        ...

@@ -1,0 +1,371 @@
+"""Rows of a store, or of the generator, as PyTorch datasets; and batches of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import operator
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from multiprocessing import connection
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset, default_collate, get_worker_info
+
+from trajstore.errors import IncompleteStoreError, RowRangeError, SpecError
+from trajstore.reading.samples import Samples
+from trajstore.reading.store import open_reader
+from trajstore.spec import DatasetSpec
+from trajstore.storage.location import Location
+from trajstore.text import format_count
+from trajstore.torch.buffers import BufferPool, Loan, Sample, SharedBatch
+
+Transform = Callable[[Sample], Any]
+
+STORED_LAYOUT: Final = "VTCHW"
+"""Order of a sample's dimensions in a store: camera (view), frame (time), channel, height, width."""
+
+TARGETS: Final = ("class_label", "future_position")
+
+
+class Batch(list[Any]):
+    """Samples that lie one after the other in memory, and the tensors that hold them all.
+
+    Attributes
+    ----------
+    tensors : dict
+        The whole batch: what `collate` gives, without copying anything.
+    """
+
+    tensors: Sample
+
+
+class SampleDataset(Dataset[Any]):
+    """What both datasets are: rows of a source of samples, as tensors."""
+
+    def __init__(
+        self,
+        samples: Samples,
+        *,
+        split: str | None,
+        cameras: Sequence[int] | None,
+        frames: Sequence[int] | None,
+        transform: Transform | None,
+        layout: str,
+        columns: Sequence[str],
+        only_written: bool,
+    ) -> None:
+        self.samples = samples
+        self.split = split
+        self.columns = tuple(columns)
+        self.transform = transform
+        self._selection = samples.select(cameras=cameras, frames=frames)
+        self._permutation = _check_layout(layout, cameras=len(self._selection.cameras))
+        self._is_as_stored = layout == STORED_LAYOUT
+        _check_columns(self.columns, samples.columns)
+        self._buffers = BufferPool()
+        self._written_shards: bytes | None = None
+        self._rows: NDArray[np.int64] | None = None
+        self._check_rows(only_written=only_written)
+
+    @property
+    def rows(self) -> NDArray[np.int64]:
+        """Rows of the samples in the store, (len(dataset),) int64."""
+        if self._rows is None:
+            rows = self.samples.split_rows(self.split)
+            if self._written_shards is not None:
+                is_written = np.unpackbits(np.frombuffer(self._written_shards, np.uint8)).astype(bool)
+                rows = rows[is_written[rows // self.samples.rows_per_shard]]
+            self._rows = rows
+        return self._rows
+
+    @property
+    def shards(self) -> NDArray[np.int64]:
+        """Shard of each sample, (len(dataset),) int64."""
+        return self.rows // self.samples.rows_per_shard
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Any:
+        """One sample."""
+        number = operator.index(index)
+        if not -len(self) <= number < len(self):
+            self._check_indices([number])
+        if get_worker_info() is not None:
+            _end_with_parent(os.getpid())
+        rows = self.rows[number : number + 1 or None].copy()
+        # not by way of a batch of one: that takes a fifth of the time of reading
+        stored = np.empty((1, *self._selection.shape), np.uint8)
+        self.samples.read_selection(rows, self._selection, stored, threads=1)
+        sample = {"video": self._arrange(torch.from_numpy(stored))[0]}
+        for name in self.columns:
+            values = self.samples.read_column(name, rows)
+            sample[name] = _to_tensor(values.reshape(values.shape[1:]))
+        sample["row"] = torch.from_numpy(rows.reshape(()))
+        return sample if self.transform is None else self.transform(sample)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch | list[Any]:
+        """Several samples, read at once: what a `torch.utils.data.DataLoader` calls."""
+        in_worker = get_worker_info() is not None
+        if in_worker:
+            _end_with_parent(os.getpid())
+        rows = self.rows[self._check_indices(indices)]
+        # the workers of a loader are what makes it parallel, unless it waits for a network
+        threads = 1 if in_worker and not self.samples.waits else None
+        tensors, loan = self._read(rows, threads=threads, is_shared=in_worker and self.transform is None)
+        samples = [{name: tensor[i] for name, tensor in tensors.items()} for i in range(len(rows))]
+        if self.transform is not None:
+            return [self.transform(sample) for sample in samples]
+        batch = Batch(samples)
+        batch.tensors = tensors
+        if loan is not None:
+            batch.tensors = shared = SharedBatch(tensors)
+            shared.loan, shared.video = loan, tensors["video"]
+        return batch
+
+    def _read(
+        self, rows: NDArray[np.int64], *, threads: int | None, is_shared: bool
+    ) -> tuple[Sample, Loan | None]:
+        """Some rows, one after the other in memory."""
+        shape, loan = (len(rows), *self._selection.shape), None
+        if is_shared:
+            stored, loan = self._buffers.allocate_shared(shape)
+        else:
+            stored = self._buffers.allocate(shape)
+        self.samples.read_selection(rows, self._selection, stored.numpy(), threads=threads)
+        tensors = {"video": self._arrange(stored)}
+        for name in self.columns:
+            tensors[name] = _to_tensor(self.samples.read_column(name, rows))
+        tensors["row"] = torch.from_numpy(rows)
+        return tensors, loan
+
+    def _arrange(self, stored: torch.Tensor) -> torch.Tensor:
+        """Frames in the dataset's layout, a view; the first dimension is that of the samples."""
+        if self._is_as_stored:
+            return stored
+        video = stored.squeeze(1) if len(self._permutation) == 4 else stored
+        return video.permute(0, *(1 + axis for axis in self._permutation))
+
+    def _check_indices(self, indices: Sequence[int]) -> NDArray[np.int64]:
+        """Raise unless all indices are those of samples."""
+        numbers = np.array([operator.index(index) for index in indices], dtype=np.int64)
+        is_outside = (numbers < -len(self)) | (numbers >= len(self))
+        if is_outside.any():
+            message = (
+                f"{self.samples.location}: sample {numbers[is_outside][0]} is out of range, expected "
+                f"0 … {len(self) - 1} of {'all rows' if self.split is None else f'split {self.split!r}'}"
+            )
+            raise RowRangeError(message)
+        return numbers
+
+    def _check_rows(self, *, only_written: bool) -> None:
+        """Raise if there are no rows, or rows that are not written."""
+        location, total = self.samples.location, len(self)
+        if not total:
+            message = (
+                f"{location}: split {self.split!r} is empty, expected at least one of {len(self.samples)} samples; "
+                "build more samples or change the shares of the splits"
+            )
+            raise SpecError(message)
+        is_written = self.samples.written_shards()
+        if is_written.all():
+            return
+        count = int(is_written[self.shards].sum())
+        if only_written and count:
+            self._written_shards = np.packbits(is_written).tobytes()
+            self._rows = None
+        elif count < total:
+            message = (
+                f"{location}: {format_count(count)} of {format_count(total)} samples are written; finish the store "
+                f"with: trajstore build {location}; or take what is there: only_written=True"
+            )
+            raise IncompleteStoreError(message)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_rows": None}
+
+
+class TrajectoryDataset(SampleDataset):
+    """The samples of a store.
+
+    It opens files when they are first read, in each process on its own, and pickles to a few kilobytes, so it works
+    under fork, forkserver and spawn. Frames are uint8: convert them where the model is.
+
+    Parameters
+    ----------
+    path : path-like
+        The store.
+    split : {'train', 'val', 'test'}, optional
+        Which rows; all by default.
+    cameras : sequence of int, optional
+        Which cameras, counted from 0; all by default.
+    frames : sequence of int, optional
+        Which frames; all by default. Frames are numbered from 1: array index = frame − 1.
+    transform : callable, optional
+        Called with each sample, a dict of tensors; what it returns is the sample.
+    layout : str
+        Order of the dimensions of ``video``: V camera (view), T frame, C channel, H, W. ``"VTCHW"`` is what is stored;
+        ``"VCTHW"`` suits 3D convolutions (I3D, SlowFast, R(2+1)D), a view at a time; ``"VTCHW"`` and ``"VTHWC"``
+        video transformers. Without V (``"CTHW"``) where one camera is chosen. Orders other than the stored one are
+        views of it; ``.contiguous()`` copies.
+    columns : sequence of str
+        Label columns to give along.
+    only_written : bool
+        Take the rows whose frames are written now, instead of refusing a store that is not finished.
+    threads : int, optional
+        Threads that a batch is spread over in a process that is no worker of a loader; by default one for each
+        processor, at most 8, and 16 for a bucket, also in a worker.
+    storage_options : mapping, optional
+        See `trajstore.build`.
+
+    Raises
+    ------
+    SpecError
+        If an argument does not fit the store, or the split is empty.
+    IncompleteStoreError
+        If samples are not written yet.
+    StoreError
+        If there is no store.
+    """
+
+    def __init__(
+        self,
+        path: str | Path | Location,
+        *,
+        split: str | None = None,
+        cameras: Sequence[int] | None = None,
+        frames: Sequence[int] | None = None,
+        transform: Transform | None = None,
+        layout: str = STORED_LAYOUT,
+        columns: Sequence[str] = TARGETS,
+        only_written: bool = False,
+        threads: int | None = None,
+        storage_options: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(
+            open_reader(path, threads=threads, storage_options=storage_options),
+            split=split,
+            cameras=cameras,
+            frames=frames,
+            transform=transform,
+            layout=layout,
+            columns=columns,
+            only_written=only_written,
+        )
+
+
+class GeneratedDataset(SampleDataset):
+    """The samples of a spec without a store, drawn when they are asked for: equal to the stored ones bit for bit.
+
+    Parameters
+    ----------
+    spec : DatasetSpec
+        The dataset.
+    split, cameras, frames, transform, layout, columns, threads
+        See `TrajectoryDataset`.
+
+    Raises
+    ------
+    SpecError
+        If an argument does not fit the spec, or the split is empty.
+    """
+
+    def __init__(
+        self,
+        spec: DatasetSpec,
+        *,
+        split: str | None = None,
+        cameras: Sequence[int] | None = None,
+        frames: Sequence[int] | None = None,
+        transform: Transform | None = None,
+        layout: str = STORED_LAYOUT,
+        columns: Sequence[str] = TARGETS,
+        threads: int | None = None,
+    ) -> None:
+        # imports numba, which the workers of a dataset with a store do without
+        from trajstore.reading.generator import SampleGenerator
+
+        samples = SampleGenerator(spec, threads=threads)
+        super().__init__(
+            samples,
+            split=split,
+            cameras=cameras,
+            frames=frames,
+            transform=transform,
+            layout=layout,
+            columns=columns,
+            only_written=False,
+        )
+        # compiles the kernels here and not in several workers at once
+        samples.read([0], cameras=[0], frames=[1])
+
+
+def collate(samples: list[Any]) -> Any:
+    """Make a batch of samples, without copying where they lie one after the other already.
+
+    Parameters
+    ----------
+    samples : list
+        From a dataset's ``__getitems__``.
+
+    Returns
+    -------
+    dict of tensors
+        The same as from `torch.utils.data.default_collate`, which copies every sample.
+    """
+    if isinstance(samples, Batch):
+        return samples.tensors
+    return default_collate(samples)
+
+
+@lru_cache(maxsize=1)
+def _end_with_parent(process: int) -> None:
+    """End this worker when the process that it works for is killed.
+
+    PyTorch's own look at the parent sees, with forkserver, a server that lives as long as its workers.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def wait_and_end() -> None:
+        connection.wait([parent.sentinel])
+        os.write(
+            2, f"trajstore: worker {process}: the process it reads for has ended, and so does it\n".encode()
+        )
+        os._exit(1)
+
+    threading.Thread(target=wait_and_end, daemon=True).start()
+
+
+def _to_tensor(values: NDArray[Any]) -> torch.Tensor:
+    """Labels as a tensor; class numbers as int64, which loss functions want."""
+    return torch.from_numpy(values.astype(np.int64) if values.dtype == np.int8 else values)
+
+
+def _check_layout(layout: str, *, cameras: int) -> tuple[int, ...]:
+    """The permutation that turns what is stored into a layout."""
+    stored = STORED_LAYOUT
+    if sorted(layout) == sorted("TCHW") and cameras == 1:
+        stored = "TCHW"
+    if sorted(layout) != sorted(stored):
+        message = (
+            f"layout: found {layout!r} with {cameras} cameras, expected an order of the letters VTCHW "
+            "(camera, frame, channel, height, width), such as 'VCTHW', or without V where one camera is chosen"
+        )
+        raise SpecError(message)
+    return tuple(stored.index(letter) for letter in layout)
+
+
+def _check_columns(columns: tuple[str, ...], known: tuple[str, ...]) -> None:
+    """Raise unless all columns exist."""
+    for name in columns:
+        if name not in known:
+            message = f"columns: found {name!r}, expected some of {', '.join(known)}"
+            raise SpecError(message)
