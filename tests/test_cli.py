@@ -22,13 +22,13 @@ from support.faults import (
     tree,
     wait_until,
 )
+from support.stores import open_store
 
 from trajstore import cli
 from trajstore.commands import build as builder
 from trajstore.commands.build import build
 from trajstore.commands.info import info
 from trajstore.storage.location import Location
-from trajstore.store.handle import open_store
 
 
 @pytest.fixture
@@ -198,7 +198,7 @@ def test_no_space_is_refused(command: Any, tmp_path: Path) -> None:
 
 def test_damage_is_one_line(command: Any, tiny_copy: Path) -> None:
     flip_bit(tiny_copy / "class_label" / "c.0", 12)
-    assert_fails_in_one_line(command("info", str(tiny_copy)), 1, "column class_label, rows 0…43")
+    assert_fails_in_one_line(command("info", str(tiny_copy)), 1, "column class_label in class_label/c.0")
 
 
 def test_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
+from support.stores import plan_build
 
 from trajstore.commands.build import build
 from trajstore.spec import DatasetSpec
-from trajstore.store.layout import LABEL_ROWS, plan_layout
-from trajstore.store.plan import plan_build
+from trajstore.store.groups.labels import LABEL_ROWS
+from trajstore.store.layout import plan_layout
 
 DOCS = Path(__file__).parents[1] / "docs"
 sys.path.insert(0, str(DOCS))
@@ -25,7 +26,7 @@ def test_the_objects_of_a_store_are_those_of_the_model(tmp_path: Path, samples: 
     build(tmp_path / "a.zarr", samples=samples, samples_per_shard=per_shard, **sizes)
     found = [path for path in (tmp_path / "a.zarr").rglob("*") if path.is_file()]
     model = Store(samples, per_shard, LABEL_ROWS)
-    assert len(found) == model.storage
+    assert len(found) == model.objects
     assert sum("_written/c." in str(path) for path in found) == model.tasks
     assert sum("/video/c." in str(path) for path in found) == model.video_tasks
 

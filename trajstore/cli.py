@@ -567,9 +567,10 @@ def _print_estimate(
     """What a build would write."""
     from trajstore.report import describe_plan
     from trajstore.storage.disk_space import check_space, inspect_filesystem
+    from trajstore.storage.open import open_storage
     from trajstore.store.plan import plan_build
 
-    plan = plan_build(location, spec, part=part, **fields)
+    plan = plan_build(open_storage(location), spec, part=part, **fields)
     filesystem = None if location.folder is None else inspect_filesystem(location.folder)
     estimate = plan.estimate(filesystem.block if filesystem else 1)
     _print(describe_plan(plan, estimate, filesystem))

@@ -70,7 +70,7 @@ def describe_build(report: BuildReport, *, part: str | None, location: Location)
 
 def describe_plan(plan: BuildPlan, estimate: Estimate, filesystem: Filesystem | None) -> str:
     """Describe what a build would write."""
-    rows, total = plan.pending_rows("video"), plan.spec.dataset.samples
+    rows, total = plan.pending_samples, plan.spec.dataset.samples
     lines = [
         f"{plan.location}: would write {format_count(rows)} of {format_count(total)} samples",
         *_rows(

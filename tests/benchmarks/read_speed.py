@@ -139,8 +139,8 @@ class BareStore:
 
     def __init__(self, path: Path) -> None:
         from numcodecs import Zstd
+        from support.stores import open_store
 
-        from trajstore.store.handle import open_store
         from trajstore.store.layout import plan_layout
         from trajstore.store.shard import index_size, parse_index
 
@@ -204,7 +204,8 @@ class Generated(Format):
         (self.path / "store.json").write_text(json.dumps(str(store)))
 
     def dataset(self) -> Any:
-        from trajstore.store.handle import open_store
+        from support.stores import open_store
+
         from trajstore.torch import GeneratedDataset, collate
 
         type(self).collate = staticmethod(collate)

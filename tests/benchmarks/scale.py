@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 from distributed import Client
+from support.stores import create_store, open_store
 
 import trajstore
 from trajstore.executors.cluster import ClusterExecutor, open_cluster
@@ -31,8 +32,7 @@ from trajstore.executors.local import LocalWorkers
 from trajstore.executors.threads import count_processors
 from trajstore.progress import Progress
 from trajstore.spec import DatasetSpec
-from trajstore.store.handle import create_store, open_store
-from trajstore.store.layout import Task
+from trajstore.store.columns import Task
 from trajstore.store.shard import FLAG_WRITTEN
 from trajstore.store.write import make_files
 

@@ -25,10 +25,10 @@ from pathlib import Path
 
 import numpy as np
 from numcodecs import Zstd
+from support.stores import open_store
 
 import trajstore
 from trajstore.executors.threads import count_processors
-from trajstore.store.handle import open_store
 from trajstore.store.shard import ABSENT, decode_chunk, index_size, parse_index
 
 

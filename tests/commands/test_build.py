@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.faults import assert_flags_are_true, assert_same_bytes, flip_bit, run, small_disk, start, tree
+from support.stores import create_store, open_store, plan_build
 
 import trajstore
-from trajstore.commands import build as builder
 from trajstore.commands.build import build
 from trajstore.commands.info import info
 from trajstore.errors import (
@@ -28,11 +28,9 @@ from trajstore.errors import (
 from trajstore.progress import Progress
 from trajstore.spec import DatasetSpec
 from trajstore.storage.disk_space import inspect_filesystem
-from trajstore.store import handle as stores
-from trajstore.store import plan as planning
-from trajstore.store.handle import create_store, open_store
+from trajstore.store import fill, plan
 from trajstore.store.layout import plan_layout
-from trajstore.store.plan import Part, plan_build
+from trajstore.store.plan import Part
 from trajstore.store.write import WriteTask, make_files
 
 SMALL: dict[str, Any] = {
@@ -49,10 +47,8 @@ SMALL: dict[str, Any] = {
 @pytest.fixture
 def many_label_tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Labels in chunks of 8 rows rather than 8,192, so that a tiny store has several tasks of them."""
-    stores._render_arrays.cache_clear()
-    monkeypatch.setattr("trajstore.store.layout.LABEL_ROWS", 8)
+    monkeypatch.setattr("trajstore.store.groups.labels.LABEL_ROWS", 8)
     yield
-    stores._render_arrays.cache_clear()
 
 
 @pytest.fixture
@@ -168,12 +164,12 @@ def test_any_split_of_the_rows_gives_the_same_rows(
     assert other.fingerprint == big.fingerprint
     group = plan_layout(other).group("video")
     task = group.task(data.draw(st.integers(0, len(group) - 1)))
-    ((_, shard),) = make_files(other, plan_layout(other), task)
+    ((_, shard),) = make_files(other, group, task)
     for row in task.rows:
         ((_, alone),) = make_files(
             big.replace(samples_per_shard=1),
-            plan_layout(big.replace(samples_per_shard=1)),
-            plan_layout(big.replace(samples_per_shard=1)).group("video").task(row),
+            (single := plan_layout(big.replace(samples_per_shard=1)).group("video")),
+            single.task(row),
         )
         assert bytes(alone[: -16 - 4]) in bytes(shard)
 
@@ -225,7 +221,7 @@ def test_a_builder_that_overlooked_another_joins_it(
     path = tmp_path / "a.zarr"
     spec = open_store(tiny_store).spec
     build(path, spec, part=part)
-    monkeypatch.setattr(planning, "exists", lambda _: False)
+    monkeypatch.setattr(plan, "find_store", lambda _: None)
     with pytest.raises(SpecMismatchError):
         build(path, spec, frames=5)
     build(path, spec)
@@ -406,7 +402,7 @@ def test_the_estimate_of_the_rest_counts_the_rest_alone(tmp_path: Path) -> None:
     build(path, part="1/2", **fields)
     before = used_on_disk(path)
     plan = plan_build(path)
-    assert plan.pending_rows("video") == 400
+    assert plan.pending_samples == 400
     estimate = plan.estimate(inspect_filesystem(path).block)
     build(path)
     assert estimate.bytes == pytest.approx(used_on_disk(path) - before, rel=0.15)
@@ -493,7 +489,7 @@ def test_an_error_of_a_task_stops_the_build_and_is_raised(
 
     path = tmp_path / "a.zarr"
     with monkeypatch.context() as patch:
-        patch.setattr(builder, "WriteTask", Failing)
+        patch.setattr(fill, "WriteTask", Failing)
         with pytest.raises(ZeroDivisionError):
             build(path, workers=1, **SMALL)
     assert 12 <= info(path).written["video"] < 44

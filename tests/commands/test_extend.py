@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import zarr
 from support.faults import KillAt, assert_same_bytes, fill_disk, run, small_disk, start, tree
+from support.stores import open_store
 
 from trajstore.commands.build import build
 from trajstore.commands.extend import extend
@@ -21,8 +22,7 @@ from trajstore.commands.repair import repair
 from trajstore.commands.verify import verify
 from trajstore.errors import InterruptedBuildError, NotEnoughSpaceError, SpecError, StoreError
 from trajstore.executors.threads import ThreadExecutor
-from trajstore.store import layout
-from trajstore.store.handle import grow_store, open_store
+from trajstore.store.handle import grow_store
 
 SAMPLES = 75
 
@@ -53,7 +53,7 @@ def test_the_larger_store_is_the_same(
 def test_label_chunks_grow(
     monkeypatch: pytest.MonkeyPatch, tiny_fields: dict[str, Any], tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(layout, "LABEL_ROWS", 20)
+    monkeypatch.setattr("trajstore.store.groups.labels.LABEL_ROWS", 20)
     a, b = tmp_path / "a.zarr", tmp_path / "b.zarr"
     fields = tiny_fields | {"seed": 5}  # rendered metadata is kept by spec
     build(a, **fields | {"samples": 33})

@@ -23,6 +23,7 @@ from support.faults import (
     tree,
     truncate,
 )
+from support.stores import open_store
 
 import trajstore
 from trajstore.commands import repair as repairing
@@ -38,12 +39,12 @@ from trajstore.errors import (
     SpecMismatchError,
     StoreError,
 )
+from trajstore.executors.run import RunOptions
 from trajstore.integrity.checks import choose_sample
 from trajstore.integrity.inspect import inspect
 from trajstore.scene.describe import Scene
 from trajstore.spec import DatasetSpec
 from trajstore.store import write as tasks
-from trajstore.store.handle import open_store
 from trajstore.store.shard import append_checksum, index_size, parse_index
 
 PLACES = 10
@@ -105,7 +106,7 @@ def test_lost_flags_are_set_without_building(
     drawn = []
     draw = Scene.draw
     monkeypatch.setattr(Scene, "draw", lambda *a: drawn.append(a[1]) or draw(*a))
-    monkeypatch.setattr(repairing.Run, "fill", lambda *_: pytest.fail("it builds"))
+    monkeypatch.setattr(repairing, "fill_store", lambda *_: pytest.fail("it builds"))
     report = repair(tiny_copy)
     assert len(report.done.restore) == 7
     assert len(drawn) == 6  # one sample of each shard
@@ -134,7 +135,7 @@ def test_samples_exchanged_within_a_shard_are_found_by_deep(tiny_copy: Path, tin
     store = open_store(tiny_copy)
     task = store.layout.group("video").task(2)
     right = (tiny_copy / key).read_bytes()
-    other = bytes(tasks.make_files(store.spec.replace(seed=9), store.layout, task)[0][1])
+    other = bytes(next(tasks.make_files(store.spec.replace(seed=9), store.layout.group("video"), task))[1])
     chunks = []
     for number in range(8):
         data = right if number == choose_sample(task) else other
@@ -349,21 +350,20 @@ def test_a_read_only_disk(tiny_store: Path, tmp_path: Path) -> None:
 
 def test_a_disk_that_fails_again_is_reported(tiny_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tiny_copy / "video/c.2.0.0.0.0.0").unlink()
-    fill = repairing.Run.fill
+    fill_store = repairing.fill_store
 
-    def fail(self: Any, store: Any) -> None:
-        fill(self, store)
+    def fail(*arguments: Any) -> int:
+        filled = fill_store(*arguments)
         flip_bit(tiny_copy / "video/c.2.0.0.0.0.0", 30)
+        return filled
 
-    monkeypatch.setattr(repairing.Run, "fill", fail)
+    monkeypatch.setattr(repairing, "fill_store", fail)
     with pytest.raises(DamageError, match=r"video/c\.2.*check the disk"):
         repair(tiny_copy)
 
 
 def test_a_chunked_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from trajstore.store import layout
-
-    monkeypatch.setattr(layout, "CHUNK_BYTES_MAX", 1600)
+    monkeypatch.setattr("trajstore.store.groups.video.CHUNK_BYTES_MAX", 1600)
     path, reference = tmp_path / "a.zarr", tmp_path / "b.zarr"
     build(path, samples=20, seed=6, frames=4, height=16, width=16, cameras=2, samples_per_shard=8)
     shutil.copytree(path, reference)
@@ -394,7 +394,7 @@ def test_not_a_store(tmp_path: Path, tiny_copy: Path) -> None:
 
 def test_a_plan_is_pure(tiny_copy: Path) -> None:
     (tiny_copy / "video/c.2.0.0.0.0.0").unlink()
-    inspection = inspect(open_store(tiny_copy))
+    inspection = inspect(open_store(tiny_copy), RunOptions())
     before = tree(tiny_copy)
     plan = repairing.plan_repair(inspection)
     assert [task.index for task in plan.rebuild] == [2]

@@ -22,11 +22,11 @@ from support.faults import (
     tree,
     wait_until,
 )
+from support.stores import exists, open_store
 
 from trajstore.commands.build import build
 from trajstore.commands.info import info
 from trajstore.storage.durable import find_partials
-from trajstore.store.handle import exists, open_store
 
 FIELDS = {
     "samples": 160,

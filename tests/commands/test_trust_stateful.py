@@ -17,13 +17,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from support.faults import FAULTS, assert_flags_are_true, assert_same_bytes
+from support.stores import exists, open_store
 
 from trajstore.commands.build import build
 from trajstore.commands.extend import extend
 from trajstore.commands.repair import repair
 from trajstore.commands.verify import verify
 from trajstore.storage import durable
-from trajstore.store.handle import exists, open_store
 
 FIELDS: dict[str, Any] = {"frames": 2, "height": 8, "width": 8, "cameras": 1, "samples_per_shard": 8}
 SIZES = (41, 44, 47)

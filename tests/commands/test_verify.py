@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from jsonschema import validate
 from support.faults import FAULTS, KillAt, assert_same_bytes, run, start, tree, wait_until
+from support.stores import create_store
 
 import trajstore
 from trajstore import progress
@@ -28,8 +29,7 @@ from trajstore.spec import DatasetSpec
 from trajstore.storage import durable
 from trajstore.storage.folder import Folder
 from trajstore.storage.location import Location
-from trajstore.store.handle import create_store
-from trajstore.store.layout import Task
+from trajstore.store.columns import Task
 
 
 def test_a_sound_store(tiny_store: Path, tiny_copy: Path) -> None:

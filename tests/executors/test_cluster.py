@@ -30,6 +30,7 @@ from support.faults import (
     small_disk,
     wait_until,
 )
+from support.stores import create_store, plan_build
 
 import trajstore
 from trajstore.commands.build import build
@@ -39,10 +40,9 @@ from trajstore.executors import Outcome, choosing, cluster
 from trajstore.executors.choosing import check_choice
 from trajstore.executors.cluster import ATTEMPTS_MAX, ClusterExecutor
 from trajstore.executors.local import LocalWorkers
-from trajstore.progress import Progress, ignore
-from trajstore.store.fill import Run
-from trajstore.store.handle import create_store
-from trajstore.store.plan import plan_build
+from trajstore.executors.run import RunOptions
+from trajstore.progress import Progress
+from trajstore.store.fill import fill_store
 
 pytestmark = [
     # what tornado leaves to the collector when a connection is cut in the middle of a message
@@ -434,9 +434,8 @@ def test_what_flags_do_not_say_is_built_again_and_not_for_ever(
     plan = plan_build(path, **tiny_fields)
     store = create_store(path, plan.spec)
     with pytest.raises(ClusterError, match="have written 6 tasks 3 times whose flags are not there"):
-        Run(plan, 1, ignore, lambda: 0, cluster=Forgetful(18)).fill(store)  # type: ignore[arg-type]
-    run = Run(plan, 1, ignore, lambda: 0, cluster=Forgetful(8))  # type: ignore[arg-type]
-    run.fill(store)
+        fill_store(store, plan, RunOptions(), Forgetful(18))  # type: ignore[arg-type]
+    fill_store(store, plan, RunOptions(), Forgetful(8))  # type: ignore[arg-type]
     assert_same_bytes(path, tiny_store)
 
 

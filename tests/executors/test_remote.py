@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from support.stores import create_store
 
 from trajstore.errors import ClusterError, NotEnoughSpaceError
 from trajstore.executors.remote import (
@@ -23,7 +24,6 @@ from trajstore.executors.remote import (
     once_per_host,
 )
 from trajstore.spec import DatasetSpec
-from trajstore.store.handle import create_store
 from trajstore.store.layout import plan_layout
 from trajstore.store.write import WriteTask
 

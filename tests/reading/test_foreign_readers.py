@@ -14,14 +14,13 @@ import tensorstore
 import xarray
 import zarr
 import zarrs  # noqa: F401  a codec pipeline for zarr
+from support.stores import create_store, open_store
 
 import trajstore
 from trajstore.commands.build import build
 from trajstore.scene.cameras import place_cameras
 from trajstore.scene.describe import describe
 from trajstore.spec import DatasetSpec
-from trajstore.store import handle as stores
-from trajstore.store.handle import create_store, open_store
 
 Arrays = dict[str, np.ndarray]
 
@@ -77,12 +76,10 @@ def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     ]
     path = tmp_path_factory.mktemp("readers") / "a.zarr"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trajstore.store.layout.CHUNK_BYTES_MAX", limit)
-        stores._render_arrays.cache_clear()
+        patch.setattr("trajstore.store.groups.video.CHUNK_BYTES_MAX", limit)
         build(path, samples=21, cameras=2, frames=4, height=16, width=16, samples_per_shard=8)
         (video,) = open_store(path).layout.group("video").columns
         assert np.prod(video.chunk_counts[1:]) == {"whole": 1, "by camera": 2, "by frames": 4}[request.param]
-    stores._render_arrays.cache_clear()
     return path
 
 

@@ -18,6 +18,7 @@ import xarray
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.faults import flip_bit, truncate
+from support.stores import storage_at
 
 import trajstore
 from trajstore.errors import (
@@ -30,7 +31,6 @@ from trajstore.errors import (
 )
 from trajstore.reading.store import StoreReader, open_reader
 from trajstore.storage.bucket import Bucket
-from trajstore.storage.folder import Folder
 from trajstore.storage.location import Location
 
 SHARD = "video/c.{}.0.0.0.0.0"
@@ -51,7 +51,7 @@ def dataset(tiny_store: Path) -> xarray.Dataset:
 def split_up(tmp_path_factory: pytest.TempPathFactory, tiny_fields: dict[str, Any]) -> StoreReader:
     """A store whose samples are of four chunks each: two cameras times two pairs of frames."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("trajstore.store.layout.CHUNK_BYTES_MAX", 1600)
+        patch.setattr("trajstore.store.groups.video.CHUNK_BYTES_MAX", 1600)
         path = tmp_path_factory.mktemp("split") / "split.zarr"
         trajstore.build(path, **tiny_fields)
         reader = open_reader(path)
@@ -63,7 +63,7 @@ def split_up(tmp_path_factory: pytest.TempPathFactory, tiny_fields: dict[str, An
 def in_bucket(store: Path, name: str) -> Bucket:
     """A copy of a store in a bucket, which keeps nothing between requests."""
     bucket = Bucket(Location.parse(f"memory://{name}"))
-    for key in Folder(store).list_keys():
+    for key in storage_at(store).list_keys():
         bucket.write(key, (store / key).read_bytes())
     return bucket
 
@@ -131,7 +131,7 @@ def test_split_rows_are_those_of_the_column(reader: StoreReader, dataset: xarray
 def test_labels_of_several_chunks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_fields: dict[str, Any]
 ):
-    monkeypatch.setattr("trajstore.store.layout.LABEL_ROWS", 10)
+    monkeypatch.setattr("trajstore.store.groups.labels.LABEL_ROWS", 10)
     trajstore.build(tmp_path / "s.zarr", **tiny_fields | {"samples": 45})
     rows = [44, 0, 9, 10, 10, 39, 40]
     expected = xarray.open_zarr(tmp_path / "s.zarr", chunks=None).box.values

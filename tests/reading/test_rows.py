@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.export_faults import TINY
+from support.stores import open_store
 
 import trajstore
 from trajstore.errors import SpecError
 from trajstore.reading.rows import find_written, parse_rows
-from trajstore.store.handle import open_store
 
 
 @given(st.integers(-2, 30), st.integers(-2, 30), st.integers(1, 25))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from trajstore.storage.folder import SMALL_BYTES, Folder
+from trajstore.storage.location import Location
 
 
 def descriptors() -> int:
@@ -28,7 +29,7 @@ def part(folder: Folder, key: str, start: int, length: int) -> bytes:
 
 
 def test_reads_whole_files_parts_and_ends(files: Path):
-    folder = Folder(files)
+    folder = Folder(Location.parse(files))
     assert folder.read("3") == bytes([3]) * 100
     assert list(folder.read_ranges("3", [(10, 5), (98, 5), (100, 1)])) == [b"\3" * 5, b"\3" * 2, b""]
     assert folder.read_tail("3", 7) == (b"\3" * 7, 100)
@@ -41,7 +42,7 @@ def test_reads_whole_files_parts_and_ends(files: Path):
 
 
 def test_what_is_not_there(files: Path):
-    folder = Folder(files)
+    folder = Folder(Location.parse(files))
     (files / "sub").mkdir()
     assert [folder.read(key) for key in ("nothing", "3/below a file", "sub")] == [None] * 3
     for read in (
@@ -57,27 +58,27 @@ def test_what_is_not_there(files: Path):
 def test_reads_files_of_any_size(tmp_path: Path, size: int):
     content = os.urandom(size)
     (tmp_path / "a").write_bytes(content)
-    assert Folder(tmp_path).read("a") == content
+    assert Folder(Location.parse(tmp_path)).read("a") == content
 
 
 def test_lists_everything_below(files: Path):
-    folder = Folder(files)
+    folder = Folder(Location.parse(files))
     folder.write("a/b/c", b"12345")
     assert list(folder.list_keys("a")) == ["a/b/c"]
     assert set(folder.list_keys()) == {"a/b/c", *map(str, range(8))}
     assert folder.measure() == {"a": 5} | {str(number): 100 for number in range(8)}
-    assert list(Folder(files / "nothing").list_keys()) == []
+    assert list(Folder(Location.parse(files / "nothing")).list_keys()) == []
 
 
 def test_creating_replaces_nothing(files: Path):
-    folder = Folder(files)
+    folder = Folder(Location.parse(files))
     folder.create("3", b"new")
     folder.create("new", b"new")
     assert (folder.read("3"), folder.read("new")) == (b"\3" * 100, b"new")
 
 
 def test_replaced_file_is_seen_after_forgetting_it(files: Path):
-    folder = Folder(files)
+    folder = Folder(Location.parse(files))
     part(folder, "3", 0, 1)
     (files / "new").write_bytes(b"new")
     (files / "new").replace(files / "3")
@@ -89,7 +90,7 @@ def test_replaced_file_is_seen_after_forgetting_it(files: Path):
 @pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="counts descriptors in /proc")
 def test_keeps_few_files_open_and_closes_them_all(files: Path):
     before = descriptors()
-    folder = Folder(files, open_files_max=3)
+    folder = Folder(Location.parse(files), open_files_max=3)
     for number in range(8):
         part(folder, str(number), 0, 1)
         assert descriptors() - before <= 3
@@ -98,7 +99,7 @@ def test_keeps_few_files_open_and_closes_them_all(files: Path):
 
 
 def test_threads_never_read_from_a_descriptor_that_another_has_closed(files: Path):
-    folder = Folder(files, open_files_max=1)
+    folder = Folder(Location.parse(files), open_files_max=1)
     wrong: list[int] = []
 
     def use() -> None:

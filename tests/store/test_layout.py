@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 from trajstore.scene.cameras import place_cameras
 from trajstore.scene.describe import describe
 from trajstore.spec import DatasetSpec
-from trajstore.store.layout import CHUNK_BYTES_MAX, LABEL_BYTES_MAX, LABEL_ROWS, Column, plan_layout
+from trajstore.store.columns import Column
+from trajstore.store.groups.labels import LABEL_BYTES_MAX, LABEL_ROWS
+from trajstore.store.groups.video import CHUNK_BYTES_MAX
+from trajstore.store.layout import plan_layout
 
 MEBIBYTE = 2**20
 

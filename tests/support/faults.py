@@ -28,8 +28,8 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
+from support.stores import open_store
 from trajstore.store.attributes import NAMESPACE
-from trajstore.store.handle import open_store
 from trajstore.store.layout import plan_layout
 from trajstore.store.shard import append_checksum
 from trajstore.store.write import make_files
@@ -439,7 +439,7 @@ def _exchange_content(store: Path, rng: random.Random) -> Planted:
     group = rng.choice(handle.layout.groups)
     task = group.task(rng.randrange(len(group)))
     other = handle.spec.replace(seed=handle.spec.dataset.seed + 1)
-    key, data = rng.choice(make_files(other, handle.layout, task))
+    key, data = rng.choice(list(make_files(other, group, task)))
     (store / key).write_bytes(data)
     return Planted({key}, {"different"})
 
@@ -449,7 +449,7 @@ def _shorten(store: Path, rng: random.Random) -> Planted:
     handle = open_store(store)
     smaller = handle.spec.replace(samples=41 + rng.randrange(3))
     (group,) = (group for group in plan_layout(smaller).groups if group.name == "video")
-    ((key, data),) = make_files(smaller, plan_layout(smaller), group.task(5))
+    ((key, data),) = make_files(smaller, group, group.task(5))
     (store / key).write_bytes(data)
     return Planted({key}, {"different"})
 

@@ -10,20 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from trajstore.commands.info import Summary, summarize
-from trajstore.errors import (
-    ClusterError,
-    SpecError,
-    StoreError,
-)
-from trajstore.executors import ThreadExecutor
+from trajstore.errors import ClusterError, SpecError
 from trajstore.executors.choosing import check_choice, open_dask
-from trajstore.progress import Report, ignore
+from trajstore.executors.run import RunOptions
+from trajstore.progress import Report
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
-from trajstore.store.fill import Run, describe_state, explain, finish
-from trajstore.store.handle import StoreHandle, complete_growth, create_store, open_store
-from trajstore.store.plan import check_fits, check_same, plan_build
-from trajstore.text import format_count
+from trajstore.storage.open import open_storage
+from trajstore.store.fill import describe_state, explain_error, fill_store
+from trajstore.store.handle import complete_growth, create_store, finish_store
+from trajstore.store.plan import BuildPlan, check_fits, check_same, plan_build
 
 
 @dataclass(frozen=True)
@@ -115,55 +111,42 @@ def build(
     ...     report.summary.classes
     {'Linear': 2, 'Circular': 2, 'Helical': 2, 'Parabolic': 2}
     """
-    started = time.monotonic()
-    check_choice(executor, scheduler=scheduler, workers=workers)
-    threads = ThreadExecutor(workers).workers
-    should_stop = should_stop or (lambda: 0)
+    options = RunOptions(workers, executor, scheduler, progress, should_stop, force)
     location = Location.parse(path, storage_options)
-    if executor == "dask" and location.url.startswith("memory:"):
+    check_run(location, options)
+    return run_build(plan_build(open_storage(location), spec, part=part, **fields), options)
+
+
+def check_run(location: Location, options: RunOptions) -> None:
+    """Refuse an executor that is not there, or whose workers would not see the store."""
+    check_choice(options.executor, scheduler=options.scheduler, workers=options.workers)
+    if options.executor == "dask" and location.url.startswith("memory:"):
         message = f"{location}: only this process sees it, expected a location that all workers see"
         raise SpecError(message)
-    plan = plan_build(location, spec, part=part, **fields)
-    check_fits(plan, force=force)
+
+
+def run_build(plan: BuildPlan, options: RunOptions) -> BuildReport:
+    """Do what is planned: create the store or go on with it, until its flags say that all is there."""
+    started = time.monotonic()
+    check_fits(plan, force=options.force)
     with ExitStack() as stack:
         cluster = None
-        if executor == "dask" and any(map(len, plan.pending.values())):
+        if options.executor == "dask" and any(map(len, plan.pending.values())):
             cluster = stack.enter_context(
-                open_dask(scheduler=scheduler, workers=workers, should_stop=should_stop)
+                open_dask(
+                    scheduler=options.scheduler, workers=options.workers, should_stop=options.stop_signal
+                )
             )
-        run = Run(plan, threads, progress or ignore, should_stop, cluster=cluster)
         try:
-            store = plan.store or create_store(location, plan.spec)
+            store = plan.store or create_store(plan.storage, plan.spec)
             check_same(store.spec, plan.spec, plan.location)  # another builder may have been first
-            store.sweep()
+            store.storage.sweep()
             complete_growth(store)
-            run.fill(store)
-            _check_size(store)
-            finish(store)
+            new_samples = fill_store(store, plan, options, cluster)
+            store = finish_store(store)
         except OSError as error:
-            raise explain(plan, error) from error
+            raise explain_error(plan, error) from error
         except ClusterError as error:
             message = f"{error}; {describe_state(plan)}"
             raise ClusterError(message, exit_code=error.exit_code) from error
-    return BuildReport(
-        summary=summarize(open_store(location)),
-        new_samples=run.new_samples,
-        seconds=time.monotonic() - started,
-    )
-
-
-def _check_size(store: StoreHandle) -> None:
-    """Take back what this build has said about a last task that has grown while it was running."""
-    samples = open_store(store.location).spec.dataset.samples
-    if samples == store.spec.dataset.samples:
-        return
-    for group in store.layout.groups:
-        last = group.task(len(group) - 1)
-        if len(last.rows) < group.rows_per_task:
-            store.clear_written(last)
-    message = (
-        f"{store.location}: found {format_count(samples)} samples, expected "
-        f"{format_count(store.spec.dataset.samples)}: it was extended while it was being built; "
-        f"continue with: trajstore build {store.location.argument}"
-    )
-    raise StoreError(message)
+    return BuildReport(summary=summarize(store), new_samples=new_samples, seconds=time.monotonic() - started)

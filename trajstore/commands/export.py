@@ -24,14 +24,13 @@ from pydantic import ValidationError
 from trajstore.errors import (
     ExportError,
     IncompleteStoreError,
-    InterruptedBuildError,
     SpecError,
     SpecMismatchError,
     TrajstoreError,
     is_full,
 )
 from trajstore.executors import ThreadExecutor
-from trajstore.executors.run import run_tasks
+from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.exporters import Encoder, Format, find_format
 from trajstore.exporters.interface import Bytes, Dtype
 from trajstore.exporters.records import Metadata, Source
@@ -48,6 +47,7 @@ from trajstore.storage.disk_space import (
 )
 from trajstore.storage.durable import make_folders, publish, publish_all, remove, sweep
 from trajstore.storage.location import Location
+from trajstore.storage.open import open_storage
 from trajstore.store.handle import StoreHandle, open_store
 from trajstore.text import format_count
 
@@ -241,7 +241,7 @@ def plan_export(
     if dtype not in get_args(Dtype):
         message = f"dtype: found {dtype!r}, expected one of {', '.join(get_args(Dtype))}"
         raise SpecError(message)
-    handle = open_store(store)
+    handle = open_store(open_storage(Location.parse(store)))
     wanted = parse_rows(rows, samples=handle.spec.dataset.samples)
     ranges = _check_written(handle, wanted, allow_partial=allow_partial)
     target = Path(folder)
@@ -522,11 +522,15 @@ class _Run:
                 rows_per_shard=plan.store.layout.group("video").rows_per_task,
                 rows_max=max(1, BATCH_BYTES // each),
             )
-            run_tasks(self._executor, write, batches, should_stop=self._should_stop, finished=finished)
-            signal_number = self._should_stop()
-            if signal_number and tally.is_short:
-                message = f"{plan.folder}: interrupted; {self.state()}"
-                raise InterruptedBuildError(message, exit_code=128 + signal_number)
+            run_tasks(
+                self._executor,
+                write,
+                batches,
+                options=RunOptions(should_stop=self._should_stop),
+                tallies=[tally],
+                finished=finished,
+                describe_stop=lambda: f"{plan.folder}: interrupted; {self.state()}",
+            )
 
     def state(self) -> str:
         """What is written, what is missing, and how to go on."""

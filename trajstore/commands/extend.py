@@ -5,19 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from trajstore.commands.build import BuildReport, build
+from trajstore.commands.build import BuildReport, check_run, run_build
 from trajstore.errors import SpecError
-from trajstore.executors.choosing import check_choice
+from trajstore.executors.run import RunOptions
 from trajstore.progress import Report
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
-from trajstore.store.fill import explain
+from trajstore.storage.open import open_storage
+from trajstore.store.fill import explain_error
 from trajstore.store.handle import StoreHandle, check_generator, grow_store, open_store
-from trajstore.store.layout import ColumnGroup, plan_layout
-from trajstore.store.plan import BuildPlan, check_fits
+from trajstore.store.plan import check_fits, make_plan
 from trajstore.text import format_count
 
 
@@ -79,27 +76,19 @@ def extend(
     ...     trajstore.extend(f"{folder}/tiny.zarr", samples=20).summary.written
     {'labels': 20, 'video': 20}
     """
-    check_choice(executor, scheduler=scheduler, workers=workers)
+    options = RunOptions(workers, executor, scheduler, progress, should_stop, force)
     location = Location.parse(path, storage_options)
-    store = open_store(location)
+    check_run(location, options)
+    store = open_store(open_storage(location))
     check_generator(store)
-    spec = _enlarge(store, samples)
-    if spec != store.spec:
-        plan = _plan(store, spec)
+    plan = make_plan(store.storage, _enlarge(store, samples), store)
+    if plan.spec != store.spec:
         check_fits(plan, force=force)
         try:
-            grow_store(store, spec)
+            store = grow_store(store, plan.spec)
         except OSError as error:
-            raise explain(plan, error) from error
-    return build(
-        location,
-        workers=workers,
-        executor=executor,
-        scheduler=scheduler,
-        progress=progress,
-        force=force,
-        should_stop=should_stop,
-    )
+            raise explain_error(plan, error) from error
+    return run_build(make_plan(store.storage, store.spec, store), options)
 
 
 def _enlarge(store: StoreHandle, samples: int) -> DatasetSpec:
@@ -113,19 +102,3 @@ def _enlarge(store: StoreHandle, samples: int) -> DatasetSpec:
         )
         raise SpecError(message)
     return store.spec.replace(samples=samples)
-
-
-def _plan(store: StoreHandle, spec: DatasetSpec) -> BuildPlan:
-    """What there will be to build."""
-    layout = plan_layout(spec)
-    pending = {group.name: _pending(group, store.layout.group(group.name), store) for group in layout.groups}
-    return BuildPlan(store.location, spec, layout, store, None, pending)
-
-
-def _pending(larger: ColumnGroup, smaller: ColumnGroup, store: StoreHandle) -> NDArray[np.int64]:
-    """Tasks that are not written, or were written with fewer rows."""
-    is_pending = np.ones(len(larger), dtype=bool)
-    is_pending[: len(smaller)] = ~store.is_written(smaller)
-    last = len(smaller) - 1
-    is_pending[last] |= smaller.task(last) != larger.task(last)
-    return np.flatnonzero(is_pending)

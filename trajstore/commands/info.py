@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trajstore.reading.written import read_written
+from trajstore.reading.store import StoreReader
 from trajstore.scene.order import SPLIT_NAMES
 from trajstore.storage.location import Location
+from trajstore.storage.open import open_storage
 from trajstore.store.handle import StoreHandle, open_store
+from trajstore.store.layout import FRAMES
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,10 @@ class Summary:
         Rows per class and per split, of those whose labels are written.
     sample_shape : dict
         Size of each dimension of a sample.
-    sample_bytes : int
-        Raw bytes of a sample's frames.
+    sample_bytes, raw_bytes : int
+        Uncompressed bytes of a sample's frames, and of all frames that are written.
+    ratio : float
+        How many times smaller the stored frames are than the raw ones; 0 where there are none.
     stored_bytes : dict
         Bytes on disk, by column group, with ``other`` for metadata and the rest.
     fingerprint : str
@@ -54,6 +57,8 @@ class Summary:
     splits: dict[str, int]
     sample_shape: dict[str, int]
     sample_bytes: int
+    raw_bytes: int
+    ratio: float
     stored_bytes: dict[str, int]
     fingerprint: str
     spec: dict[str, Any]
@@ -64,17 +69,6 @@ class Summary:
         """Bytes on disk."""
         return sum(self.stored_bytes.values())
 
-    @property
-    def raw_bytes(self) -> int:
-        """Uncompressed bytes of the frames that are written."""
-        return self.written["video"] * self.sample_bytes
-
-    @property
-    def ratio(self) -> float:
-        """How many times smaller the stored frames are than the raw ones."""
-        stored = self.stored_bytes["video"]
-        return self.raw_bytes / stored if stored and self.raw_bytes else 0.0
-
     def to_json(self) -> dict[str, Any]:
         """Plain data for JSON.
 
@@ -83,11 +77,8 @@ class Summary:
         dict
             The attributes, with totals.
         """
-        return asdict(self) | {
-            "total_stored_bytes": self.total_stored_bytes,
-            "raw_bytes": self.raw_bytes,
-            "ratio": round(self.ratio, 2),
-        }
+        totals = {"total_stored_bytes": self.total_stored_bytes, "ratio": round(self.ratio, 2)}
+        return asdict(self) | totals
 
 
 def info(path: str | Path | Location, *, storage_options: Mapping[str, str] | None = None) -> Summary:
@@ -110,28 +101,29 @@ def info(path: str | Path | Location, *, storage_options: Mapping[str, str] | No
     StoreError
         If there is no store, or none that this version reads.
     """
-    return summarize(open_store(Location.parse(path, storage_options)))
+    return summarize(open_store(open_storage(Location.parse(path, storage_options))))
 
 
 def summarize(store: StoreHandle) -> Summary:
     """Sum up an open store."""
     spec, layout = store.spec, store.layout
-    written = {group.name: store.count_written(group) for group in layout.groups}
-    labels = layout.group("labels")
-    sizes = store.stored_bytes()
+    written, sizes = store.count_written(), store.storage.measure()
     stored = {
         group.name: sum(sizes.pop(column.name, 0) for column in group.columns) for group in layout.groups
     }
-    (video,) = layout.group("video").columns
+    frames, group = layout.column(FRAMES), layout.group_of(FRAMES)
+    raw_bytes = written[group.name] * frames.row_bytes
     return Summary(
         location=str(store.location),
         samples=spec.dataset.samples,
         written=written,
         is_complete=all(rows == spec.dataset.samples for rows in written.values()),
-        classes=_count(read_written(store, labels, "class_label"), spec.dataset.classes),
-        splits=_count(read_written(store, labels, "split"), SPLIT_NAMES),
-        sample_shape=dict(zip(video.dims[1:], video.shape[1:], strict=True)),
-        sample_bytes=prod(video.shape[1:]),
+        classes=_count(store, "class_label", spec.dataset.classes),
+        splits=_count(store, "split", SPLIT_NAMES),
+        sample_shape=dict(zip(frames.dims[1:], frames.shape[1:], strict=True)),
+        sample_bytes=frames.row_bytes,
+        raw_bytes=raw_bytes,
+        ratio=raw_bytes / stored[group.name] if stored[group.name] else 0.0,
         stored_bytes={**stored, "other": sum(sizes.values())},
         fingerprint=store.attributes.fingerprint,
         spec=spec.model_dump(mode="json"),
@@ -139,6 +131,11 @@ def summarize(store: StoreHandle) -> Summary:
     )
 
 
-def _count(values: np.ndarray[Any, np.dtype[np.generic]], names: tuple[str, ...]) -> dict[str, int]:
-    """How often each flag value occurs."""
-    return {name: int(np.count_nonzero(values == index)) for index, name in enumerate(names)}
+def _count(store: StoreHandle, name: str, values: tuple[str, ...]) -> dict[str, int]:
+    """How often each flag value of a column occurs in the rows that are written."""
+    group = store.layout.group_of(name)
+    written = [group.task(index).rows for index in np.flatnonzero(store.is_written(group)).tolist()]
+    rows = np.concatenate([np.arange(part.start, part.stop) for part in [range(0), *written]])
+    with StoreReader(store) as reader:
+        found = reader.column(name, rows)
+    return {value: int(np.count_nonzero(found == number)) for number, value in enumerate(values)}

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajstore.commands.verify import VerifyReport
 from trajstore.errors import (
@@ -20,18 +21,23 @@ from trajstore.errors import (
     SpecMismatchError,
     StoreError,
 )
-from trajstore.executors import ThreadExecutor
-from trajstore.integrity.checks import CheckTask, TaskState, choose_sample, draw_sample, read_sample
+from trajstore.executors.run import RunOptions
+from trajstore.integrity.checks import CheckTask, TaskState, choose_sample
 from trajstore.integrity.findings import Finding
 from trajstore.integrity.inspect import Inspection, inspect
 from trajstore.integrity.metadata import read_storage, salvage, settle
-from trajstore.progress import Report, ignore
+from trajstore.progress import Report
+from trajstore.reading.store import StoreReader
+from trajstore.scene.describe import describe
 from trajstore.spec import DatasetSpec
+from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
+from trajstore.storage.open import open_storage
 from trajstore.store.attributes import StoreAttributes
-from trajstore.store.fill import Run, explain, finish
-from trajstore.store.handle import StoreHandle, name_versions, open_raw, open_store
-from trajstore.store.layout import Task
+from trajstore.store.columns import ColumnGroup, Task
+from trajstore.store.fill import explain_error, fill_store
+from trajstore.store.handle import StoreHandle, finish_store, name_versions, open_store
+from trajstore.store.layout import FRAMES
 from trajstore.store.plan import BuildPlan, check_fits
 from trajstore.store.zarr_api import ROOT_KEY, render_metadata
 from trajstore.text import format_count
@@ -142,16 +148,11 @@ def repair(
     1 True
     """
     started = time.monotonic()
-    location = Location.parse(path, storage_options)
-    store, is_lost = _open(location, spec)
-    inspection = inspect(
-        store,
-        deep=deep,
-        only=None if report is None or is_lost else _named(report),
-        workers=workers,
-        progress=progress,
-        should_stop=should_stop,
-    )
+    options = RunOptions(workers=workers, progress=progress, should_stop=should_stop, force=force)
+    storage = open_storage(Location.parse(path, storage_options))
+    store, is_lost = _open(storage, spec)
+    only = None if report is None or is_lost else _named(report)
+    inspection = inspect(store, options, deep=deep, only=only)
     _check_drift(inspection, must_match=is_lost)
     todo = plan_repair(inspection)
     store = inspection.store
@@ -159,25 +160,24 @@ def repair(
         group.name: np.array([task.index for task in todo.rebuild if task.group == group.name], np.int64)
         for group in store.layout.groups
     }
-    plan = BuildPlan(location, store.spec, store.layout, store, None, pending)
+    plan = BuildPlan(storage, store.spec, store.layout, store, None, pending)
     check_fits(plan, force=force)
-    run = Run(plan, ThreadExecutor(workers).workers, progress or ignore, should_stop or (lambda: 0))
     try:
-        removed = store.sweep()
+        removed = storage.sweep()
         _clear(store, inspection, todo)
         _write_metadata(store, todo.metadata)
-        store = open_store(location)
+        store = open_store(storage)
         for task in todo.restore:
             store.mark_written(task)
         if todo.rebuild:
-            run.fill(store)
+            fill_store(store, plan, options)
             _check_again(store, todo.rebuild)
-        finish(store)
+        finish_store(store)
     except OSError as error:
-        raise explain(plan, error) from error
+        raise explain_error(plan, error) from error
     found = inspection.findings()
     return RepairReport(
-        location=str(location),
+        location=str(store.location),
         found=found,
         done=todo,
         removed=tuple(removed),
@@ -211,19 +211,20 @@ def _named(report: VerifyReport | dict[str, Any]) -> list[tuple[str, int]]:
         raise StoreError(message) from None
 
 
-def _open(path: Location, spec: DatasetSpec | None) -> tuple[StoreHandle, bool]:
+def _open(storage: Storage, spec: DatasetSpec | None) -> tuple[StoreHandle, bool]:
     """Open a store, or what is left of one; and whether its root is lost."""
     try:
-        store = open_store(path)
+        store = open_store(storage)
     except StoreError as error:
-        return _recover(path, spec, error), True
+        return _recover(storage, spec, error), True
     if spec is None:
         return store, False
     if store.attributes.fingerprint == store.spec.fingerprint:
         differences = settle(store).spec.differences(spec)
         if differences:
             message = (
-                f"{path}: the store was built from another spec ({'; '.join(differences)}); leave --spec out"
+                f"{storage.location}: the store was built from another spec ({'; '.join(differences)}); "
+                "leave --spec out"
             )
             raise SpecMismatchError(message)
         return store, False
@@ -231,25 +232,25 @@ def _open(path: Location, spec: DatasetSpec | None) -> tuple[StoreHandle, bool]:
     return replace(store, attributes=store.attributes.model_copy(update=update)), True
 
 
-def _recover(path: Location, spec: DatasetSpec | None, error: StoreError) -> StoreHandle:
+def _recover(storage: Storage, spec: DatasetSpec | None, error: StoreError) -> StoreHandle:
     """A handle for a store whose root cannot be read, from what is left of it or from a spec."""
-    store = open_raw(path, StoreAttributes.created(spec or DatasetSpec()))
+    path = storage.location
+    store = StoreHandle(storage, StoreAttributes.created(spec or DatasetSpec()))
     try:
-        root, video = store.read(ROOT_KEY), store.read(f"video/{ROOT_KEY}")
+        root, repeated = storage.read(ROOT_KEY), read_storage(store)
+        if root is None and storage.read(f"{FRAMES}/{ROOT_KEY}") is None:
+            raise error
     except OSError:
         raise error from None
-    if root is None and video is None:
-        raise error
     if spec is not None:
-        storage = read_storage(video)
-        differences = [] if storage is None else spec.replace(**storage).differences(spec)
+        differences = [] if repeated is None else spec.replace(**repeated).differences(spec)
         if differences:
             message = (
                 f"{path}: the frames were built from another spec ({'; '.join(differences)}); correct it"
             )
             raise SpecMismatchError(message)
         return store
-    attributes = None if root is None or isinstance(error, FormatVersionError) else salvage(root, video)
+    attributes = None if root is None or isinstance(error, FormatVersionError) else salvage(store, root)
     if attributes is None:
         if isinstance(error, FormatVersionError) or (isinstance(error, NotAStoreError) and root is not None):
             raise error
@@ -259,7 +260,7 @@ def _recover(path: Location, spec: DatasetSpec | None, error: StoreError) -> Sto
             f"built from: trajstore repair {path.argument} --spec spec.toml"
         )
         raise StoreError(message) from None
-    return open_raw(path, attributes)
+    return StoreHandle(storage, attributes)
 
 
 def _check_drift(inspection: Inspection, *, must_match: bool) -> None:
@@ -273,9 +274,7 @@ def _check_drift(inspection: Inspection, *, must_match: bool) -> None:
         right = sum(not state.faults for state in states)
         if len(different) < 2 or len(different) <= right:
             continue
-        if group.name == "video" and any(
-            _is_misplaced(store, state) for state in different[:MISPLACED_PROBES]
-        ):
+        if any(_is_misplaced(store, state) for state in different[:MISPLACED_PROBES]):
             continue
         message = (
             f"{store.location}: found {len(different)} {group.name} files with valid checksums whose rows are not "
@@ -295,17 +294,24 @@ def _check_drift(inspection: Inspection, *, must_match: bool) -> None:
 
 
 def _is_misplaced(store: StoreHandle, state: TaskState) -> bool:
-    """Whether a shard holds the rows of another shard of the same store."""
-    group = store.layout.group("video")
-    (video,) = group.columns
-    stored = read_sample(store, state.task, choose_sample(state.task))
-    if stored is None:
+    """Whether the files of a task hold the rows of another task of the same store."""
+    group, place = store.layout.group(state.task.group), choose_sample(state.task)
+    try:
+        with StoreReader(store) as reader:
+            stored = [reader.values(column.name, [state.task.rows[place]]) for column in group.columns]
+    except StoreError:
         return False
-    others = (task for task in group.tasks() if task != state.task)
-    rows = (
-        task.rows[choose_sample(state.task)] for task in others if len(task.rows) > choose_sample(state.task)
-    )
-    return any(np.array_equal(stored, draw_sample(store.spec, video, row)) for row in rows)
+    rows = (task.rows[place] for task in group.tasks() if task != state.task and len(task.rows) > place)
+    return any(all(map(np.array_equal, stored, _draw_row(store.spec, group, row))) for row in rows)
+
+
+def _draw_row(spec: DatasetSpec, group: ColumnGroup, row: int) -> Iterator[NDArray[Any]]:
+    """The values of a row in each column of a group, as the generator makes them."""
+    scene = describe(spec, range(row, row + 1))
+    for column in group.columns:
+        values = np.empty((1, *column.shape[1:]), column.dtype)
+        group.draw(scene, column, slice(0, 1), tuple(slice(0, size) for size in column.shape[1:]), values)
+        yield values
 
 
 def _clear(store: StoreHandle, inspection: Inspection, todo: RepairPlan) -> None:
@@ -316,7 +322,7 @@ def _clear(store: StoreHandle, inspection: Inspection, todo: RepairPlan) -> None
     rebuilt = set(todo.rebuild)
     for state in inspection.states:
         for fault in state.faults if state.task in rebuilt else ():
-            store.remove(fault.key)
+            store.storage.remove(fault.key)
 
 
 def _write_metadata(store: StoreHandle, keys: Iterable[str]) -> None:
@@ -328,8 +334,8 @@ def _write_metadata(store: StoreHandle, keys: Iterable[str]) -> None:
     for key in sorted(keys, key=lambda key: key == ROOT_KEY):
         data = metadata[key]
         if key == ROOT_KEY:
-            data = _keep_attributes(store.read(key), data)
-        store.publish(key, data)
+            data = _keep_attributes(store.storage.read(key), data)
+        store.storage.write(key, data)
 
 
 def _keep_attributes(found: bytes | None, expected: bytes) -> bytes:

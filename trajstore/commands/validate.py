@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from trajstore.commands.export import METADATA_FILE, UNFINISHED_FILE, Batch, make_batches
-from trajstore.errors import ExportError, InterruptedBuildError
+from trajstore.errors import ExportError
 from trajstore.executors import ThreadExecutor
-from trajstore.executors.run import run_tasks
+from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.exporters import find_format
 from trajstore.exporters.pt import LABEL_FOLDER, VIDEO_FOLDER
 from trajstore.exporters.read_pt import BadTensorError, open_tensor
@@ -29,6 +29,7 @@ from trajstore.reading.rows import Range, RowReader, find_written
 from trajstore.scene.order import SPLIT_NAMES, splits
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
+from trajstore.storage.open import open_storage
 from trajstore.store.handle import open_store
 from trajstore.trajectories import FAMILIES
 
@@ -275,13 +276,17 @@ def validate(
     split_counts: Counter[str] = Counter()
     per_shard = reader.column.file_shape[0] if reader else BATCH_ROWS
     batches = make_batches(rows, rows_per_shard=per_shard, rows_max=BATCH_ROWS)
-    stop = should_stop or (lambda: 0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's about odd files: what matters becomes a fault
-        run_tasks(executor, check, batches, should_stop=stop, finished=finished)
-    if stop() and tally.is_short:
-        message = f"{folder}: interrupted before all samples were checked; run it again"
-        raise InterruptedBuildError(message, exit_code=128 + stop())
+        run_tasks(
+            executor,
+            check,
+            batches,
+            options=RunOptions(should_stop=should_stop),
+            tallies=[tally],
+            finished=finished,
+            describe_stop=lambda: f"{folder}: interrupted before all samples were checked; run it again",
+        )
 
     shape, dtype = _check_tensors(total.tensors, source, videos, faults)
     counts = _name_classes(classes, _find_classes(metadata))
@@ -429,7 +434,7 @@ def _open_against(
     """The store to compare with, and its rows that are written."""
     if against is None:
         return None, ()
-    store = open_store(against)
+    store = open_store(open_storage(against))
     if source is not None and source.fingerprint != store.attributes.fingerprint:
         same = source.model_copy(update={"fingerprint": store.attributes.fingerprint, "spec": store.spec})
         faults.add("store-mismatch", METADATA_FILE, "; ".join(source.differences(same)))

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trajstore.executors.run import RunOptions
 from trajstore.integrity.findings import KINDS, Finding
 from trajstore.integrity.inspect import inspect
 from trajstore.progress import Report
 from trajstore.storage.location import Location
+from trajstore.storage.open import open_storage
 from trajstore.store.handle import open_store
 
 
@@ -135,13 +137,14 @@ def verify(
     True
     """
     started = time.monotonic()
-    location = Location.parse(path, storage_options)
+    options = RunOptions(workers=workers, progress=progress, should_stop=should_stop)
+    store = open_store(open_storage(Location.parse(path, storage_options)))
     while True:
-        store = open_store(location)
-        inspection = inspect(store, deep=deep, workers=workers, progress=progress, should_stop=should_stop)
+        inspection = inspect(store, options, deep=deep)
         findings = inspection.findings()
         # what was extended or finished meanwhile is judged by what it is now
-        if not findings or open_store(location).attributes == store.attributes:
+        before, store = store, open_store(store.storage) if findings else store
+        if before.attributes == store.attributes:
             break
     spec, layout = inspection.store.spec, inspection.store.layout
     checked = {
@@ -152,12 +155,12 @@ def verify(
         )
         for group in layout.groups
     }
-    pending = {
-        group.name: 0 if store.was_finished else spec.dataset.samples - inspection.store.count_written(group)
-        for group in layout.groups
-    }
+    pending = {group.name: 0 for group in layout.groups}
+    if not store.was_finished:
+        written = inspection.store.count_written()
+        pending = {name: spec.dataset.samples - rows for name, rows in written.items()}
     return VerifyReport(
-        location=str(location),
+        location=str(store.location),
         samples=spec.dataset.samples,
         deep=deep,
         checked=checked,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from trajstore.store.layout import Task
+from trajstore.store.columns import Task
 
 Kind = Literal["missing", "unflagged", "truncated", "corrupt", "different", "foreign"]
 """What can be wrong with an object.

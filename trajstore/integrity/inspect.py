@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from trajstore.errors import InterruptedBuildError
 from trajstore.executors import ThreadExecutor
-from trajstore.executors.run import run_tasks
+from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.integrity.checks import CheckTask, TaskState
 from trajstore.integrity.findings import Finding
-from trajstore.integrity.metadata import check_metadata, settle
-from trajstore.progress import Report, Tally, ignore
+from trajstore.integrity.metadata import find_in_metadata, settle
+from trajstore.progress import Tally
 from trajstore.storage.durable import is_partial
+from trajstore.store.columns import ColumnGroup, Layout, Task
 from trajstore.store.handle import StoreHandle
-from trajstore.store.layout import ColumnGroup, Layout, Task
 from trajstore.store.zarr_api import ROOT_KEY
 
 
@@ -59,18 +58,14 @@ class Inspection:
 
 def inspect(
     store: StoreHandle,
+    options: RunOptions,
     *,
     deep: bool = False,
     only: Iterable[tuple[str, int]] | None = None,
-    workers: int | None = None,
-    progress: Report | None = None,
-    should_stop: Callable[[], int] | None = None,
 ) -> Inspection:
-    """Look at everything in a store."""
-    executor = ThreadExecutor(workers)
-    asked = should_stop or (lambda: 0)
+    """Look at everything in a store, or beside its metadata only at some tasks, named by group and index."""
     store = settle(store)
-    metadata = tuple(check_metadata(store))
+    metadata = tuple(find_in_metadata(store))
     present, foreign = _survey(store)
     states: list[TaskState] = []
     tasks: list[Task] = []
@@ -82,7 +77,13 @@ def inspect(
             elif store.was_finished and index < len(group):
                 states.append(_lost(group, index))
     tallies = {
-        group.name: _tally(group, [task for task in tasks if task.group == group.name], progress or ignore)
+        group.name: Tally(
+            f"verify {group.name}",
+            options.report,
+            total=sum(len(task.rows) for task in tasks if task.group == group.name),
+            done=0,
+            raw_bytes_each=group.row_bytes,
+        )
         for group in store.layout.groups
     }
 
@@ -91,16 +92,21 @@ def inspect(
             states.append(state)
             tallies[task.group].add(len(task.rows), stored_bytes=state.read_bytes)
 
-    run_tasks(executor, CheckTask(store, deep), tasks, should_stop=asked, finished=finished)
-    if (number := asked()) and any(tally.is_short for tally in tallies.values()):
-        message = f"{store.location}: verification interrupted; nothing was changed"
-        raise InterruptedBuildError(message, exit_code=128 + number)
+    run_tasks(
+        ThreadExecutor(options.workers),
+        CheckTask(store, deep),
+        tasks,
+        options=options,
+        tallies=tallies.values(),
+        finished=finished,
+        describe_stop=lambda: f"{store.location}: verification interrupted; nothing was changed",
+    )
     order = [group.name for group in store.layout.groups]
     return Inspection(
         store=store,
         states=tuple(sorted(states, key=lambda state: (order.index(state.task.group), state.task.index))),
         metadata=metadata,
-        debris=tuple(store.find_debris()),
+        debris=tuple(store.storage.find_debris()),
         foreign=tuple(foreign),
     )
 
@@ -113,7 +119,7 @@ def _survey(store: StoreHandle) -> tuple[dict[str, set[int]], list[str]]:
     known |= {column.key(0) for column in layout.static}
     find = _Locator(layout)
     foreign = []
-    for key in store.list_keys():
+    for key in sorted(store.storage.list_keys()):
         task = find(key)
         if task is not None:
             present[task.group].add(task.index)
@@ -150,14 +156,3 @@ def _lost(group: ColumnGroup, index: int) -> TaskState:
         for column in (*group.columns, group.flags)
     )
     return TaskState(task, "clear", tuple(faults), has_data=False)
-
-
-def _tally(group: ColumnGroup, tasks: list[Task], report: Report) -> Tally:
-    """Begin to count and report the check of a column group."""
-    return Tally(
-        f"verify {group.name}",
-        report,
-        total=sum(len(task.rows) for task in tasks),
-        done=0,
-        raw_bytes_each=group.row_bytes,
-    )

@@ -16,14 +16,14 @@ from trajstore.integrity.checks import classify, read_object
 from trajstore.integrity.findings import Finding
 from trajstore.store.attributes import NAMESPACE, StoreAttributes
 from trajstore.store.handle import StoreHandle, name_versions
+from trajstore.store.layout import FRAMES
 from trajstore.store.shard import decode_chunk
 from trajstore.store.zarr_api import ROOT_KEY, render_metadata
 
-_VIDEO_KEY: Final = f"video/{ROOT_KEY}"
 _ABSENT: Final = "nothing"
 
 
-def check_metadata(store: StoreHandle) -> Iterator[Finding]:
+def find_in_metadata(store: StoreHandle) -> Iterator[Finding]:
     """Compare all that a store holds beside rows and flags with what its spec gives."""
     attributes = store.attributes.model_copy(update={"fingerprint": store.spec.fingerprint})
     for key, expected in render_metadata(attributes).items():
@@ -37,21 +37,21 @@ def check_metadata(store: StoreHandle) -> Iterator[Finding]:
         if found is None:
             yield Finding("missing", key, "there is no such file")
         elif not key.endswith(ROOT_KEY):
-            yield from _check_static(store, key, found, expected)
+            yield from _find_in_static(store, key, found, expected)
         elif (parsed := _parse(found)) is None:
             yield classify(key, found, expected, "not a JSON object")
         elif key == ROOT_KEY:
-            yield from _check_root(store, parsed, json.loads(expected))
+            yield from _find_in_root(store, parsed, json.loads(expected))
         else:
-            yield from _check_array(store, key, parsed, json.loads(expected))
+            yield from _find_in_array(store, key, parsed, json.loads(expected))
 
 
 def settle(store: StoreHandle) -> StoreHandle:
     """Correct the fields that the fingerprint does not cover where both copies of the metadata contradict the spec."""
     try:
-        root = _parse(store.read(ROOT_KEY) or b"") or {}
-        agreed = _read_storage(root["consolidated_metadata"]["metadata"]["video"])
-        if agreed is None or agreed != read_storage(store.read(_VIDEO_KEY)):
+        root = _parse(store.storage.read(ROOT_KEY) or b"") or {}
+        agreed = _read_storage(root["consolidated_metadata"]["metadata"][FRAMES])
+        if agreed is None or agreed != read_storage(store):
             return store
         spec = store.spec.replace(**agreed)
     except (LookupError, TypeError, OSError, SpecError):  # whatever is wrong there is a finding of its own
@@ -59,8 +59,8 @@ def settle(store: StoreHandle) -> StoreHandle:
     return replace(store, attributes=store.attributes.model_copy(update={"spec": spec}))
 
 
-def salvage(data: bytes, video: bytes | None) -> StoreAttributes | None:
-    """Find the attributes in a root that is no longer valid JSON."""
+def salvage(store: StoreHandle, data: bytes) -> StoreAttributes | None:
+    """Find the attributes in a root that is no longer valid JSON; ``store`` is what is left beside it."""
     text = data.decode("utf-8", errors="replace")
     _, _, rest = text.partition(f'"{NAMESPACE}":')
     try:
@@ -69,18 +69,18 @@ def salvage(data: bytes, video: bytes | None) -> StoreAttributes | None:
     except (ValueError, ValidationError):
         return None
     spec = attributes.spec
-    storage = read_storage(video)
+    storage = read_storage(store)
     if storage is None or spec.fingerprint != attributes.fingerprint or spec.replace(**storage) != spec:
         return None
     return attributes
 
 
-def read_storage(video: bytes | None) -> dict[str, Any] | None:
+def read_storage(store: StoreHandle) -> dict[str, Any] | None:
     """The fields of the spec that the fingerprint does not cover, as the metadata of the frames repeats them."""
-    return _read_storage(_parse(video or b""))
+    return _read_storage(_parse(store.storage.read(f"{FRAMES}/{ROOT_KEY}") or b""))
 
 
-def _check_root(store: StoreHandle, found: dict[str, Any], expected: dict[str, Any]) -> Iterator[Finding]:
+def _find_in_root(store: StoreHandle, found: dict[str, Any], expected: dict[str, Any]) -> Iterator[Finding]:
     """Compare the root; its history is not known from elsewhere, and other attributes are the user's."""
     attributes = found.get("attributes", {})
     ours = attributes.get(NAMESPACE, {})
@@ -96,7 +96,7 @@ def _check_root(store: StoreHandle, found: dict[str, Any], expected: dict[str, A
     yield from _compare(ROOT_KEY, stripped, expected)
 
 
-def _check_array(
+def _find_in_array(
     store: StoreHandle, key: str, found: dict[str, Any], expected: dict[str, Any]
 ) -> Iterator[Finding]:
     """Compare an array's metadata; during an extension it may have the smaller shape for a moment."""
@@ -108,7 +108,7 @@ def _check_array(
         yield from _compare(key, found, expected)
 
 
-def _check_static(store: StoreHandle, key: str, found: bytes, expected: bytes) -> Iterator[Finding]:
+def _find_in_static(store: StoreHandle, key: str, found: bytes, expected: bytes) -> Iterator[Finding]:
     """Compare the values of an array that does not depend on rows."""
     (column,) = (column for column in store.layout.static if column.key(0) == key)
     arrays = [np.empty(column.shape, column.dtype) for _ in range(2)]

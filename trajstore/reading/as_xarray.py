@@ -11,8 +11,9 @@ import numpy as np
 import xarray
 
 from trajstore.storage.location import Location
+from trajstore.storage.open import open_storage
+from trajstore.store.columns import Layout
 from trajstore.store.handle import open_store
-from trajstore.store.layout import Layout
 from trajstore.store.zarr_api import zarr_store
 
 DASK_CHUNK_BYTES: Final = 64 * 2**20
@@ -55,10 +56,10 @@ def open(  # noqa: A001
     >>> sorted(set(names.tolist()))
     ['Circular', 'Helical', 'Linear', 'Parabolic']
     """
-    store = open_store(Location.parse(path, storage_options))
+    store = open_store(open_storage(Location.parse(path, storage_options)))
     spec = store.spec
     dataset: xarray.Dataset = xarray.open_zarr(
-        zarr_store(store.location), chunks=None, zarr_format=3, consolidated=True
+        zarr_store(store.storage), chunks=None, zarr_format=3, consolidated=True
     )
     dataset = dataset.assign_coords(
         sample=np.arange(spec.dataset.samples),
@@ -78,9 +79,9 @@ def open(  # noqa: A001
 
 def _chunk_rows(layout: Layout) -> dict[str, int]:
     """Rows that one dask task reads of each column: whole label chunks, and a part of a shard."""
-    rows = {column.name: column.chunk_shape[0] for column in layout.group("labels").columns}
-    (video,) = layout.group("video").columns
-    shard_rows = video.file_shape[0]
-    fitting = max(1, DASK_CHUNK_BYTES // int(np.prod(video.shape[1:])))
-    rows["video"] = next(n for n in range(min(fitting, shard_rows), 0, -1) if shard_rows % n == 0)
+    rows = {}
+    for column in (column for group in layout.groups for column in group.columns):
+        in_file = column.file_shape[0]
+        fitting = max(1, DASK_CHUNK_BYTES // column.row_bytes) if column.shard_shape else in_file
+        rows[column.name] = next(n for n in range(min(fitting, in_file), 0, -1) if in_file % n == 0)
     return rows

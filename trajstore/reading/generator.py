@@ -14,7 +14,7 @@ from trajstore.scene.describe import Scene, describe
 from trajstore.scene.order import class_labels, splits
 from trajstore.spec import DatasetSpec
 from trajstore.storage.caching import BoundedCache, PerProcess
-from trajstore.store.layout import Column
+from trajstore.store.columns import Column
 
 BLOCK_ROWS: Final = 256
 """Rows that are described at a time: it takes 4 ms for 256 and 2 ms for one."""

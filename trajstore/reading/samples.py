@@ -22,7 +22,8 @@ from trajstore.executors.threads import count_processors
 from trajstore.scene.order import SPLIT_NAMES
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
-from trajstore.store.layout import Column, ColumnGroup, Layout, plan_layout
+from trajstore.store.columns import Column, ColumnGroup, Layout
+from trajstore.store.layout import plan_layout
 
 THREADS_MAX: Final = 8
 """Threads that a batch is spread over unless the caller says otherwise."""
@@ -139,6 +140,10 @@ class Samples(ABC):
             _check_out(out, shape)
         self.read_selection(numbers, selection, out, threads=threads)
         return out
+
+    def values(self, name: str, rows: ArrayLike) -> NDArray[Any]:
+        """Read any column."""
+        return self.read(rows) if name == "video" else self.column(name, rows)
 
     def read_selection(
         self,

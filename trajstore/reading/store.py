@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 
 from trajstore.errors import CorruptDataError, IncompleteStoreError, StoreError
 from trajstore.reading.samples import Samples, Selection
-from trajstore.spec import DatasetSpec
 from trajstore.storage.caching import BoundedCache, PerProcess
 from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
-from trajstore.store.layout import Column, ColumnGroup
+from trajstore.store.columns import Column, ColumnGroup
+from trajstore.store.handle import StoreHandle
 from trajstore.store.shard import FLAG_WRITTEN, decode_chunk, index_size, parse_index
 
 SHARD_INDICES_MAX: Final = 1024
@@ -77,8 +77,7 @@ def open_reader(
     """
     from trajstore.store.handle import open_store
 
-    store = open_store(Location.parse(path, storage_options))
-    return StoreReader(store.location, store.spec, threads=threads)
+    return StoreReader(open_store(open_storage(Location.parse(path, storage_options))), threads=threads)
 
 
 @dataclass
@@ -110,9 +109,10 @@ class StoreReader(Samples):
         Threads that a batch is spread over; see `open_reader`.
     """
 
-    def __init__(self, location: Location, spec: DatasetSpec, *, threads: int | None = None) -> None:
+    def __init__(self, store: StoreHandle, *, threads: int | None = None) -> None:
         # what a network makes wait costs no processor
-        super().__init__(location, spec, threads=threads, waits=location.folder is None)
+        location = store.location
+        super().__init__(location, store.spec, threads=threads, waits=location.folder is None)
         self._argument = location.argument
         self._kept = PerProcess(partial(_keep, location.absolute()))
         self._is_closed = False
@@ -312,7 +312,7 @@ class StoreReader(Samples):
         from trajstore.store.handle import open_store
 
         try:
-            samples = open_store(self.location).spec.dataset.samples
+            samples = open_store(self._open().storage).spec.dataset.samples
         except StoreError:
             return ""
         if samples <= len(self):

@@ -7,8 +7,8 @@ import zarr
 from numpy.typing import NDArray
 
 from trajstore.errors import CorruptDataError
+from trajstore.store.columns import ColumnGroup
 from trajstore.store.handle import StoreHandle
-from trajstore.store.layout import ColumnGroup
 from trajstore.store.zarr_api import zarr_store
 
 
@@ -33,7 +33,7 @@ def read_rows(store: StoreHandle, name: str, rows: range) -> NDArray[np.generic]
         What is not written reads as the fill value.
     """
     try:
-        array = zarr.open_array(zarr_store(store.location), path=name, mode="r", zarr_format=3)
+        array = zarr.open_array(zarr_store(store.storage), path=name, mode="r", zarr_format=3)
         return np.asarray(array[rows.start : rows.stop])
     except (ValueError, TypeError, LookupError, RuntimeError, FileNotFoundError) as error:
         # all of these are what zarr and its codecs raise

@@ -116,8 +116,8 @@ class Bucket:
             # a copy: a store in memory keeps what it is given, and a shard's buffer is used again
             obstore.put(self.client, key, bytes(data), use_multipart=False)
 
-    def create(self, key: str, data: Bytes) -> None:
-        """The same, unless it is there, where the server can decide that; see `Storage`."""
+    def create(self, key: str, data: Bytes) -> bool:
+        """Write an object unless it is there, where the server can decide that; see `Storage`."""
         import obstore
 
         errors = obstore.exceptions
@@ -125,10 +125,12 @@ class Bucket:
             try:
                 obstore.put(self.client, key, bytes(data), mode="create", use_multipart=False)
             except (errors.AlreadyExistsError, errors.PreconditionError):
-                pass
+                return False
             except errors.NotSupportedError:
-                if self.read(key) is None:
-                    self.write(key, data)
+                if self.read(key) is not None:
+                    return False
+                self.write(key, data)
+        return True
 
     def remove(self, key: str) -> None:
         """Remove an object; see `Storage`."""
@@ -171,6 +173,12 @@ class Bucket:
                     f"{self.location}: found other objects ({key}), expected a store or nothing; name another"
                 )
                 raise NotAStoreError(message)
+
+    def find_debris(self) -> list[str]:
+        """No temporary objects are written; see `Storage`."""
+        return []
+
+    sweep = find_debris
 
     @contextmanager
     def _translate(self, key: str) -> Iterator[None]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import Any, Final
 
 from trajstore.errors import NotAStoreError, StoreError
 from trajstore.storage.caching import BoundedCache
-from trajstore.storage.durable import publish, remove
+from trajstore.storage.durable import find_debris, publish, remove, sweep
 from trajstore.storage.interface import ByteRange, Bytes
+from trajstore.storage.location import Location
 
 OPEN_FILES_MAX: Final = 128
 """Files that are kept open for reading; processes are usually allowed 1024."""
@@ -27,8 +27,9 @@ class Folder:
 
     waits = False
 
-    def __init__(self, root: Path, *, open_files_max: int = OPEN_FILES_MAX) -> None:
-        self.root = root
+    def __init__(self, location: Location, *, open_files_max: int = OPEN_FILES_MAX) -> None:
+        self.location = location
+        self.root = Path(location.url)
         self._open_files_max = open_files_max
         self._files: BoundedCache[str, _File] = BoundedCache(open_files_max)
 
@@ -75,10 +76,13 @@ class Folder:
         """Write a file durably; see `Storage`."""
         publish(self.root / key, data)
 
-    def create(self, key: str, data: Bytes) -> None:
+    def create(self, key: str, data: Bytes) -> bool:
         """Write a file durably unless it is there; see `Storage`."""
-        with contextlib.suppress(FileExistsError):
+        try:
             publish(self.root / key, data, exclusive=True)
+        except FileExistsError:
+            return False
+        return True
 
     def remove(self, key: str) -> None:
         """Remove a file durably; see `Storage`."""
@@ -128,12 +132,20 @@ class Folder:
             message = f"{self.root}: no permission to write in {folder}; change its permissions or name another path"
             raise StoreError(message)
 
+    def find_debris(self) -> list[str]:
+        """Temporary files of dead writers; see `Storage`."""
+        return sorted(file.relative_to(self.root).as_posix() for file in find_debris(self.root))
+
+    def sweep(self) -> list[str]:
+        """Remove temporary files of dead writers; see `Storage`."""
+        return [file.relative_to(self.root).as_posix() for file in sweep(self.root)]
+
     def _open(self, key: str) -> _File:
         """The open file of a name."""
         return self._files.get(key, lambda key: _File(self.root / key))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Folder, (self.root,)
+        return Folder, (self.location,)
 
 
 def _measure(entry: os.DirEntry[str]) -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from trajstore.storage.location import Location
+
 Bytes = bytes | bytearray | memoryview
 
 ByteRange = tuple[int, int]
@@ -17,6 +19,9 @@ class Storage(Protocol):
     Every method raises `OSError` where the disk or the server fails, and `StoreError` where it refuses. An
     implementation can be pickled.
     """
+
+    location: Location
+    """Where it lies."""
 
     waits: bool
     """Whether reading mostly waits for a network: more threads than processors then make it faster."""
@@ -45,8 +50,8 @@ class Storage(Protocol):
         """Write an object: it is there whole and for good when this returns, or as it was before."""
         ...
 
-    def create(self, key: str, data: Bytes) -> None:
-        """The same, unless the object is there already."""
+    def create(self, key: str, data: Bytes) -> bool:
+        """Write an object as `write` does unless it is there; whether it was written."""
         ...
 
     def remove(self, key: str) -> None:
@@ -63,4 +68,12 @@ class Storage(Protocol):
 
     def check_free(self, allowed: Iterable[str]) -> None:
         """Check that a store can be created here, without writing anything."""
+        ...
+
+    def find_debris(self) -> list[str]:
+        """Temporary files of dead writers."""
+        ...
+
+    def sweep(self) -> list[str]:
+        """Remove temporary files of dead writers; which."""
         ...

@@ -10,6 +10,4 @@ from trajstore.storage.location import Location
 
 def open_storage(location: Location) -> Storage:
     """The objects at a location; nothing is created, and a folder need not exist."""
-    if location.folder is not None:
-        return Folder(location.folder)
-    return Bucket(location)
+    return Bucket(location) if location.folder is None else Folder(location)

@@ -1,4 +1,4 @@
-"""Create, open and fill a store, and tell what is written; the only module that knows zarr's API.
+"""Create, open and grow a store, and tell what is written.
 
 What decides whether something is there are the written flags: one object per task, published after the data.
 """
@@ -10,8 +10,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,27 +18,27 @@ from pydantic import ValidationError
 
 from trajstore.errors import DriftError, FormatVersionError, NotAStoreError, StoreError
 from trajstore.spec import GENERATOR_VERSION, DatasetSpec
-from trajstore.storage.durable import find_debris, sweep
-from trajstore.storage.interface import Bytes, Storage
+from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
-from trajstore.storage.open import open_storage
 from trajstore.store.attributes import NAMESPACE, HistoryEntry, StoreAttributes
-from trajstore.store.layout import FORMAT_VERSION, ColumnGroup, Layout, Task, plan_layout
+from trajstore.store.columns import ColumnGroup, Layout, Task
+from trajstore.store.layout import FORMAT_VERSION, plan_layout
 from trajstore.store.shard import FLAG_WRITTEN
 from trajstore.store.zarr_api import ROOT_KEY, render_metadata
+from trajstore.text import format_count
 
 
 @dataclass(frozen=True)
 class StoreHandle:
-    """An open store: where it is, what it is, and what of it is written."""
+    """An open store: its bytes, and what its root said when it was opened."""
 
-    location: Location
+    storage: Storage
     attributes: StoreAttributes
 
-    @cached_property
-    def storage(self) -> Storage:
-        """The bytes."""
-        return open_storage(self.location)
+    @property
+    def location(self) -> Location:
+        """Where it lies."""
+        return self.storage.location
 
     @property
     def spec(self) -> DatasetSpec:
@@ -51,32 +50,16 @@ class StoreHandle:
         """The plan of the store."""
         return plan_layout(self.spec)
 
-    def publish(self, key: str, data: Bytes) -> None:
-        """Write an object, durably, whole or not at all."""
-        self.storage.write(key, data)
-
     def mark_written(self, task: Task) -> None:
         """Set the flag of a task whose data is published."""
-        self.publish(self.layout.group(task.group).flags.key(task.index), FLAG_WRITTEN)
+        self.storage.write(self.layout.group(task.group).flags.key(task.index), FLAG_WRITTEN)
 
     def clear_written(self, task: Task) -> None:
         """Clear the flag of a task, for good when this returns."""
-        self.remove(self.layout.group(task.group).flags.key(task.index))
-
-    def read(self, key: str) -> bytes | None:
-        """Read an object."""
-        return self.storage.read(key)
-
-    def remove(self, key: str) -> None:
-        """Remove an object, for good when this returns; harmless where there is none."""
-        self.storage.remove(key)
-
-    def list_keys(self) -> list[str]:
-        """Names of all objects, sorted, those that do not belong to a store and temporary ones among them."""
-        return sorted(self.storage.list_keys())
+        self.storage.remove(self.layout.group(task.group).flags.key(task.index))
 
     def read_flags(self, group: ColumnGroup, tasks: range | None = None) -> dict[int, bytes]:
-        """The bytes of the flags of a group that are there, whatever they say."""
+        """The bytes of the flags of a group that are there, by task, whatever they say."""
         prefix = group.flags.key(0).removesuffix("0")
         indices: Iterable[int] | None = tasks
         if indices is None:  # listing is cheaper than asking for what is not there
@@ -90,12 +73,11 @@ class StoreHandle:
         }
 
     def is_written(self, group: ColumnGroup, tasks: range | None = None) -> NDArray[np.bool_]:
-        """Which tasks of a group have their flag set.
+        """Which tasks of a group have their flag set, in the order of the tasks.
 
         Returns
         -------
         (tasks,) bool
-            In the order of the tasks.
         """
         looked_at = range(len(group)) if tasks is None else tasks
         written = np.zeros(len(looked_at), dtype=bool)
@@ -103,17 +85,12 @@ class StoreHandle:
         written[[index - looked_at.start for index, flag in flags.items() if flag == FLAG_WRITTEN]] = True
         return written
 
-    def count_written(self, group: ColumnGroup) -> int:
-        """How many rows of a group are written."""
-        return group.count_rows(np.flatnonzero(self.is_written(group)))
-
-    def record(self, entry: HistoryEntry) -> None:
-        """Add an event to the history in the root attributes; nothing else in the root changes."""
-        current = open_store(self.location)
-        attributes = current.attributes.model_copy(update={"history": (*current.attributes.history, entry)})
-        root = _load_root(self.location)
-        root["attributes"] |= attributes.to_json()
-        self.publish(ROOT_KEY, json.dumps(root, indent=2).encode())
+    def count_written(self) -> dict[str, int]:
+        """How many rows of each group are written."""
+        return {
+            group.name: group.count_rows(np.flatnonzero(self.is_written(group)))
+            for group in self.layout.groups
+        }
 
     @property
     def was_finished(self) -> bool:
@@ -121,49 +98,56 @@ class StoreHandle:
         last = self.attributes.history[-1]
         return (last.event, last.samples) == ("finished", self.spec.dataset.samples)
 
-    def find_debris(self) -> list[str]:
-        """Temporary files of dead builders."""
-        folder = self.location.folder
-        if folder is None:
-            return []
-        return sorted(file.relative_to(folder).as_posix() for file in find_debris(folder))
 
-    def sweep(self) -> list[str]:
-        """Remove temporary files of dead builders."""
-        folder = self.location.folder
-        if folder is None:
-            return []
-        return [file.relative_to(folder).as_posix() for file in sweep(folder)]
-
-    def stored_bytes(self) -> dict[str, int]:
-        """Bytes of the objects of each array."""
-        return self.storage.measure()
-
-
-def create_store(location: str | Path | Location, spec: DatasetSpec) -> StoreHandle:
-    """Create a store with all its metadata and no rows; harmless where one is being created from the same spec."""
-    metadata = render_metadata(StoreAttributes.created(spec))
-    check_is_free(location, metadata)
-    storage = open_storage(Location.parse(location))
+def create_store(storage: Storage, spec: DatasetSpec) -> StoreHandle:
+    """Create a store with all its metadata and no rows, or open the one that another builder has created first."""
+    attributes = StoreAttributes.created(spec)
+    metadata = render_metadata(attributes)
+    check_is_free(storage, metadata)
     root = metadata.pop(ROOT_KEY)
     for key, data in metadata.items():
-        if exists(location):  # another builder is first: leave its store alone
-            break
         storage.write(key, data)
     # the root comes last and never replaces another: it is what makes a folder a store
-    storage.create(ROOT_KEY, root)
-    store = open_store(location)
-    if store.spec != spec:  # another builder was first: give it back what was overwritten
+    if storage.create(ROOT_KEY, root):
+        return StoreHandle(storage, attributes)
+    store = open_store(storage)
+    if store.spec != spec:  # give the other builder back what was overwritten
         for key, data in render_metadata(store.attributes).items():
             if key != ROOT_KEY:
                 storage.write(key, data)
     return store
 
 
-def open_store(location: str | Path | Location) -> StoreHandle:
-    """Open a store of ours."""
-    location = Location.parse(location)
-    root = _load_root(location)
+def open_store(storage: Storage) -> StoreHandle:
+    """Open a store of ours; `NotAStoreError` where there is none."""
+    return find_store(storage) or _refuse_absent(storage.location)
+
+
+def _refuse_absent(location: Location) -> NoReturn:
+    """Say what lies where a store was expected."""
+    found, action = "nothing", f"make one with: trajstore build {location.argument}"
+    if location.folder is not None and location.folder.is_dir():
+        found = "no zarr.json"
+    elif location.folder is not None and os.path.lexists(location.folder):
+        found, action = "a file", "name another path"
+    message = f"{location}: found {found}, expected a trajstore store; {action}"
+    raise NotAStoreError(message)
+
+
+def find_store(storage: Storage) -> StoreHandle | None:
+    """Open the store that lies here, if any; another zarr group or a damaged one is an error."""
+    root = _load_root(storage)
+    if root is not None:
+        return _parse_root(storage, root)
+    folder = storage.location.folder
+    if folder is not None and os.path.lexists(folder / ROOT_KEY):  # a folder, or a link to nothing
+        _refuse_absent(storage.location)
+    return None
+
+
+def _parse_root(storage: Storage, root: dict[str, Any]) -> StoreHandle:
+    """The store that a root describes."""
+    location = storage.location
     found = root["attributes"].get(NAMESPACE)
     if not isinstance(found, dict):
         message = (
@@ -187,25 +171,28 @@ def open_store(location: str | Path | Location) -> StoreHandle:
             f"the attributes are damaged, mend them with: trajstore repair {location.argument}"
         )
         raise StoreError(message) from None
-    return StoreHandle(location, attributes)
+    return StoreHandle(storage, attributes)
 
 
 def grow_store(store: StoreHandle, spec: DatasetSpec) -> StoreHandle:
-    """Give a store more rows, none of which is written; interrupted at any instant it has the old size or the new."""
+    """Give a store the rows of a larger spec, none of which is written.
+
+    Interrupted at any instant it has the old size or the new. Tasks that were partly filled lose their flag.
+    """
     larger = plan_layout(spec)
-    entry = HistoryEntry.now("extended", samples=spec.dataset.samples)
-    history = (*store.attributes.history, entry)
-    attributes = store.attributes.model_copy(update={"spec": spec, "history": history})
-    root = json.loads(render_metadata(attributes)[ROOT_KEY])
-    root["attributes"] = _load_root(store.location)["attributes"] | root["attributes"]
     # before the store says that it is larger: a flag that is set promises all rows of its task
     for group in store.layout.groups:
         last = group.task(len(group) - 1)
         if larger.group(group.name).task(last.index).rows != last.rows:
             store.clear_written(last)
     # one object decides: before it is replaced the store has its old size, afterwards the new one
-    store.publish(ROOT_KEY, json.dumps(root, indent=2).encode())
-    grown = open_store(store.location)
+    history = (*store.attributes.history, HistoryEntry.now("extended", samples=spec.dataset.samples))
+    attributes = store.attributes.model_copy(update={"spec": spec, "history": history})
+    root: dict[str, Any] = json.loads(render_metadata(attributes)[ROOT_KEY])
+    present = _load_root(store.storage) or {"attributes": {}}
+    root["attributes"] = present["attributes"] | root["attributes"]
+    store.storage.write(ROOT_KEY, json.dumps(root, indent=2).encode())
+    grown = StoreHandle(store.storage, attributes)
     complete_growth(grown)
     return grown
 
@@ -215,8 +202,40 @@ def complete_growth(store: StoreHandle) -> None:
     if store.attributes.history[-1].event != "extended":
         return
     for key, data in render_metadata(store.attributes).items():
-        if key.endswith(f"/{ROOT_KEY}") and store.read(key) != data:
-            store.publish(key, data)
+        if key.endswith(f"/{ROOT_KEY}") and store.storage.read(key) != data:
+            store.storage.write(key, data)
+
+
+def finish_store(store: StoreHandle) -> StoreHandle:
+    """Note in the history that a store is complete, if it is, once for each size; the store as its root is now.
+
+    Raises `StoreError` where another command has extended the store meanwhile.
+    """
+    root = _load_root(store.storage)
+    if root is None:
+        message = f"{store.location}: found no zarr.json any more, expected the store that is being written"
+        raise StoreError(message)
+    current = _parse_root(store.storage, root)
+    samples = store.spec.dataset.samples
+    if current.spec.dataset.samples != samples:
+        # take back what was said about a last task that has grown while it was being written
+        for group in store.layout.groups:
+            last = group.task(len(group) - 1)
+            if len(last.rows) < group.rows_per_task:
+                store.clear_written(last)
+        message = (
+            f"{store.location}: found {format_count(current.spec.dataset.samples)} samples, expected "
+            f"{format_count(samples)}: it was extended while it was being built; "
+            f"continue with: trajstore build {store.location.argument}"
+        )
+        raise StoreError(message)
+    if current.was_finished or not all(store.is_written(group).all() for group in store.layout.groups):
+        return current
+    history = (*current.attributes.history, HistoryEntry.now("finished", samples=samples))
+    attributes = current.attributes.model_copy(update={"history": history})
+    root["attributes"] |= attributes.to_json()  # nothing else in the root changes
+    store.storage.write(ROOT_KEY, json.dumps(root, indent=2).encode())
+    return StoreHandle(store.storage, attributes)
 
 
 def check_generator(store: StoreHandle) -> None:
@@ -238,51 +257,29 @@ def name_versions(store: StoreHandle) -> str:
     return f"it was built by trajstore {', '.join(built)}, installed is {now}"
 
 
-def open_raw(location: str | Path | Location, attributes: StoreAttributes) -> StoreHandle:
-    """Open what is left of a store whose root is not there or cannot be trusted."""
-    return StoreHandle(Location.parse(location), attributes)
+def check_is_free(storage: Storage, allowed: Iterable[str] | None = None) -> None:
+    """Check that a store can be created here, without writing anything; a store of ours is no obstacle.
 
-
-def exists(location: str | Path | Location) -> bool:
-    """Whether a zarr group lies at a location, ours or not."""
-    parsed = Location.parse(location)
-    if parsed.folder is not None:
-        return os.path.lexists(parsed.folder / ROOT_KEY)  # also one that cannot be read
+    ``allowed`` are names that an interrupted creation may have left.
+    """
+    keys = set(render_metadata(StoreAttributes.created(DatasetSpec())) if allowed is None else allowed)
     try:
-        return open_storage(parsed).read(ROOT_KEY) is not None
-    except OSError as error:
-        message = f"{location}: cannot be read: {error}"
-        raise StoreError(message) from None
-
-
-def check_is_free(location: str | Path | Location, allowed: Iterable[str] | None = None) -> None:
-    """Check that a store can be created at a location, without writing anything."""
-    if allowed is None:
-        allowed = render_metadata(StoreAttributes.created(DatasetSpec()))
-    try:
-        open_storage(Location.parse(location)).check_free(allowed)
+        storage.check_free(keys - {ROOT_KEY})
     except NotAStoreError:
-        if not exists(location):  # another builder has just created the store
+        if find_store(storage) is None:
             raise
 
 
-def _load_root(location: Location) -> dict[str, Any]:
-    """The root's ``zarr.json``."""
+def _load_root(storage: Storage) -> dict[str, Any] | None:
+    """The root's ``zarr.json``; None where there is none."""
+    location = storage.location
     try:
-        data = open_storage(location).read(ROOT_KEY)
+        data = storage.read(ROOT_KEY)
     except OSError as error:
         message = f"{location}: cannot be read: {error.strerror or error}"
         raise StoreError(message) from None
     if data is None:
-        found, action = "nothing", f"make one with: trajstore build {location.argument}"
-        if location.folder is None:
-            pass
-        elif location.folder.is_dir():
-            found = "no zarr.json"
-        elif os.path.lexists(location.folder):
-            found, action = "a file", "name another path"
-        message = f"{location}: found {found}, expected a trajstore store; {action}"
-        raise NotAStoreError(message)
+        return None
     try:
         root = json.loads(data)
     except ValueError as error:

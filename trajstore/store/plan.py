@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from math import ceil, prod
-from pathlib import Path
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -15,9 +14,11 @@ from numpy.typing import NDArray
 from trajstore.errors import SpecError, SpecMismatchError
 from trajstore.spec import DatasetSpec
 from trajstore.storage.disk_space import Estimate, check_space, fits, inspect_filesystem, round_up
+from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
-from trajstore.store.handle import StoreHandle, check_generator, check_is_free, exists, open_store
-from trajstore.store.layout import ColumnGroup, Layout, Task, plan_layout
+from trajstore.store.columns import Column, ColumnGroup, Layout, Task
+from trajstore.store.handle import StoreHandle, check_generator, check_is_free, find_store
+from trajstore.store.layout import FRAMES, plan_layout
 from trajstore.store.shard import index_size
 from trajstore.store.write import measure_rows
 
@@ -57,54 +58,63 @@ class Part:
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """What a build is about to do."""
+    """What a build is about to do; ``store`` is None where it is to be created."""
 
-    location: Location
+    storage: Storage
     spec: DatasetSpec
     layout: Layout
     store: StoreHandle | None
     part: Part | None
     pending: Mapping[str, NDArray[np.int64]]
 
+    @property
+    def location(self) -> Location:
+        """Where the store lies."""
+        return self.storage.location
+
     def tasks(self) -> Iterator[Task]:
-        """The pending tasks: labels first, each group in the order of its rows."""
+        """The pending tasks: one group after the other, each in the order of its rows."""
         for group in self.layout.groups:
             yield from map(group.task, self.pending[group.name].tolist())
 
-    def pending_rows(self, group: str) -> int:
-        """Rows of a group that are to be written."""
-        return self.layout.group(group).count_rows(self.pending[group])
+    @property
+    def pending_samples(self) -> int:
+        """Samples whose frames are to be written."""
+        frames = self.layout.group_of(FRAMES)
+        return frames.count_rows(self.pending[frames.name])
 
     def estimate(self, block: int) -> Estimate:
         """Bytes and files that this build will add, from rendering some rows."""
-        rows = range(min(PROBE_ROWS, self.spec.dataset.samples))
-        return self._add_up(*measure_rows(self.spec, rows), block=block)
+        return self._add_up(measure_rows(self.spec, range(min(PROBE_ROWS, self.spec.dataset.samples))), block)
 
     def bound(self, block: int) -> Estimate:
         """More bytes than this build can possibly add, at no cost: those of incompressible rows."""
-        labels, video = self.layout.group("labels"), self.layout.group("video")
-        (column,) = video.columns
+        columns = (column for group in self.layout.groups for column in group.columns)
         return self._add_up(
-            1.01 * labels.row_bytes + CHUNK_OVERHEAD_MAX * len(labels.columns),
-            1.01 * video.row_bytes + CHUNK_OVERHEAD_MAX * prod(column.chunk_counts[1:]),
-            block=block,
+            {
+                column.name: 1.01 * column.row_bytes + CHUNK_OVERHEAD_MAX * len(column.parts)
+                for column in columns
+            },
+            block,
         )
 
-    def _add_up(self, label_bytes: float, video_bytes: float, *, block: int) -> Estimate:
-        """Bytes and files of all pending tasks, from bytes per row."""
-        labels, video = self.layout.group("labels"), self.layout.group("video")
-        tasks, shards = len(self.pending["labels"]), len(self.pending["video"])
-        # each column's file ends somewhere in a block: half a block is wasted on average; and the flag
-        total = ceil(label_bytes * self.pending_rows("labels"))
-        total += tasks * (len(labels.columns) * block // 2 + block)
-        files = tasks * (len(labels.columns) + 1)
-        (column,) = video.columns
-        index_bytes = index_size(prod(column.chunk_counts))
-        for index in self.pending["video"][-1:].tolist():
-            # only the last one can be shorter than the others
-            for count, rows in ((shards - 1, video.rows_per_task), (1, len(video.task(index).rows))):
-                total += count * (round_up(video_bytes * rows + index_bytes, block) + block)
-        files += 2 * shards
+    def _add_up(self, row_bytes: Mapping[str, float], block: int) -> Estimate:
+        """Bytes and files of all pending tasks, from stored bytes of a row of each column."""
+        total = files = 0
+        for group in self.layout.groups:
+            pending = self.pending[group.name]
+            files += len(pending) * (len(group.columns) + 1)
+            total += len(pending) * block  # the flags
+            for index in pending[-1:].tolist():
+                # only the last one can be shorter than the others
+                for count, rows in (
+                    (len(pending) - 1, group.rows_per_task),
+                    (1, len(group.task(index).rows)),
+                ):
+                    total += count * sum(
+                        round_up(row_bytes[column.name] * rows + _index_bytes(column), block)
+                        for column in group.columns
+                    )
         if self.store is None:
             arrays = len(list(self.layout.columns))
             # a folder and a zarr.json for each array, the consolidated zarr.json, and the cameras
@@ -113,41 +123,50 @@ class BuildPlan:
         return Estimate(bytes=total, files=files)
 
 
+def _index_bytes(column: Column) -> int:
+    """Bytes of the index of a file; a chunk has none."""
+    return 0 if column.shard_shape is None else index_size(prod(column.chunk_counts))
+
+
 def plan_build(
-    path: str | Path | Location,
-    spec: DatasetSpec | None = None,
-    *,
-    part: str | None = None,
-    **fields: Any,
+    storage: Storage, spec: DatasetSpec | None = None, *, part: str | None = None, **fields: Any
 ) -> BuildPlan:
     """Find out what a build would do; writes nothing."""
     wanted_part = None if part is None else Part.parse(part)
-    location = Location.parse(path)
-    store = open_store(location) if exists(location) else None
+    store = find_store(storage)
     base = spec or (store.spec if store else DatasetSpec())
     wanted = base.replace(**fields) if fields else base
     if store is None:
-        check_is_free(location)
+        check_is_free(storage)
     else:
-        check_same(store.spec, wanted, location)
+        check_same(store.spec, wanted, storage.location)
         check_generator(store)
-    layout = plan_layout(wanted)
-    return BuildPlan(
-        location=location,
-        spec=wanted,
-        layout=layout,
-        store=store,
-        part=wanted_part,
-        pending={group.name: _pending(group, store, wanted_part) for group in layout.groups},
-    )
+    return make_plan(storage, wanted, store, part=wanted_part)
 
 
-def _pending(group: ColumnGroup, store: StoreHandle | None, part: Part | None) -> NDArray[np.int64]:
-    """Tasks of a group that are not written and belong to a part."""
-    tasks = None if part is None else part.slice(len(group))
-    mine = range(len(group)) if tasks is None else tasks  # which may be empty
+def make_plan(
+    storage: Storage, spec: DatasetSpec, store: StoreHandle | None, *, part: Part | None = None
+) -> BuildPlan:
+    """What has to be written for a store, which may be a smaller one, to hold the rows of a spec or a part of them."""
+    layout = plan_layout(spec)
+    pending = {group.name: _find_pending(group, store, part) for group in layout.groups}
+    return BuildPlan(storage, spec, layout, store, part, pending)
+
+
+def _find_pending(group: ColumnGroup, store: StoreHandle | None, part: Part | None) -> NDArray[np.int64]:
+    """Tasks of a group that belong to a part and are not written, or were written with fewer rows."""
+    mine = range(len(group)) if part is None else part.slice(len(group))
     indices = np.arange(mine.start, mine.stop)
-    return indices if store is None else indices[~store.is_written(group, tasks)]
+    if store is None:
+        return indices
+    smaller = store.layout.group(group.name)
+    known = range(mine.start, min(mine.stop, len(smaller)))
+    is_pending = np.ones(len(mine), dtype=bool)
+    is_pending[: len(known)] = ~store.is_written(smaller, None if part is None else known)
+    last = len(smaller) - 1
+    if last in known and smaller.task(last) != group.task(last):
+        is_pending[last - mine.start] = True
+    return indices[is_pending]
 
 
 def check_same(stored: DatasetSpec, wanted: DatasetSpec, location: Location) -> None:

@@ -18,41 +18,41 @@ from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
 from trajstore.spec import DatasetSpec
 from trajstore.storage.bucket import Bucket
-from trajstore.storage.location import Location
+from trajstore.storage.interface import Storage
 from trajstore.store.attributes import StoreAttributes
-from trajstore.store.layout import Column, plan_layout
+from trajstore.store.columns import Column, Layout
+from trajstore.store.layout import plan_layout
 
 ROOT_KEY: Final = "zarr.json"
 
 
 def render_metadata(attributes: StoreAttributes) -> dict[str, bytes]:
     """All objects of a store without rows: metadata and static arrays, made by zarr in memory."""
-    objects = _render_arrays(attributes.spec)
+    objects = _render_arrays(attributes.spec, plan_layout(attributes.spec))
     root = json.loads(objects[ROOT_KEY])
     root = {"attributes": attributes.to_json(), **root}
     return {**objects, ROOT_KEY: json.dumps(root, indent=2).encode()}
 
 
-def zarr_store(location: Location) -> Store:
-    """A store's objects for zarr, to read."""
-    if location.folder is not None:
-        return LocalStore(location.folder, read_only=True)
-    return ObjectStore(Bucket(location).client, read_only=True)
+def zarr_store(storage: Storage) -> Store:
+    """The objects of a store for zarr, to read."""
+    if isinstance(storage, Bucket):
+        return ObjectStore(storage.client, read_only=True)
+    return LocalStore(storage.location.url, read_only=True)
 
 
 @lru_cache(maxsize=4)
-def _render_arrays(spec: DatasetSpec) -> Mapping[str, bytes]:
+def _render_arrays(spec: DatasetSpec, layout: Layout) -> Mapping[str, bytes]:
     """All objects of a store without rows; the root has no attributes."""
     from trajstore.scene.cameras import place_cameras
 
     memory = MemoryStore()
     root = zarr.create_group(memory, zarr_format=3)
-    layout = plan_layout(spec)
     for column in layout.columns:
         _create_array(root, column, spec)
     rig = place_cameras(spec)
-    root["intrinsics"][...] = rig.intrinsics  # type: ignore[index]
-    root["extrinsics"][...] = rig.extrinsics  # type: ignore[index]
+    for column in layout.static:
+        root[column.name][...] = getattr(rig, column.name)  # type: ignore[index]
     with warnings.catch_warnings():
         # zarr 3.1 warns that consolidated metadata is no part of the specification; without it xarray warns
         warnings.simplefilter("ignore")

@@ -1,0 +1,60 @@
+"""The frames: one shard of many samples in a task, each sample compressed on its own."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, Any, Final
+
+from numpy.typing import NDArray
+
+from trajstore.spec import DatasetSpec
+from trajstore.store.columns import FRAME_NOTE, Column, ColumnGroup
+
+if TYPE_CHECKING:
+    from trajstore.scene.describe import Scene  # imports numba, which reading does without
+
+CHUNK_BYTES_MAX: Final = 8 * 2**20
+"""A sample with more raw bytes than this is split into several chunks: by camera, then by frames."""
+
+
+def define_video(spec: DatasetSpec) -> ColumnGroup:
+    """The frames of all cameras, a shard in a task."""
+    rows = spec.storage.samples_per_shard
+    return ColumnGroup(
+        "video", (_define_column(spec),), spec.dataset.samples, rows, draw_frames, flag_dim="video_shard"
+    )
+
+
+def draw_frames(
+    scene: Scene, column: Column, rows: slice, part: tuple[slice, ...], out: NDArray[Any]
+) -> None:
+    """Draw some cameras and frames of some rows; see `trajstore.store.columns.Draw`."""
+    cameras, frames, *_ = part
+    for place, index in enumerate(range(rows.start, rows.stop)):
+        scene.draw(index, cameras, frames, out[place])
+
+
+def _define_column(spec: DatasetSpec) -> Column:
+    """Describe the frames."""
+    video = spec.video
+    sample = (video.cameras, video.frames, 3, video.height, video.width)
+    return Column(
+        name="video",
+        dims=("sample", "camera", "frame", "channel", "y", "x"),
+        shape=(spec.dataset.samples, *sample),
+        chunk_shape=(1, *_split_sample(sample)),
+        shard_shape=(spec.storage.samples_per_shard, *sample),
+        dtype="uint8",
+        fill_value=0,
+        attributes={"long_name": "RGB frames", "comment": f"channels are red, green, blue; {FRAME_NOTE}"},
+    )
+
+
+def _split_sample(sample: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of a chunk: a sample, or a camera of it, or the largest equal parts of its frames that are small enough."""
+    if prod(sample) <= CHUNK_BYTES_MAX:
+        return sample
+    _, frames, *frame = sample
+    fitting = max(1, CHUNK_BYTES_MAX // prod(frame))
+    step = next(step for step in range(min(fitting, frames), 0, -1) if frames % step == 0)
+    return (1, step, *frame)
