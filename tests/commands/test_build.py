@@ -27,7 +27,9 @@ from trajstore.errors import (
 )
 from trajstore.progress import Progress
 from trajstore.spec import DatasetSpec
+from trajstore.storage.bucket import Bucket
 from trajstore.storage.disk_space import inspect_filesystem
+from trajstore.storage.location import Location
 from trajstore.store import fill, plan
 from trajstore.store.layout import plan_layout
 from trajstore.store.plan import Part
@@ -505,3 +507,31 @@ def test_a_larger_dataset_is_a_matter_of_extending(tiny_copy: Path) -> None:
         build(tiny_copy, samples=60)
     with pytest.raises(SpecMismatchError, match=r"samples: 44 stored, 40 given.*name another path"):
         build(tiny_copy, samples=40)
+
+
+# ---------------------------------------------------------------------------------------------- the trip of a location
+
+
+def test_a_location_is_parsed_once_and_its_root_read_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once to see that there is no store yet, once to see that nobody has extended it meanwhile."""
+    parsed, opened, roots = [], [], []
+    parse, connect, read = Location.parse, Bucket.__init__, Bucket.read
+
+    def count_parsing(*arguments: Any) -> Any:
+        parsed.append(arguments)
+        return parse(*arguments)
+
+    def count_opening(self: Bucket, location: Location) -> None:
+        opened.append(location)
+        connect(self, location)
+
+    def count_reading(self: Bucket, key: str) -> bytes | None:
+        roots.extend([key] if key == "zarr.json" else [])
+        return read(self, key)
+
+    monkeypatch.setattr(Location, "parse", count_parsing)
+    monkeypatch.setattr(Bucket, "__init__", count_opening)
+    monkeypatch.setattr(Bucket, "read", count_reading)
+    report = build("memory://one-trip", **SMALL)
+    assert report.summary.is_complete
+    assert (len(parsed), len(opened), len(roots)) == (1, 1, 2)
