@@ -7,7 +7,7 @@ import math
 import re
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pydantic
@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trajstore.errors import SpecError
-from trajstore.spec import DatasetSpec
+from trajstore.spec import DatasetSpec, SceneSection, Since, StorageSection, _Section
 
 NOT_CONTENT = {
     ("dataset", "samples"),
@@ -315,3 +315,110 @@ def test_any_spec_survives_json(seed: int, radius: list[float], distance: float,
     assert again == spec
     assert again.fingerprint == spec.fingerprint
     assert DatasetSpec.from_mapping(tomllib.loads(as_toml(spec.model_dump(mode="json")))) == spec
+
+
+FINGERPRINTS = {
+    "3a163eaed037dc054b56218cf0064878f06a9ca02e7103a19bcbfd588dde28d5": {},
+    "0c99c0a44165abca40557f8cbdea167c4dec7837ac661ebbb65d2a8e10b8034a": {
+        "seed": 3,
+        "frames": 3,
+        "height": 12,
+        "width": 12,
+        "cameras": 2,
+    },
+    "f50cc98b5b82b7a5cbac99109056ccc9a06e17b75e894e57b967b62b223ddebf": {
+        "classes": ["Helical", "Linear"],
+        "radius": (0.1, 0.1),
+        "light": (0, 0, 1),
+    },
+    "4c76eb064123b89c0da73ed58a814897be238d774ef506be41a3177d4cf1e3f4": {
+        "samples": 7,
+        "samples_per_shard": 9,
+        "compression_level": 3,
+        "train": 0.6,
+        "val": 0.2,
+        "test": 0.2,
+        "contrast": 60,
+        "ambient": 0.6,
+    },
+    "e8c17dd23d08c29db94e1e1948e7aadd4fb922bc6c575abb1ec82ab41ecc8ee5": {
+        "seed": 2**63 - 1,
+        "distance": 7,
+        "elevation": -10,
+        "azimuth": 0,
+        "margin": 0.1,
+        "horizon": 1,
+        "size": (0.2, 0.3),
+    },
+}
+"""Of some specs, as version 0.1 computed them (commit 077818e)."""
+
+
+class LaterScene(SceneSection):
+    """A section with fields of later versions."""
+
+    wobble: Annotated[float, Since("0.2")] = 0.0
+    shapes: Annotated[tuple[str, ...], pydantic.Field(strict=False), Since("0.3")] = ("sphere",)
+
+
+class LaterBodies(_Section):
+    """A section of a later version, with a field that came later still."""
+
+    distractors: int = 0
+    speed: Annotated[float, Since("0.4")] = pydantic.Field(default=1.0, ge=0.0)
+
+
+class LaterStorage(StorageSection):
+    """A section that decides no row, with a field of a later version."""
+
+    codec: Annotated[str, Since("0.2")] = "zstd"
+
+
+class LaterSpec(DatasetSpec):
+    """The spec of a later version."""
+
+    scene: LaterScene = LaterScene()
+    storage: LaterStorage = LaterStorage()
+    bodies: Annotated[LaterBodies, Since("0.2")] = LaterBodies()
+
+
+@pytest.mark.parametrize("model", [DatasetSpec, LaterSpec])
+@pytest.mark.parametrize("fingerprint", FINGERPRINTS)
+def test_fingerprints_stay_what_they_were_also_when_the_spec_grows(
+    fingerprint: str, model: type[DatasetSpec]
+):
+    spec = model.from_fields(**FINGERPRINTS[fingerprint])
+    assert spec.fingerprint == fingerprint
+    # an older version, which refuses unknown fields, reads what this one writes
+    assert DatasetSpec.from_mapping(spec.model_dump(mode="json")).fingerprint == fingerprint
+    assert model.from_mapping(spec.model_dump(mode="json")) == spec
+
+
+LATER_VALUES: dict[str, Any] = {"wobble": 0.5, "shapes": ["cube", "cone"], "distractors": 2, "speed": 0.0}
+
+
+def test_a_later_field_with_another_value_is_written_covered_and_named():
+    base = LaterSpec()
+    prints = {base.fingerprint}
+    for name, value in LATER_VALUES.items():
+        spec = base.replace(**{name: value})
+        prints.add(spec.fingerprint)
+        (section,) = (path[0] for path, _ in spec.walk() if path[1] == name)
+        assert spec.model_dump(mode="json")[section][name] == value
+        assert LaterSpec.from_mapping(json.loads(spec.model_dump_json())) == spec
+        stored = dict(base.walk())[section, name]
+        assert base.differences(spec) == [f"{section}.{name}: {stored!r} stored, {value!r} given"]
+        assert spec.replace(**{name: stored}) == base
+        assert spec.replace(seed=1).replace(seed=0) == spec
+        with pytest.raises(SpecError, match=f"{section}"):
+            DatasetSpec.from_mapping(spec.model_dump(mode="json"))
+    assert len(prints) == 1 + len(LATER_VALUES)
+    # inside a later section, only what is later than the section is left out
+    assert base.replace(distractors=2).model_dump()["bodies"] == {"distractors": 2}
+    assert base.replace(speed=0.0).model_dump()["bodies"] == {"distractors": 0, "speed": 0.0}
+
+
+def test_a_later_field_that_decides_no_row_is_in_no_fingerprint():
+    spec = LaterSpec.from_fields(codec="lz4")
+    assert spec.fingerprint == DatasetSpec().fingerprint
+    assert spec.model_dump()["storage"]["codec"] == "lz4"

@@ -9,6 +9,7 @@
     ├── StoreError                 1   a folder is no store, or cannot be used as one
     │   ├── NotAStoreError         1
     │   ├── FormatVersionError     1
+    │   │   └── NewerStoreError    1   a newer trajstore wrote it; not damaged, and never changed
     │   ├── IncompleteStoreError   1   something asked for has not been written yet
     │   ├── CorruptDataError       1   a checksum is wrong or bytes cannot be decoded
     │   └── DriftError             1   the installed generator does not make the rows of a store
@@ -58,6 +59,10 @@ class NotAStoreError(StoreError):
 
 class FormatVersionError(StoreError):
     """A store was written in a format that this version does not know."""
+
+
+class NewerStoreError(FormatVersionError):
+    """A store was written by a newer trajstore and holds what this one does not know."""
 
 
 class IncompleteStoreError(StoreError):

@@ -6,13 +6,25 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+from pydantic_core import to_jsonable_python
 
 from trajstore.errors import SpecError
+from trajstore.text import describe_validation
 from trajstore.trajectories import FAMILIES
 
 GENERATOR_VERSION: Final = 1
@@ -35,12 +47,35 @@ def _check_range(name: str, values: tuple[float, float], *, below: float) -> Non
         raise ValueError(message)
 
 
+@dataclass(frozen=True)
+class Since:
+    """Marks a field or a section that a version later than 0.1 has added, and whose default changes no row.
+
+    ``spin: Annotated[float, Since("0.2")] = 0.0``
+    """
+
+    version: str
+
+
 class _Section(BaseModel):
     """Base of the sections: frozen, strict, and closed to unknown fields."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_neutral(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what was added later and changes nothing, wherever a spec is written or hashed."""
+        # in the fingerprint: a store that knows nothing of a field keeps its own; in the JSON of stores and exports: a
+        # version that knows nothing of it and refuses unknown fields reads what it could have made itself
+        return {name: value for name, value in dump(self).items() if not self._is_neutral(name)}
+
+    def _is_neutral(self, name: str) -> bool:
+        """Whether a field was added later and has its default."""
+        field = type(self).model_fields[name]
+        is_later = any(isinstance(mark, Since) for mark in field.metadata)
+        return is_later and getattr(self, name) == field.get_default(call_default_factory=True)
 
 
 class DatasetSection(_Section):
@@ -225,7 +260,7 @@ class DatasetSpec(_Section):
             # through JSON, where an array is a tuple but 1.0 is no integer and "1" no number
             return cls.model_validate_json(json.dumps(data, default=_to_plain))
         except ValidationError as error:
-            message = f"{source}: {'; '.join(_explain(error))}"
+            message = f"{source}: {'; '.join(describe_validation(error))}"
             raise SpecError(message) from None
 
     @classmethod
@@ -308,7 +343,7 @@ class DatasetSpec(_Section):
             if name not in section_of:
                 message = f"unknown field {name!r}, expected some of {', '.join(section_of)}"
                 raise SpecError(message)
-            data[section_of[name]][name] = value
+            data.setdefault(section_of[name], {})[name] = value
         return self.from_mapping(data)
 
     def walk(self) -> Iterator[tuple[tuple[str, str], Any]]:
@@ -319,9 +354,9 @@ class DatasetSpec(_Section):
         tuple
             ``(section, field), value``.
         """
-        for section, values in self.model_dump(mode="json").items():
-            for name, value in values.items():
-                yield (section, name), value
+        for section, values in self:
+            for name, value in values:
+                yield (section, name), to_jsonable_python(value)
 
     def differences(self, other: Self) -> list[str]:
         """Name every field in which another spec differs.
@@ -344,7 +379,10 @@ class DatasetSpec(_Section):
 
     @property
     def content(self) -> dict[str, Any]:
-        """All that decides a row: the spec without the number of samples and the storage, with the version."""
+        """All that decides a row: the spec without the number of samples and the storage, with the version.
+
+        A field that was added after 0.1 is part of it only where it has another value than its default.
+        """
         data = self.model_dump(mode="json")
         del data["dataset"]["samples"], data["storage"]
         return {"generator_version": GENERATOR_VERSION, **data}
@@ -359,18 +397,3 @@ class DatasetSpec(_Section):
 def _to_plain(value: Any) -> Any:
     """NumPy's numbers and arrays as Python's; anything else, such as a TOML date, as text that is then refused."""
     return value.tolist() if isinstance(value, np.generic | np.ndarray) else str(value)
-
-
-def _explain(error: ValidationError) -> Iterator[str]:
-    """One sentence for each thing that pydantic found wrong."""
-    for detail in error.errors(include_url=False):
-        place = ".".join(str(part) for part in detail["loc"])
-        message = detail["msg"].removeprefix("Value error, ")
-        if detail["type"] == "extra_forbidden":
-            yield f"{place}: unknown field, expected one named in schemas/spec.schema.json"
-        elif detail["type"] == "value_error" and message.startswith(tuple(DatasetSpec.model_fields)):
-            yield message
-        elif detail["type"] == "value_error":
-            yield f"{place}: {message}"
-        else:
-            yield f"{place}: found {detail['input']!r}; {message[0].lower()}{message[1:]}"

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Final, TextIO
+from reprlib import repr as shorten
+from typing import TYPE_CHECKING, Final, TextIO
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
 
 UNBROKEN: Final = re.compile(r"(?:(?<=: )|^)(?:trajstore|python|rm) .*|(?:`[^`]*`|\S)+")
 """Words, and what is to be copied in one piece: a command at the end of a line, or anything in backticks."""
@@ -48,6 +53,11 @@ def format_seconds(seconds: float) -> str:
     return f"{hours} h {minutes} min"
 
 
+def describe_validation(error: ValidationError) -> list[str]:
+    """One sentence for each thing that pydantic found wrong: where, what is there, what should be."""
+    return [_describe_detail(detail) for detail in error.errors(include_url=False)]
+
+
 def wrap(text: str, width: int) -> str:
     """Break lines that are too long between words, and go on under the column where the break is.
 
@@ -64,6 +74,24 @@ def fit(text: str, stream: TextIO) -> str:
     """Break lines that are too long for the terminal that a stream shows them on; a file gets them as they are."""
     width = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
     return wrap(text, width) if width else text
+
+
+def _describe_detail(detail: ErrorDetails) -> str:
+    """One sentence for one thing that pydantic found wrong."""
+    place = ".".join(map(str, detail["loc"]))
+    message = detail["msg"].removeprefix("Value error, ")
+    match detail["type"]:
+        case "extra_forbidden":
+            message = "unknown field, expected one that its schema names (see schemas/)"
+        case "missing":
+            message = "found nothing, expected a value"
+        case "value_error" if re.match(r"\w+\.\w+", message):
+            return message  # a validator of several fields names them itself
+        case "value_error" | "json_invalid":
+            pass
+        case _:
+            message = f"found {shorten(detail['input'])}; {message[0].lower()}{message[1:]}"
+    return f"{place}: {message}" if place else message
 
 
 def _wrap_line(line: str, width: int) -> str:

@@ -4,7 +4,7 @@ import json
 import os
 import random
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -47,10 +47,9 @@ SMALL: dict[str, Any] = {
 
 
 @pytest.fixture
-def many_label_tasks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def many_label_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Labels in chunks of 8 rows rather than 8,192, so that a tiny store has several tasks of them."""
     monkeypatch.setattr("trajstore.store.groups.labels.LABEL_ROWS", 8)
-    yield
 
 
 @pytest.fixture

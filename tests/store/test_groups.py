@@ -1,4 +1,4 @@
-"""A column group is data: a third one, registered in a few lines, is built, resumed, verified, mended, grown and read."""
+"""A column group is data: a third one, registered in a few lines, is built, resumed, checked, mended, grown, read."""
 
 from __future__ import annotations
 

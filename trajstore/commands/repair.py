@@ -17,6 +17,7 @@ from trajstore.errors import (
     DamageError,
     DriftError,
     FormatVersionError,
+    NewerStoreError,
     NotAStoreError,
     SpecMismatchError,
     StoreError,
@@ -33,7 +34,7 @@ from trajstore.spec import DatasetSpec
 from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
-from trajstore.store.attributes import StoreAttributes
+from trajstore.store.attributes import StoreAttributes, describe_newer, find_newer_version
 from trajstore.store.columns import ColumnGroup, Task
 from trajstore.store.fill import explain_error, fill_store
 from trajstore.store.handle import StoreHandle, finish_store, name_versions, open_store
@@ -215,6 +216,8 @@ def _open(storage: Storage, spec: DatasetSpec | None) -> tuple[StoreHandle, bool
     """Open a store, or what is left of one; and whether its root is lost."""
     try:
         store = open_store(storage)
+    except NewerStoreError:  # what this version does not know it would throw away
+        raise
     except StoreError as error:
         return _recover(storage, spec, error), True
     if spec is None:
@@ -242,6 +245,9 @@ def _recover(storage: Storage, spec: DatasetSpec | None, error: StoreError) -> S
             raise error
     except OSError:
         raise error from None
+    if newer := find_newer_version((root or b"").decode(errors="replace")):
+        message = f"{path}/{ROOT_KEY}: it is damaged, and {describe_newer(newer)} before you repair it"
+        raise NewerStoreError(message)
     if spec is not None:
         differences = [] if repeated is None else spec.replace(**repeated).differences(spec)
         if differences:

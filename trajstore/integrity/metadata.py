@@ -9,12 +9,11 @@ from typing import Any, Final
 
 import numpy as np
 from numcodecs import Zstd
-from pydantic import ValidationError
 
 from trajstore.errors import CorruptDataError, SpecError
 from trajstore.integrity.checks import classify, read_object
 from trajstore.integrity.findings import Finding
-from trajstore.store.attributes import NAMESPACE, StoreAttributes
+from trajstore.store.attributes import NAMESPACE, StoreAttributes, find_readable, salvage_attributes
 from trajstore.store.handle import StoreHandle, name_versions
 from trajstore.store.layout import FRAMES
 from trajstore.store.shard import decode_chunk
@@ -60,17 +59,13 @@ def settle(store: StoreHandle) -> StoreHandle:
 
 
 def salvage(store: StoreHandle, data: bytes) -> StoreAttributes | None:
-    """Find the attributes in a root that is no longer valid JSON; ``store`` is what is left beside it."""
-    text = data.decode("utf-8", errors="replace")
-    _, _, rest = text.partition(f'"{NAMESPACE}":')
-    try:
-        found, _ = json.JSONDecoder().raw_decode(rest.lstrip())
-        attributes = StoreAttributes.model_validate_json(json.dumps(found))
-    except (ValueError, ValidationError):
-        return None
-    spec = attributes.spec
+    """Find the attributes in a root that cannot be read, if the metadata of the frames says the same.
+
+    ``store`` is what is left beside the root.
+    """
+    attributes = salvage_attributes(data.decode("utf-8", errors="replace"))
     storage = read_storage(store)
-    if storage is None or spec.fingerprint != attributes.fingerprint or spec.replace(**storage) != spec:
+    if attributes is None or storage is None or attributes.spec.replace(**storage) != attributes.spec:
         return None
     return attributes
 
@@ -90,6 +85,12 @@ def _find_in_root(store: StoreHandle, found: dict[str, Any], expected: dict[str,
             f"damaged attributes; {name_versions(store)}"
         )
         yield Finding("different", ROOT_KEY, detail)
+        return
+    history = ours.get("history")
+    if not history or list(find_readable(history)) != history:
+        yield Finding(
+            "different", ROOT_KEY, "history: found events that cannot be read; a repair leaves them out"
+        )
         return
     stripped = found | {"attributes": {NAMESPACE: ours | {"history": None}}}
     expected["attributes"][NAMESPACE]["history"] = None

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import platform
+import re
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from trajstore.errors import FormatVersionError, NewerStoreError, NotAStoreError, StoreError
 from trajstore.spec import DatasetSpec
+from trajstore.storage.location import Location
 from trajstore.store.layout import FORMAT_VERSION
+from trajstore.text import describe_validation
 
 NAMESPACE: Final = "trajstore"
 """The root attribute under which all of this is stored."""
@@ -77,3 +83,97 @@ class StoreAttributes(_Record):
     def to_json(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {NAMESPACE: self.model_dump(mode="json")}
+
+
+def parse_attributes(root: Mapping[str, Any], location: Location) -> StoreAttributes:
+    """Read what the root's ``zarr.json`` says about a store; what is wrong is named, and whether it is damage."""
+    found = root["attributes"].get(NAMESPACE)
+    if not isinstance(found, dict):
+        message = (
+            f"{location}: found a zarr group without the attribute {NAMESPACE!r}, expected a trajstore store; "
+            "name another path"
+        )
+        raise NotAStoreError(message)
+    newer = find_newer_version(json.dumps(found))
+    if (format_version := found.get("format_version")) != FORMAT_VERSION:
+        raise _refuse_format(format_version, location, newer)
+    if newer is None and (history := list(find_readable(found.get("history")))):
+        # who built a store does not decide whether it opens
+        found = found | {"history": history}
+    try:
+        return StoreAttributes.model_validate_json(json.dumps(found))
+    except ValidationError as error:
+        problem = f"{location}/zarr.json: attribute {NAMESPACE}.{describe_validation(error)[0]}"
+    if newer is not None:
+        message = f"{problem}; {describe_newer(newer)}"
+        raise NewerStoreError(message)
+    message = f"{problem}; the attributes are damaged, mend them with: trajstore repair {location.argument}"
+    raise StoreError(message)
+
+
+def salvage_attributes(text: str) -> StoreAttributes | None:
+    """Find the attributes in a root that cannot be read; the spec and its fingerprint prove each other."""
+    _, _, ours = text.partition(f'"{NAMESPACE}":')
+    specs = [value for value in _find_values(r'"spec":', ours) if isinstance(value, dict)]
+    # each event by itself, so that one that is damaged takes no other with it
+    history = list(find_readable([*_find_values(r'(?={\s*"event":)', ours)]))
+    try:
+        attributes = StoreAttributes.created(DatasetSpec.model_validate_json(json.dumps(specs[0])))
+    except (IndexError, ValidationError):
+        return None
+    if f'"{attributes.fingerprint}"' not in ours:
+        return None
+    return StoreAttributes.model_validate({**dict(attributes), "history": history or attributes.history})
+
+
+def find_readable(history: Any) -> Iterator[Any]:
+    """Find the events of a history that are whole."""
+    for entry in history if isinstance(history, list) else ():
+        try:
+            HistoryEntry.model_validate(entry)
+        except ValidationError:
+            continue
+        yield entry
+
+
+def find_newer_version(text: str) -> str | None:
+    """Find the newest version of trajstore that a root names, whole or torn, if the installed one is older."""
+    named = re.findall(rf'"{NAMESPACE}":\s*"(\d[^"]*)"', text)
+    newest = max(named, key=_order, default="")
+    return newest if _order(newest) > _order(version("trajstore")) else None
+
+
+def describe_newer(newer: str) -> str:
+    """What is to be done with a store that a newer trajstore has written."""
+    return f"it was written by trajstore {newer}, installed is {version('trajstore')}; upgrade trajstore"
+
+
+def _refuse_format(found: Any, location: Location, newer: str | None) -> FormatVersionError:
+    """The error for a store of another format."""
+    message = f"{location}: found store format {found!r}, expected {FORMAT_VERSION}; "
+    if not isinstance(found, int) or found <= FORMAT_VERSION:
+        action = "use the trajstore version that wrote it (see attributes.trajstore.history in its zarr.json)"
+        return FormatVersionError(message + action)
+    if newer is None:
+        action = (
+            f"upgrade trajstore; or, as its history names none newer than the installed {version('trajstore')}, "
+            "correct format_version in its zarr.json if that is damaged"
+        )
+    else:
+        action = describe_newer(newer)
+    return NewerStoreError(message + action)
+
+
+def _find_values(pattern: str, text: str) -> Iterator[Any]:
+    """Find the JSON values that follow a pattern in a text that need not be valid JSON itself."""
+    decoder = json.JSONDecoder()
+    for match in re.finditer(rf"{pattern}\s*", text):
+        try:
+            yield decoder.raw_decode(text, match.end())[0]
+        except ValueError:
+            continue
+
+
+def _order(number: str) -> tuple[int, ...]:
+    """The numbers of a version, to compare with those of another: 0.10.2 is newer than 0.9."""
+    return tuple(map(int, re.findall(r"\d+", number)[:3]))

@@ -14,15 +14,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
-from trajstore.errors import DriftError, FormatVersionError, NotAStoreError, StoreError
+from trajstore.errors import DriftError, NotAStoreError, StoreError
 from trajstore.spec import GENERATOR_VERSION, DatasetSpec
 from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
-from trajstore.store.attributes import NAMESPACE, HistoryEntry, StoreAttributes
+from trajstore.store.attributes import HistoryEntry, StoreAttributes, parse_attributes
 from trajstore.store.columns import ColumnGroup, Layout, Task
-from trajstore.store.layout import FORMAT_VERSION, plan_layout
+from trajstore.store.layout import plan_layout
 from trajstore.store.shard import FLAG_WRITTEN
 from trajstore.store.zarr_api import ROOT_KEY, render_metadata
 from trajstore.text import format_count
@@ -138,40 +137,11 @@ def find_store(storage: Storage) -> StoreHandle | None:
     """Open the store that lies here, if any; another zarr group or a damaged one is an error."""
     root = _load_root(storage)
     if root is not None:
-        return _parse_root(storage, root)
+        return StoreHandle(storage, parse_attributes(root, storage.location))
     folder = storage.location.folder
     if folder is not None and os.path.lexists(folder / ROOT_KEY):  # a folder, or a link to nothing
         _refuse_absent(storage.location)
     return None
-
-
-def _parse_root(storage: Storage, root: dict[str, Any]) -> StoreHandle:
-    """The store that a root describes."""
-    location = storage.location
-    found = root["attributes"].get(NAMESPACE)
-    if not isinstance(found, dict):
-        message = (
-            f"{location}: found a zarr group without the attribute {NAMESPACE!r}, expected a trajstore store; "
-            "name another path"
-        )
-        raise NotAStoreError(message)
-    if found.get("format_version") != FORMAT_VERSION:
-        message = (
-            f"{location}: found store format {found.get('format_version')!r}, expected {FORMAT_VERSION}; "
-            "use the trajstore version that wrote it (see attributes.trajstore.history in its zarr.json)"
-        )
-        raise FormatVersionError(message)
-    try:
-        attributes = StoreAttributes.model_validate_json(json.dumps(found))
-    except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in detail["loc"])
-        message = (
-            f"{location}/zarr.json: attribute {NAMESPACE}.{place}: {detail['msg'].lower()}; "
-            f"the attributes are damaged, mend them with: trajstore repair {location.argument}"
-        )
-        raise StoreError(message) from None
-    return StoreHandle(storage, attributes)
 
 
 def grow_store(store: StoreHandle, spec: DatasetSpec) -> StoreHandle:
@@ -215,7 +185,7 @@ def finish_store(store: StoreHandle) -> StoreHandle:
     if root is None:
         message = f"{store.location}: found no zarr.json any more, expected the store that is being written"
         raise StoreError(message)
-    current = _parse_root(store.storage, root)
+    current = StoreHandle(store.storage, parse_attributes(root, store.location))
     samples = store.spec.dataset.samples
     if current.spec.dataset.samples != samples:
         # take back what was said about a last task that has grown while it was being written

@@ -1,0 +1,152 @@
+"""What a store says about itself: who built it does not decide whether it opens, or whether it can be mended."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.faults import assert_same_bytes, flip_bit
+from support.stores import open_store
+
+import trajstore
+from trajstore.errors import StoreError
+from trajstore.integrity.metadata import salvage
+from trajstore.store.attributes import (
+    NAMESPACE,
+    StoreAttributes,
+    find_newer_version,
+    find_readable,
+    parse_attributes,
+    salvage_attributes,
+)
+
+LOOKS, FLIPS = 600, 20
+"""How many bits of the history are flipped, one at a time, to read the store and to repair it."""
+
+
+def change_history(store: Path, history: Any) -> None:
+    root = json.loads((store / "zarr.json").read_text())
+    root["attributes"][NAMESPACE]["history"] = history
+    (store / "zarr.json").write_text(json.dumps(root, indent=2))
+
+
+def read_history(store: Path) -> list[dict[str, Any]]:
+    return json.loads((store / "zarr.json").read_text())["attributes"][NAMESPACE]["history"]
+
+
+def find_history(root: bytes) -> range:
+    """The places of the bytes of the history."""
+    start = root.index(b'"history"')
+    return range(start, root.index(b"]", start) + 1)
+
+
+def test_no_bit_of_the_history_makes_a_store_useless(tiny_store: Path) -> None:
+    """In a key, a value or the syntax: the store opens, or its root says what a repair needs."""
+    store = open_store(tiny_store)
+    attributes, location, whole = store.attributes, store.location, (tiny_store / "zarr.json").read_bytes()
+    rng, opened = random.Random(5), 0
+    for _ in range(LOOKS):
+        offset, bit = rng.choice(find_history(whole)), rng.randrange(8)
+        data = bytearray(whole)
+        data[offset] ^= 1 << bit
+        try:
+            found: StoreAttributes | None = parse_attributes(json.loads(data), location)
+            opened += 1
+        except (ValueError, StoreError):
+            found = salvage(store, bytes(data))
+        assert found is not None, f"bit {bit} of byte {offset}"
+        assert (found.spec, found.fingerprint) == (attributes.spec, attributes.fingerprint)
+        assert any(event in attributes.history for event in found.history)
+    assert 0 < opened < LOOKS
+
+
+def test_flipped_bits_of_the_history_are_mended_without_the_spec(tiny_copy: Path, tiny_store: Path) -> None:
+    whole = (tiny_store / "zarr.json").read_bytes()
+    rng = random.Random(11)
+    for _ in range(FLIPS):
+        offset, bit = rng.choice(find_history(whole)), rng.randrange(8)
+        flip_bit(tiny_copy / "zarr.json", offset, bit)
+        trajstore.repair(tiny_copy)
+        assert trajstore.verify(tiny_copy).findings == (), f"bit {bit} of byte {offset}"
+        assert_same_bytes(tiny_copy, tiny_store)
+        (tiny_copy / "zarr.json").write_bytes(whole)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"event": "crEated"}, {"samples": 0}, {"host": "a"}, {"versions": ["numpy"]}, {"time": None}],
+    ids=str,
+)
+def test_an_event_that_cannot_be_read_is_passed_over_found_and_left_out(
+    odd: dict[str, Any], tiny_copy: Path, tiny_store: Path
+) -> None:
+    created, finished = read_history(tiny_copy)
+    change_history(tiny_copy, [created | odd, finished])
+    assert trajstore.info(tiny_copy).history == [finished]
+    (finding,) = trajstore.verify(tiny_copy).findings
+    assert (finding.key, finding.kind, finding.is_damage) == ("zarr.json", "different", True)
+    assert "history" in finding.detail
+    trajstore.repair(tiny_copy)
+    assert read_history(tiny_copy) == [finished]
+    assert trajstore.verify(tiny_copy).findings == ()
+    assert_same_bytes(tiny_copy, tiny_store)
+
+
+@pytest.mark.parametrize("history", [3, [], {}, None, ["created"], [{"event": "crEated"}]], ids=str)
+def test_a_history_without_any_event_is_mended(history: Any, tiny_copy: Path, tiny_store: Path) -> None:
+    change_history(tiny_copy, history)
+    with pytest.raises(StoreError, match="mend them with: trajstore repair"):
+        open_store(tiny_copy)
+    trajstore.repair(tiny_copy)
+    assert [event["event"] for event in read_history(tiny_copy)] == ["created", "finished"]
+    assert trajstore.verify(tiny_copy).findings == ()
+    assert_same_bytes(tiny_copy, tiny_store)
+
+
+def test_an_unfinished_store_stays_unfinished(tmp_path: Path, tiny_fields: dict[str, Any]) -> None:
+    path = tmp_path / "a.zarr"
+    trajstore.build(path, part="1/2", **tiny_fields)
+    change_history(path, 3)
+    trajstore.repair(path)
+    assert trajstore.verify(path).findings == ()
+    assert [event["event"] for event in read_history(path)] == ["created"]
+    assert trajstore.build(path).summary.is_complete
+
+
+def test_each_event_of_a_torn_text_is_found_by_itself(tiny_store: Path) -> None:
+    attributes = open_store(tiny_store).attributes
+    text = json.dumps(attributes.to_json())
+    assert salvage_attributes(text) == attributes
+    assert salvage_attributes(text.replace('"history": [', '"history": [[;')) == attributes
+    one = salvage_attributes(text[: text.index("finished") - 1])
+    assert one is not None
+    assert one.history == attributes.history[:1]
+
+
+def test_a_spec_and_a_fingerprint_that_contradict_each_other_are_no_attributes(tiny_store: Path) -> None:
+    attributes = open_store(tiny_store).attributes
+    text = json.dumps(attributes.to_json())
+    assert salvage_attributes(text.replace('"seed": 0', '"seed": 1')) is None
+    assert salvage_attributes(text.replace(attributes.fingerprint, 64 * "0")) is None
+    assert salvage_attributes(text.replace('"spec"', '"spek"')) is None
+    assert salvage_attributes("") is None
+
+
+def test_the_newest_version_is_found_by_its_numbers() -> None:
+    def name(*versions: str) -> str:
+        return json.dumps([{"versions": {"trajstore": number, "numpy": "9.9"}} for number in versions])
+
+    assert find_newer_version(name("0.1.0")) is None
+    assert find_newer_version(name("0.1.0", "0.0.17")) is None
+    assert find_newer_version(name("0.9.1", "0.10.0", "0.2")) == "0.10.0"
+    assert find_newer_version(name("unknown", "")) is None
+    assert find_newer_version('{"trajstore": {"format_version": 1') is None
+
+
+def test_only_whole_events_are_readable(tiny_spec: Any) -> None:
+    whole = StoreAttributes.created(tiny_spec).to_json()[NAMESPACE]["history"][0]
+    assert list(find_readable([whole, 3, {}, whole | {"samples": "many"}])) == [whole]
+    assert list(find_readable({"event": whole})) == []
