@@ -15,7 +15,7 @@
             clips = batch["video"].to(device).float() / 255
             loss = loss_of(model(clips), batch["class_label"].to(device))
 
-What is here knows tensors; samples come from `trajstore.reading`.
+What knows tensors is here; how samples are read is not, but in `trajstore.reading`.
 """
 
 try:
