@@ -37,7 +37,7 @@ from trajstore.storage.open import open_storage
 from trajstore.store.attributes import StoreAttributes, describe_newer, find_newer_version
 from trajstore.store.columns import ColumnGroup, Task
 from trajstore.store.fill import explain_error, fill_store
-from trajstore.store.handle import StoreHandle, finish_store, name_versions, open_store
+from trajstore.store.handle import StoreHandle, finish_store, describe_versions, open_store
 from trajstore.store.layout import FRAMES
 from trajstore.store.plan import BuildPlan, check_fits
 from trajstore.store.zarr_api import ROOT_KEY, render_metadata

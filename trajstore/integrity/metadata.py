@@ -14,7 +14,7 @@ from trajstore.errors import CorruptDataError, SpecError
 from trajstore.integrity.checks import classify, read_object
 from trajstore.integrity.findings import Finding
 from trajstore.store.attributes import NAMESPACE, StoreAttributes, find_readable, salvage_attributes
-from trajstore.store.handle import StoreHandle, name_versions
+from trajstore.store.handle import StoreHandle, describe_versions
 from trajstore.store.layout import FRAMES
 from trajstore.store.shard import decode_chunk
 from trajstore.store.zarr_api import ROOT_KEY, render_metadata

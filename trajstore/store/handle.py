@@ -220,8 +220,8 @@ def check_generator(store: StoreHandle) -> None:
         raise DriftError(message)
 
 
-def name_versions(store: StoreHandle) -> str:
-    """Which versions built a store."""
+def describe_versions(store: StoreHandle) -> str:
+    """Say which versions built a store, and which is installed."""
     built = {entry.versions.get("trajstore", "unknown"): None for entry in store.attributes.history}
     now = HistoryEntry.now("created", samples=1).versions["trajstore"]
     return f"it was built by trajstore {', '.join(built)}, installed is {now}"
