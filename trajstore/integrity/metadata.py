@@ -82,7 +82,7 @@ def _find_in_root(store: StoreHandle, found: dict[str, Any], expected: dict[str,
     if ours.get("fingerprint") != store.spec.fingerprint:
         detail = (
             f"fingerprint {ours.get('fingerprint')}, expected {store.spec.fingerprint}: rows of another generator, or "
-            f"damaged attributes; {name_versions(store)}"
+            f"damaged attributes; {describe_versions(store)}"
         )
         yield Finding("different", ROOT_KEY, detail)
         return

@@ -7,6 +7,7 @@ import platform
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Final, Literal, Self
 
@@ -140,12 +141,12 @@ def find_newer_version(text: str) -> str | None:
     """Find the newest version of trajstore that a root names, whole or torn, if the installed one is older."""
     named = re.findall(rf'"{NAMESPACE}":\s*"(\d[^"]*)"', text)
     newest = max(named, key=_order, default="")
-    return newest if _order(newest) > _order(version("trajstore")) else None
+    return newest if _order(newest) > _order(_installed()) else None
 
 
 def describe_newer(newer: str) -> str:
     """What is to be done with a store that a newer trajstore has written."""
-    return f"it was written by trajstore {newer}, installed is {version('trajstore')}; upgrade trajstore"
+    return f"it was written by trajstore {newer}, installed is {_installed()}; upgrade trajstore"
 
 
 def _refuse_format(found: Any, location: Location, newer: str | None) -> FormatVersionError:
@@ -156,12 +157,18 @@ def _refuse_format(found: Any, location: Location, newer: str | None) -> FormatV
         return FormatVersionError(message + action)
     if newer is None:
         action = (
-            f"upgrade trajstore; or, as its history names none newer than the installed {version('trajstore')}, "
+            f"upgrade trajstore; or, as its history names none newer than the installed {_installed()}, "
             "correct format_version in its zarr.json if that is damaged"
         )
     else:
         action = describe_newer(newer)
     return NewerStoreError(message + action)
+
+
+@cache
+def _installed() -> str:
+    """The version of the installed trajstore, looked up once: that takes longer than to open a store."""
+    return version("trajstore")
 
 
 def _find_values(pattern: str, text: str) -> Iterator[Any]:
