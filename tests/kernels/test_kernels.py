@@ -11,11 +11,14 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from support import naive
 
 from trajstore.kernels.cameras import bound_silhouette, observe, project_point, transform_point
-from trajstore.kernels.raster import SCANLINES, draw_sphere, fill_background
+from trajstore.kernels.raster import SCANLINES, draw_sphere, fill_background, render
 from trajstore.scene.cameras import place_cameras
 from trajstore.scene.describe import Scene, describe
 from trajstore.spec import DatasetSpec
@@ -31,6 +34,8 @@ INTRINSICS = np.array([[40.0, 0.0, 20.0], [0.0, 44.0, 15.0], [0.0, 0.0, 1.0]])
 FRAME_SIZE = (30, 40)
 BLACK, WHITE = np.zeros(3, np.uint8), np.full(3, 255, np.uint8)
 LIGHT = np.array([0.48, -0.64, -0.6])
+PAPER = np.array([13, 200, 90], np.uint8)
+COLORS = np.array([[251, 130, 7], [20, 40, 240], [255, 255, 255], [90, 0, 60]], np.uint8)
 
 SPHERES = {
     "in the middle": ((0.0, 0.0, 4.0), 0.8),
@@ -53,6 +58,12 @@ SPHERES = {
 }
 
 Clip = NDArray[np.uint8]
+Sphere = tuple[tuple[float, ...], float]
+
+SPHERES_OF_VERSION_0_1 = "dc97afcb883ff1126331a097ebcd5bdac9094209353b93fecbe8dfbf0fe5b509"
+"""SHA-256 of `SPHERES`, each alone in a frame, as version 0.1 (077818e) drew them over one constant colour."""
+
+colors = arrays(np.uint8, 3)
 
 
 def draw(
@@ -64,11 +75,36 @@ def draw(
     frame = canvas[1:4, 1:-1, 1:-1]
     fill_background(BLACK, frame)
     spans = np.empty((SCANLINES, 2))
-    draw_sphere(np.array(center), radius, INTRINSICS, LIGHT, ambient, WHITE, BLACK, spans, frame)
+    draw_sphere(np.array(center), radius, WHITE, INTRINSICS, LIGHT, ambient, spans, frame)
     drawn = frame.copy()
     frame[:] = GUARD
     assert (canvas == GUARD).all(), "wrote outside of the frame"
     return drawn
+
+
+def paint(
+    spheres: list[Sphere],
+    *,
+    ambient: float = 1.0,
+    colors: NDArray[np.uint8] = COLORS,
+    background: NDArray[np.uint8] = PAPER,
+    order: list[int] | None = None,
+) -> Clip:
+    """A frame of several spheres, drawn one after the other or in another order."""
+    frame = np.full((1, 1, 3, *FRAME_SIZE), GUARD, np.uint8)
+    render(
+        np.array([center for center, _ in spheres]).reshape(1, 1, -1, 3),
+        np.array([radius for _, radius in spheres]),
+        np.resize(colors, (len(spheres), 3)),
+        np.array(range(len(spheres)) if order is None else order, np.intp)[None, None],
+        background,
+        INTRINSICS[None],
+        LIGHT[None],
+        ambient,
+        np.empty((SCANLINES, 2)),
+        frame,
+    )
+    return frame[0, 0]
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +156,10 @@ def measure_moments(coverage: NDArray[np.float64]) -> tuple[NDArray[np.float64],
 
 
 def digest() -> str:
-    """Hash of labels and pixels of some rows, of float64 where kernels give it, and of all the odd spheres."""
+    """Hash of labels of many rows, of float64 where kernels give it, and of pixels of some and of all odd spheres."""
     spec = DatasetSpec.from_fields(frames=3, height=24, width=32, seed=6)
-    scene = describe(spec, range(8))
+    # one box in thousands tells whether a radius was squared in float32
+    scene = describe(spec, range(1200))
     clip = np.empty((4, 3, 3, 24, 32), np.uint8)
     state = hashlib.sha256(scene.center_camera.tobytes())
     for column in scene.columns.values():
@@ -132,6 +169,7 @@ def digest() -> str:
         state.update(clip.tobytes())
     for center, radius in SPHERES.values():
         state.update(draw(center, radius, ambient=0.3).tobytes())
+    state.update(paint(list(SPHERES.values()), ambient=0.3).tobytes())
     return state.hexdigest()
 
 
@@ -176,15 +214,14 @@ def test_only_pixels_in_the_box_are_drawn_and_the_box_is_filled(scene: Scene, co
 def test_silhouette_matches_supersampled_twin(name: str):
     center, radius = SPHERES[name]
     drawn = draw(center, radius, ambient=1.0)
-    _, expected = naive.render_frame(
+    expected = naive.paint_sphere(
+        naive.fill_frame(BLACK, FRAME_SIZE),
         np.array(center),
         radius,
+        color=WHITE,
         intrinsics=INTRINSICS,
         light_camera=LIGHT,
         ambient=1.0,
-        object_color=WHITE,
-        background_color=BLACK,
-        size=FRAME_SIZE,
     )
     assert np.abs(drawn[0] / 255.0 - expected).max() <= COVERAGE_TOLERANCE + 0.5 / 255.0
     assert (drawn == drawn[0]).all()
@@ -210,20 +247,119 @@ def test_pictures_match_supersampled_twin(fields: dict):
         scene.draw(index, slice(camera, camera + 1), slice(frame, frame + 1), clip)
         object_color = scene.columns["object_color"][index]
         background_color = scene.columns["background_color"][index]
-        expected, is_covered = naive.render_frame(
-            scene.center_camera[index, camera, frame],
+        expected = naive.fill_frame(background_color, size)
+        is_covered = naive.paint_sphere(
+            expected,
+            scene.center_camera[index, camera, frame, 0],
             float(scene.columns["radius"][index]),
+            color=object_color,
             intrinsics=scene.rig.intrinsics[camera],
             light_camera=scene.rig.light_camera[camera],
             ambient=spec.render.ambient,
-            object_color=object_color,
-            background_color=background_color,
-            size=size,
         )
         error = np.abs(clip[0, 0] - expected)
         contrast = np.abs(object_color.astype(float) - background_color).max()
         assert error.max() <= COVERAGE_TOLERANCE * contrast + 1.0
         assert error[:, is_covered > 0.0].mean() <= 3.0
+
+
+def test_a_sphere_alone_has_the_bits_of_version_0_1():
+    state = hashlib.sha256()
+    for sphere in SPHERES.values():
+        state.update(paint([sphere], ambient=0.3).tobytes())
+    assert state.hexdigest() == SPHERES_OF_VERSION_0_1
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("count", [2, 5])
+def test_several_spheres_match_the_twin_painted_one_over_the_other(seed: int, count: int):
+    generator = np.random.default_rng(seed)
+    spheres = [
+        (tuple(generator.uniform((-1.5, -1.1, 3.0), (1.5, 1.1, 5.0))), float(generator.uniform(0.1, 0.7)))
+        for _ in range(count)
+    ]
+    order = generator.permutation(count).tolist()
+    plain, shaded = (paint(spheres, ambient=ambient, order=order) for ambient in (1.0, 0.4))
+    expected = {1.0: naive.fill_frame(PAPER, FRAME_SIZE), 0.4: naive.fill_frame(PAPER, FRAME_SIZE)}
+    tolerance = np.zeros(FRAME_SIZE)
+    for body in order:
+        for ambient, frame in expected.items():
+            coverage = naive.paint_sphere(
+                frame,
+                np.array(spheres[body][0]),
+                spheres[body][1],
+                color=COLORS[body % len(COLORS)],
+                intrinsics=INTRINSICS,
+                light_camera=LIGHT,
+                ambient=ambient,
+            )
+        # what is painted hides earlier errors, and errs by itself along its border
+        is_border = (coverage > 0.0) & (coverage < 1.0)
+        tolerance = tolerance * (1.0 - coverage) + 0.5 + 255.0 * COVERAGE_TOLERANCE * is_border
+    assert (np.abs(plain - expected[1.0]) <= tolerance + 1.0).all()
+    assert np.abs(shaded - expected[0.4]).mean() <= 1.0
+
+
+@given(
+    colors, colors, colors,
+    st.tuples(st.floats(-0.25, 0.25), st.floats(-0.25, 0.25), st.floats(2.4, 2.9)), st.floats(0.03, 0.25),
+    st.floats(0.05, 1.0),
+)  # fmt: skip
+def test_no_background_shines_through_where_a_sphere_lies_before_another(
+    far: NDArray[np.uint8],
+    near: NDArray[np.uint8],
+    background: NDArray[np.uint8],
+    center: tuple[float, float, float],
+    radius: float,
+    ambient: float,
+):
+    # the nearer silhouette lies inside the farther one, seen 0.36 wide at a distance of 1
+    behind, before = ((0.0, 0.0, 4.5), 1.5), (center, radius)
+    scene = {"ambient": ambient, "background": background, "colors": np.stack([far, near])}
+    alone, both = paint([behind], **scene).astype(int), paint([behind, before], **scene).astype(int)
+    darkest, brightest = np.floor(ambient * near + 0.5)[:, None, None], near.astype(int)[:, None, None]
+    assert (both >= np.minimum(alone, darkest)).all()
+    assert (both <= np.maximum(alone, brightest)).all()
+    u_min, v_min, u_max, v_max = naive.bound_sphere(np.array(center), radius, INTRINSICS)
+    is_inside = np.zeros(FRAME_SIZE, bool)
+    is_inside[int(v_min) : int(v_max) + 1, int(u_min) : int(u_max) + 1] = True
+    np.testing.assert_array_equal(both[:, ~is_inside], alone[:, ~is_inside])
+    # and what stands behind does not matter: no pixel of the nearer sphere knows the background
+    scene["background"] = 255 - background
+    np.testing.assert_array_equal(paint([behind, before], **scene)[:, is_inside], both[:, is_inside])
+
+
+def test_the_order_decides_whatever_the_depths():
+    spheres = [((0.2, 0.0, 4.0), 0.6), ((-0.2, 0.1, 3.0), 0.4)]
+    for order in ([0, 1], [1, 0]):
+        # the frame's middle lies well inside of both
+        assert paint(spheres, order=order)[:, 15, 20].tolist() == COLORS[order[-1]].tolist()
+
+
+@given(st.permutations(range(4)))
+def test_the_place_of_a_body_in_the_arrays_does_not_matter(places: list[int]):
+    spheres = [
+        ((0.2, 0.0, 4.0), 0.6),
+        ((-0.2, 0.1, 3.0), 0.4),
+        ((0.1, 0.3, 3.5), 0.3),
+        ((0.0, -0.4, 2.5), 0.1),
+    ]
+    moved = [spheres[place] for place in places]
+    order = [places.index(body) for body in range(4)]
+    np.testing.assert_array_equal(
+        paint(moved, colors=COLORS[places], order=order, ambient=0.4), paint(spheres, ambient=0.4)
+    )
+
+
+@pytest.mark.parametrize("side", ["left of", "right of", "above", "below"])
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_a_body_out_of_sight_changes_nothing(side: str, order: list[int]):
+    spheres = [SPHERES["larger than the picture"], SPHERES[f"{side} the picture"]]
+    np.testing.assert_array_equal(paint(spheres, order=order), paint(spheres[:1]))
+
+
+def test_without_a_body_there_is_the_background():
+    assert (paint([]) == PAPER[:, None, None]).all()
 
 
 def test_shading_follows_the_light():
@@ -279,7 +415,7 @@ def test_observing_all_is_observing_each():
         center, pixel, box = np.empty(3), np.empty(2, np.float32), np.empty(4, np.float32)
         transform_point(position[n, frame], rig.extrinsics[camera], center)
         project_point(center, rig.intrinsics[camera], pixel)
-        bound_silhouette(center, float(radius[n]), rig.intrinsics[camera], box)
+        bound_silhouette(center, radius[n], rig.intrinsics[camera], box)
         assert centers[n, camera, frame].tobytes() == center.tobytes()
         assert pixels[n, camera, frame].tobytes() == pixel.tobytes()
         assert boxes[n, camera, frame].tobytes() == box.tobytes()

@@ -99,7 +99,7 @@ def test_pixel_and_box_match_brute_force(sized: tuple[DatasetSpec, Scene, range]
                 scene.rig.intrinsics[camera],
                 scene.rig.extrinsics[camera],
             )
-            center = scene.center_camera[index, camera, frame]
+            center = scene.center_camera[index, camera, frame, 0]
             box = naive.bound_sphere(center, radius, scene.rig.intrinsics[camera])
             assert center[2] == pytest.approx(depth, abs=1e-12)
             np.testing.assert_allclose(scene.columns["pixel"][index, camera, frame], pixel, rtol=0, atol=1e-5)

@@ -137,22 +137,8 @@ def bound_sphere(center_camera: Array, radius: float, intrinsics: Array) -> Arra
     return np.concatenate([uv.min(axis=0), uv.max(axis=0)])
 
 
-def render_frame(
-    center_camera: Array,
-    radius: float,
-    *,
-    intrinsics: Array,
-    light_camera: Array,
-    ambient: float,
-    object_color: NDArray[np.uint8],
-    background_color: NDArray[np.uint8],
-    size: tuple[int, int],
-    rays: int = 16,
-) -> tuple[Array, Array]:
-    """A frame (3, height, width) and its coverage (height, width), from ``rays`` × ``rays`` rays a pixel.
-
-    Each ray is intersected with the sphere; where it hits, the surface is lit by Lambert's law.
-    """
+def cast_rays(intrinsics: Array, *, size: tuple[int, int], rays: int) -> Array:
+    """Unit directions (height · rays, width · rays, 3) of ``rays`` × ``rays`` rays through each pixel, camera frame."""
     height, width = size
     u = (np.arange(width * rays) + 0.5) / rays
     v = (np.arange(height * rays) + 0.5) / rays
@@ -160,18 +146,46 @@ def render_frame(
     directions[..., 0] = (u[None, :] - intrinsics[0, 2]) / intrinsics[0, 0]
     directions[..., 1] = (v[:, None] - intrinsics[1, 2]) / intrinsics[1, 1]
     directions[..., 2] = 1.0
-    directions /= np.linalg.norm(directions, axis=-1, keepdims=True)
+    return directions / np.linalg.norm(directions, axis=-1, keepdims=True)
 
+
+def meet_sphere(directions: Array, center_camera: Array, radius: float) -> Array:
+    """How far along each ray (…, 3) a sphere is met first: (…), infinite where the ray misses it."""
     along = directions @ center_camera
     discriminant = along**2 - center_camera @ center_camera + radius**2
-    is_hit = discriminant >= 0.0
-    hits = directions[is_hit] * (along[is_hit] - np.sqrt(discriminant[is_hit]))[:, None]
-    normals = (hits - center_camera) / radius
+    return np.where(discriminant >= 0.0, along - np.sqrt(np.maximum(discriminant, 0.0)), np.inf)
+
+
+def paint_sphere(
+    frame: Array,
+    center_camera: Array,
+    radius: float,
+    *,
+    color: NDArray[np.uint8],
+    intrinsics: Array,
+    light_camera: Array,
+    ambient: float,
+    rays: int = 16,
+) -> Array:
+    """Paint a sphere over a frame (3, height, width), by many rays a pixel; returns its coverage (height, width).
+
+    Where a ray hits, the surface is lit by Lambert's law; the rays that miss keep what the frame shows.
+    """
+    height, width = frame.shape[1:]
+    directions = cast_rays(intrinsics, size=(height, width), rays=rays)
+    distance = meet_sphere(directions, center_camera, radius)
+    is_hit = np.isfinite(distance)
+    normals = (directions[is_hit] * distance[is_hit][:, None] - center_camera) / radius
     brightness = ambient + (1.0 - ambient) * np.clip(normals @ light_camera, 0.0, 1.0)
 
-    colors = np.empty((height * rays, width * rays, 3))
-    colors[:] = background_color
-    colors[is_hit] = brightness[:, None] * object_color
-    frame = colors.reshape(height, rays, width, rays, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
-    coverage = is_hit.reshape(height, rays, width, rays).mean(axis=(1, 3))
-    return frame, coverage
+    colors = np.repeat(np.repeat(frame.transpose(1, 2, 0), rays, axis=0), rays, axis=1)
+    colors[is_hit] = brightness[:, None] * color
+    frame[:] = colors.reshape(height, rays, width, rays, 3).mean(axis=(1, 3)).transpose(2, 0, 1)
+    return is_hit.reshape(height, rays, width, rays).mean(axis=(1, 3))
+
+
+def fill_frame(color: NDArray[np.uint8], size: tuple[int, int]) -> Array:
+    """A frame (3, height, width) of one colour."""
+    frame = np.empty((3, *size))
+    frame[:] = np.asarray(color, float)[:, None, None]
+    return frame

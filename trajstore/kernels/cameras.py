@@ -65,7 +65,7 @@ def bound_silhouette(
     ----------
     center_camera : (3,) float64
         The sphere's centre in the camera's frame, world units, z > radius.
-    radius : float
+    radius : float32 or float64
         World units.
     intrinsics : (3, 3) float64
         ``K`` without skew, px.
@@ -78,10 +78,11 @@ def bound_silhouette(
     bound v.
     """
     z = center_camera[2]
-    gap = z * z - radius * radius
+    # a float32 is squared as one, compiled or not: so the boxes of stored rows were computed
+    gap = z * z - np.float64(radius * radius)
     for axis in range(2):
         along = center_camera[axis]
-        reach = radius * sqrt(along * along + gap)
+        reach = np.float64(radius) * sqrt(along * along + gap)
         focal_px, principal_px = intrinsics[axis, axis], intrinsics[axis, 2]
         out[axis] = focal_px * ((along * z - reach) / gap) + principal_px
         out[axis + 2] = focal_px * ((along * z + reach) / gap) + principal_px
@@ -122,4 +123,4 @@ def observe(
                 center_camera = point_camera[n, camera, frame]
                 transform_point(position[n, frame], extrinsics[camera], center_camera)
                 project_point(center_camera, intrinsics[camera], pixel[n, camera, frame])
-                bound_silhouette(center_camera, float(radius[n]), intrinsics[camera], box[n, camera, frame])
+                bound_silhouette(center_camera, radius[n], intrinsics[camera], box[n, camera, frame])

@@ -1,8 +1,11 @@
-"""The rasterizer: one Lambert-shaded sphere over a plain background, seen through a pinhole.
+"""The rasterizer: Lambert-shaded spheres over a plain background, seen through a pinhole.
 
 A ray through the camera's origin with direction d meets a sphere with centre c and radius r exactly where
 ``(d·c)² ≥ |d|² (|c|² − r²)``: on the image this is an ellipse. Along a scanline the border is the root of a quadratic,
 so a pixel's coverage is exact across and averaged over `SCANLINES` lines down.
+
+Spheres are painted one over the other: where one covers a share of a pixel, the rest keeps what the frame shows there.
+A nearer sphere's edge thus blends into the farther sphere behind it, without a halo of the background.
 """
 
 from __future__ import annotations
@@ -16,6 +19,9 @@ from trajstore.kernels.compiler import kernel
 
 SCANLINES = 4
 """Scanlines a pixel row is divided into for anti-aliasing; `draw_sphere` is unrolled for this number."""
+
+LANES = 4
+"""Pixels of a row are blended by multiples of this: the float64 that a vector of common processors holds."""
 
 
 @kernel
@@ -41,15 +47,14 @@ def fill_background(color: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
 def draw_sphere(
     center_camera: NDArray[np.float64],
     radius: float,
+    color: NDArray[np.uint8],
     intrinsics: NDArray[np.float64],
     light_camera: NDArray[np.float64],
     ambient: float,
-    object_color: NDArray[np.uint8],
-    background_color: NDArray[np.uint8],
     spans: NDArray[np.float64],
     out: NDArray[np.uint8],
 ) -> None:
-    """Draw a sphere into a frame that shows the plain background.
+    """Draw a sphere over what a frame shows.
 
     Parameters
     ----------
@@ -57,18 +62,18 @@ def draw_sphere(
         The sphere's centre in the camera's frame, world units, z > radius.
     radius : float
         World units.
+    color : (3,) uint8
+        RGB at full brightness.
     intrinsics : (3, 3) float64
         ``K`` without skew, px.
     light_camera : (3,) float64
         Unit vector towards the light, camera frame.
     ambient : float
         Brightness of a surface turned away from the light, as a share of full brightness.
-    object_color, background_color : (3,) uint8
-        RGB at full brightness.
     spans : (SCANLINES, 2) float64
         Scratch.
     out : (3, height, width) uint8
-        The frame, RGB; the pixels that the silhouette touches are written.
+        The frame, RGB; the pixels that the silhouette touches are blended with what they hold.
     """
     height, width = out.shape[1], out.shape[2]
     x, y, z = center_camera[0], center_camera[1], center_camera[2]
@@ -82,9 +87,7 @@ def draw_sphere(
     light_x, light_y, light_z = light_camera[0] / radius, light_camera[1] / radius, light_camera[2] / radius
     light_center = light_x * x + light_y * y + light_z * z
     diffuse = 1.0 - ambient
-    red, green, blue = float(object_color[0]), float(object_color[1]), float(object_color[2])
-    back_red, back_green = float(background_color[0]), float(background_color[1])
-    back_blue = float(background_color[2])
+    red, green, blue = float(color[0]), float(color[1]), float(color[2])
 
     gap = z * z - radius * radius
     reach = radius * sqrt(y * y + gap)
@@ -108,7 +111,8 @@ def draw_sphere(
         right_0, right_1, right_2, right_3 = spans[0, 1], spans[1, 1], spans[2, 1], spans[3, 1]
 
         first = int(leftmost)
-        last = ceil(rightmost)
+        # whole vectors: uncovered pixels keep their level, but what does not fill a vector is computed one by one
+        last = min(width, first + (ceil(rightmost) - first + LANES - 1) // LANES * LANES)
         ray_y = (row + 0.5 - principal_y) * per_px_y
         ray_center_y = ray_y * y + z
         ray_square_y = ray_y * ray_y + 1.0
@@ -132,39 +136,45 @@ def draw_sphere(
             distance = (ray_center - sqrt(inside)) / ray_square
             cosine = distance * (ray_x * light_x + ray_light_y) - light_center
             brightness = ambient + diffuse * min(1.0, max(0.0, cosine))
-            reds[i] = np.uint8(back_red + coverage * (brightness * red - back_red) + 0.5)
-            greens[i] = np.uint8(back_green + coverage * (brightness * green - back_green) + 0.5)
-            blues[i] = np.uint8(back_blue + coverage * (brightness * blue - back_blue) + 0.5)
+            behind_red, behind_green, behind_blue = float(reds[i]), float(greens[i]), float(blues[i])
+            reds[i] = np.uint8(behind_red + coverage * (brightness * red - behind_red) + 0.5)
+            greens[i] = np.uint8(behind_green + coverage * (brightness * green - behind_green) + 0.5)
+            blues[i] = np.uint8(behind_blue + coverage * (brightness * blue - behind_blue) + 0.5)
 
 
 @kernel
 def render(
     center_camera: NDArray[np.float64],
-    radius: float,
+    radius: NDArray[np.float64],
+    color: NDArray[np.uint8],
+    drawing_order: NDArray[np.intp],
+    background_color: NDArray[np.uint8],
     intrinsics: NDArray[np.float64],
     light_camera: NDArray[np.float64],
     ambient: float,
-    object_color: NDArray[np.uint8],
-    background_color: NDArray[np.uint8],
     spans: NDArray[np.float64],
     out: NDArray[np.uint8],
 ) -> None:
-    """Draw a clip: every camera, every frame.
+    """Draw a clip: every camera, every frame, every sphere.
 
     Parameters
     ----------
-    center_camera : (cameras, frames, 3) float64
-        The sphere's centre in each camera's frame, world units.
-    radius : float
+    center_camera : (cameras, frames, bodies, 3) float64
+        The spheres' centres in each camera's frame, world units, z > radius.
+    radius : (bodies,) float64
         World units.
+    color : (bodies, 3) uint8
+        RGB at full brightness.
+    drawing_order : (cameras, frames, bodies) integers
+        Indices of the bodies: the first is drawn first, and what is drawn later hides it.
+    background_color : (3,) uint8
+        RGB.
     intrinsics : (cameras, 3, 3) float64
         ``K``, px.
     light_camera : (cameras, 3) float64
         Unit vector towards the light in each camera's frame.
     ambient : float
         Brightness of a surface turned away from the light, as a share of full brightness.
-    object_color, background_color : (3,) uint8
-        RGB at full brightness.
     spans : (SCANLINES, 2) float64
         Scratch.
     out : (cameras, frames, 3, height, width) uint8
@@ -173,14 +183,15 @@ def render(
     for camera in range(out.shape[0]):
         for frame in range(out.shape[1]):
             fill_background(background_color, out[camera, frame])
-            draw_sphere(
-                center_camera[camera, frame],
-                radius,
-                intrinsics[camera],
-                light_camera[camera],
-                ambient,
-                object_color,
-                background_color,
-                spans,
-                out[camera, frame],
-            )
+            for place in range(drawing_order.shape[2]):
+                body = drawing_order[camera, frame, place]
+                draw_sphere(
+                    center_camera[camera, frame, body],
+                    radius[body],
+                    color[body],
+                    intrinsics[camera],
+                    light_camera[camera],
+                    ambient,
+                    spans,
+                    out[camera, frame],
+                )

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -28,14 +29,33 @@ class Scene:
 
     Attributes
     ----------
-    center_camera : (n, cameras, frames, 3) float64
+    center_camera : (n, cameras, frames, bodies, 3) float64
         Centres of the spheres in each camera's frame, world units.
+    radius : (n, bodies) float64
+        World units.
+    color : (n, bodies, 3) uint8
+        RGB at full brightness.
     """
 
     columns: Mapping[str, NDArray[Any]]
     center_camera: NDArray[np.float64]
+    radius: NDArray[np.float64]
+    color: NDArray[np.uint8]
     rig: Rig
     ambient: float
+
+    @cached_property
+    def drawing_order(self) -> NDArray[np.intp]:
+        """Indices of the bodies (n, cameras, frames, bodies), farthest first.
+
+        A plane parts two spheres that do not touch: the points from which both have tangents of one length. Whoever
+        has the shorter tangents is on the viewer's side of it, so this order is right where that of the centres'
+        depths fails, with a large sphere beside a small one.
+        """
+        x, y, z = np.moveaxis(self.center_camera, -1, 0)
+        radius = self.radius[:, None, None]
+        tangent_square = x * x + y * y + z * z - radius * radius
+        return np.argsort(-tangent_square, axis=-1, kind="stable")
 
     def draw(self, index: int, cameras: slice, frames: slice, out: NDArray[np.uint8]) -> None:
         """Draw some cameras and frames of one row.
@@ -45,15 +65,15 @@ class Scene:
         out : (cameras, frames, 3, height, width) uint8
             The pictures; every pixel is written.
         """
-        columns = self.columns
         render(
             self.center_camera[index, cameras, frames],
-            float(columns["radius"][index]),
+            self.radius[index],
+            self.color[index],
+            self.drawing_order[index, cameras, frames],
+            self.columns["background_color"][index],
             self.rig.intrinsics[cameras],
             self.rig.light_camera[cameras],
             self.ambient,
-            columns["object_color"][index],
-            columns["background_color"][index],
             np.empty((SCANLINES, 2)),
             out,
         )
@@ -94,4 +114,11 @@ def describe(spec: DatasetSpec, rows: range) -> Scene:
         "object_color": object_color,
         "background_color": background_color,
     }
-    return Scene(columns=columns, center_camera=center_camera, rig=rig, ambient=spec.render.ambient)
+    return Scene(
+        columns=columns,
+        center_camera=center_camera[:, :, :, None],
+        radius=radius[:, None].astype(np.float64),
+        color=object_color[:, None],
+        rig=rig,
+        ambient=spec.render.ambient,
+    )
