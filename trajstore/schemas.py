@@ -12,13 +12,13 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from trajstore.exporters.records import Label, Metadata, Source
+from trajstore.exporters.records import ExportRecord, Label, Source
 from trajstore.spec import DatasetSpec
 from trajstore.store.attributes import StoreAttributes
 
 MODELS: dict[str, type[BaseModel]] = {
     "label": Label,
-    "metadata": Metadata,
+    "metadata": ExportRecord,
     "spec": DatasetSpec,
     "store": StoreAttributes,
     "unfinished": Source,

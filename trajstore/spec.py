@@ -24,7 +24,7 @@ from pydantic import (
 from pydantic_core import to_jsonable_python
 
 from trajstore.errors import SpecError
-from trajstore.text import describe_validation
+from trajstore.text import describe_invalid
 from trajstore.trajectories import FAMILIES
 
 GENERATOR_VERSION: Final = 1
@@ -260,7 +260,7 @@ class DatasetSpec(_Section):
             # through JSON, where an array is a tuple but 1.0 is no integer and "1" no number
             return cls.model_validate_json(json.dumps(data, default=_to_plain))
         except ValidationError as error:
-            message = f"{source}: {'; '.join(describe_validation(error))}"
+            message = f"{source}: {'; '.join(describe_invalid(error))}"
             raise SpecError(message) from None
 
     @classmethod

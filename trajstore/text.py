@@ -53,7 +53,7 @@ def format_seconds(seconds: float) -> str:
     return f"{hours} h {minutes} min"
 
 
-def describe_validation(error: ValidationError) -> list[str]:
+def describe_invalid(error: ValidationError) -> list[str]:
     """One sentence for each thing that pydantic found wrong: where, what is there, what should be."""
     return [_describe_detail(detail) for detail in error.errors(include_url=False)]
 

@@ -21,7 +21,7 @@ from support.export_faults import TINY, run_command
 import trajstore
 from trajstore.commands.validate import FAULTS
 from trajstore.errors import ExportError, InterruptedBuildError, StoreError
-from trajstore.exporters.records import Label, Metadata
+from trajstore.exporters.records import ExportRecord, Label
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"
 
@@ -344,7 +344,7 @@ def test_schema_and_model_of_a_label_agree(fields: dict[str, Any]) -> None:
 
 
 def test_metadata_of_other_programs_have_no_source(foreign: Path, folder: Path) -> None:
-    assert Metadata.model_validate_json((foreign / "metadata.json").read_bytes()).source is None
-    source = Metadata.model_validate_json((folder / "metadata.json").read_bytes()).source
+    assert ExportRecord.model_validate_json((foreign / "metadata.json").read_bytes()).source is None
+    source = ExportRecord.model_validate_json((folder / "metadata.json").read_bytes()).source
     assert source is not None
     assert np.prod(source.tensor_shape) == np.prod(SHAPE)

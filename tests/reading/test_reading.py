@@ -116,6 +116,40 @@ def test_reads_the_labels_that_xarray_reads(
         np.testing.assert_array_equal(found, expected)
 
 
+def test_successive_rows_are_those_of_their_numbers(reader: StoreReader):
+    for rows in (range(44), range(3, 9), range(5, 5), range(9, 3, -2), range(-3, 2)):
+        np.testing.assert_array_equal(reader.column("box", rows), reader.column("box", list(rows)))
+    with pytest.raises(RowRangeError, match="row 44 is out of range"):
+        reader.column("box", range(40, 45))
+
+
+def test_samples_are_read_one_after_the_other_into_one_array(reader: StoreReader, dataset: xarray.Dataset):
+    out = np.empty(dataset.video.shape[1:], np.uint8)
+    seen = []
+    for row in reader.read_each([2, 7, 8, 43], out):
+        np.testing.assert_array_equal(out, dataset.video.values[row])
+        seen.append(row)
+    assert seen == [2, 7, 8, 43]
+
+
+def test_what_lies_before_a_damaged_sample_is_read(tiny_copy: Path, dataset: xarray.Dataset):
+    reader = open_reader(tiny_copy)
+    file = tiny_copy / SHARD.format(1)
+    index = np.frombuffer(file.read_bytes()[-132:-4], "<u8").reshape(8, 2)
+    flip_bit(file, int(index[5, 0]) + 3)
+    out = np.empty(dataset.video.shape[1:], np.uint8)
+    seen = []
+    with pytest.raises(CorruptDataError, match=r"row 13 in video/c\.1\."):
+        seen.extend(reader.read_each(range(6, 16), out))
+    for row in reader.read_each(range(6, 13), out):
+        np.testing.assert_array_equal(out, dataset.video.values[row])
+
+
+def test_columns_that_are_not_stored_that_way_are_refused(reader: StoreReader):
+    with pytest.raises(SpecError, match="column: found 'box', expected one of video"):
+        reader.read([0], column="box")
+
+
 def test_is_a_sequence_of_samples(reader: StoreReader, dataset: xarray.Dataset):
     assert len(reader) == 44
     np.testing.assert_array_equal(np.stack(list(reader)), dataset.video.values)  # type: ignore[call-overload]
@@ -194,7 +228,8 @@ def test_unwritten_rows_are_an_error_until_they_are_written(tiny_copy: Path, dat
     content = flag.read_bytes()
     flag.unlink()
     reader = open_reader(tiny_copy)
-    assert reader.written_shards().tolist() == [True, True, False, True, True, True]
+    assert reader.written_rows() == reader.written_rows("video", "split") == (range(16), range(24, 44))
+    assert reader.written_rows("split") == (range(44),)
     for rows in ([16], [0, 23]):
         with pytest.raises(IncompleteStoreError, match=r"rows 16 … 23 .* trajstore build .*copy\.zarr$"):
             reader.read(rows)
@@ -331,7 +366,7 @@ def test_store_that_grows_while_open(
 def test_closed_reader_says_so(tiny_store: Path):
     with open_reader(tiny_store) as reader:
         reader[0]
-    for read in (lambda: reader[0], lambda: reader.column("split"), reader.written_shards):
+    for read in (lambda: reader[0], lambda: reader.column("split"), reader.written_rows):
         with pytest.raises(StoreError, match="the reader is closed"):
             read()
 

@@ -8,17 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.export_faults import TINY
-from support.stores import open_store
 
 import trajstore
 from trajstore.errors import SpecError
-from trajstore.reading.rows import find_written, parse_rows
+from trajstore.reading.rows import parse_rows
 
 
 @given(st.integers(-2, 30), st.integers(-2, 30), st.integers(1, 25))
 def test_rows_are_a_slice_inside_the_store(first: int, stop: int, samples: int) -> None:
     if 0 <= first < stop <= samples:
-        assert parse_rows(f"{first}:{stop}", samples=samples) == (first, stop)
+        assert parse_rows(f"{first}:{stop}", samples=samples) == range(first, stop)
     else:
         with pytest.raises(SpecError, match="expected a:b"):
             parse_rows(f"{first}:{stop}", samples=samples)
@@ -30,15 +29,16 @@ def test_anything_else_is_refused(text: str) -> None:
         parse_rows(text, samples=20)
 
 
-def test_written_rows_are_those_with_both_flags(tmp_path: Path) -> None:
+def test_written_rows_are_those_with_all_flags(tmp_path: Path) -> None:
     path = tmp_path / "s.zarr"
     trajstore.build(path, **TINY)
-    store = open_store(path)
+    reader = trajstore.open_reader(path)
     for index in (0, 2, 3):
         (path / f"video_written/c.{index}").unlink()
         unwritten = {shard for shard in (0, 2, 3) if shard <= index}
-        for wanted in ((0, 44), (3, 29), (17, 18), (43, 44)):
-            found = [row for first, stop in find_written(store, wanted) for row in range(first, stop)]
-            assert found == [row for row in range(*wanted) if row // 8 not in unwritten]
+        for wanted in (range(44), range(3, 29), range(17, 18), range(43, 44)):
+            found = [row for rows in reader.written_rows(within=wanted) for row in rows]
+            assert found == [row for row in wanted if row // 8 not in unwritten]
+    assert reader.written_rows("box") == (range(44),)
     (path / "labels_written/c.0").unlink()
-    assert find_written(store, (0, 44)) == ()
+    assert reader.written_rows() == ()

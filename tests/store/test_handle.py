@@ -320,8 +320,15 @@ def test_stored_bytes_are_the_sizes_of_the_files(tiny_store: Path) -> None:
     assert sizes["video"] == sum(path.stat().st_size for path in (tiny_store / "video").iterdir())
 
 
-def test_damaged_labels_are_an_error_of_ours(tiny_copy: Path) -> None:
-    flip_bit(tiny_copy / "class_label" / "c.0", 12)
+@pytest.mark.parametrize("damage", ["bit", "size", "no file"])
+def test_damaged_labels_are_an_error_of_ours(tiny_copy: Path, damage: str) -> None:
+    chunk = tiny_copy / "class_label" / "c.0"
+    if damage == "bit":
+        flip_bit(chunk, 12)
+    elif damage == "size":
+        truncate(chunk, 10)
+    else:
+        chunk.unlink()
     with pytest.raises(CorruptDataError, match="class_label"):
         info(tiny_copy)
 

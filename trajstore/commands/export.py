@@ -33,10 +33,10 @@ from trajstore.executors import ThreadExecutor
 from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.exporters import Encoder, Format, find_format
 from trajstore.exporters.interface import Bytes, Dtype
-from trajstore.exporters.records import Metadata, Source
+from trajstore.exporters.records import LABEL_COLUMNS, ExportRecord, Source, read_labels
 from trajstore.progress import Report, Tally, ignore
-from trajstore.reading.rows import Range, RowReader, check_split, find_written, parse_rows, select_rows
-from trajstore.reading.written import read_rows
+from trajstore.reading.rows import check_split, parse_rows
+from trajstore.reading.store import StoreReader
 from trajstore.scene.order import SPLIT_NAMES
 from trajstore.storage.disk_space import (
     Estimate,
@@ -49,7 +49,8 @@ from trajstore.storage.durable import make_folders, publish, publish_all, remove
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.handle import StoreHandle, open_store
-from trajstore.text import format_count
+from trajstore.store.layout import FRAMES
+from trajstore.text import describe_invalid, format_count
 
 METADATA_FILE: Final = "metadata.json"
 UNFINISHED_FILE: Final = "unfinished.json"
@@ -62,7 +63,7 @@ WAITING_THREADS: Final = 3
 
 RANGES_SHOWN: Final = 5
 
-Record = TypeVar("Record", Metadata, Source)
+Record = TypeVar("Record", ExportRecord, Source)
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class ExportReport:
     ----------
     location : str
         The folder.
-    metadata : Metadata
+    metadata : ExportRecord
         What it holds.
     new_samples : int
         Samples of which this run has written a file.
@@ -84,7 +85,7 @@ class ExportReport:
     """
 
     location: str
-    metadata: Metadata
+    metadata: ExportRecord
     new_samples: int
     new_bytes: int
     seconds: float
@@ -103,13 +104,14 @@ class ExportPlan:
     """
 
     store: StoreHandle
+    reader: StoreReader
     folder: Path
     format_name: str
     format: Format
     source: Source
     rows: NDArray[np.int64]
     is_there: NDArray[np.bool_]
-    stored: Metadata | None
+    stored: ExportRecord | None
 
     @property
     def is_done(self) -> bool:
@@ -243,20 +245,23 @@ def plan_export(
         raise SpecError(message)
     handle = open_store(open_storage(Location.parse(store)))
     wanted = parse_rows(rows, samples=handle.spec.dataset.samples)
-    ranges = _check_written(handle, wanted, allow_partial=allow_partial)
+    reader = StoreReader(handle)
+    ranges = _check_written(reader, wanted, allow_partial=allow_partial)
     target = Path(folder)
     _check_target(target, handle)
     writer = find_format(format)
-    numbers = select_rows(handle, ranges, split)
+    numbers = reader.split_rows(split, ranges)
     if not len(numbers):
-        message = f"{store}: found no row of split {split} in rows {wanted[0]}:{wanted[1]}, expected some"
+        message = (
+            f"{store}: found no row of split {split} in rows {wanted.start}:{wanted.stop}, expected some"
+        )
         raise SpecError(message)
     source = Source.model_validate(
         {
-            "tensor_shape": handle.layout.group("video").columns[0].shape[1:],
+            "tensor_shape": reader.select().shape,
             "tensor_dtype": dtype,
             "split": split,
-            "row_ranges": ranges,
+            "row_ranges": tuple((rows.start, rows.stop) for rows in ranges),
             "fingerprint": handle.attributes.fingerprint,
             "spec": handle.spec,
         }
@@ -264,6 +269,7 @@ def plan_export(
     stored = _check_same(target, source, writer)
     return ExportPlan(
         store=handle,
+        reader=reader,
         folder=target,
         format_name=format,
         format=writer,
@@ -274,19 +280,19 @@ def plan_export(
     )
 
 
-def _check_written(store: StoreHandle, rows: Range, *, allow_partial: bool) -> tuple[Range, ...]:
+def _check_written(reader: StoreReader, rows: range, *, allow_partial: bool) -> tuple[range, ...]:
     """The rows that can be exported; refuse if some are missing, unless that is allowed."""
-    written = find_written(store, rows)
-    missing = rows[1] - rows[0] - sum(stop - first for first, stop in written)
+    written = reader.written_rows(FRAMES, *LABEL_COLUMNS, within=rows)
+    missing = len(rows) - sum(map(len, written))
     if not missing or (allow_partial and written):
         return written
-    edges = [rows[0], *(edge for part in written for edge in part), rows[1]]
+    edges = [rows.start, *(edge for part in written for edge in (part.start, part.stop)), rows.stop]
     gaps = [f"{a}:{b}" for a, b in zip(edges[::2], edges[1::2], strict=True) if a < b]
     shown = ", ".join(gaps[:RANGES_SHOWN]) + (", …" if len(gaps) > RANGES_SHOWN else "")
     partial = ", or export what is written with --allow-partial" if written else ""
     message = (
-        f"{store.location}: {format_count(missing)} of {format_count(rows[1] - rows[0])} rows are not written yet "
-        f"({shown}); finish the store with: trajstore build {store.location.argument}{partial}"
+        f"{reader.location}: {format_count(missing)} of {format_count(len(rows))} rows are not written yet "
+        f"({shown}); finish the store with: trajstore build {reader.argument}{partial}"
     )
     raise IncompleteStoreError(message)
 
@@ -314,11 +320,11 @@ def _check_target(folder: Path, store: StoreHandle) -> None:
         raise ExportError(message)
 
 
-def _check_same(folder: Path, source: Source, writer: Format) -> Metadata | None:
+def _check_same(folder: Path, source: Source, writer: Format) -> ExportRecord | None:
     """Refuse a folder that holds anything but a part of this export; its metadata, if it is finished."""
     if not folder.is_dir():
         return None
-    metadata = _read_record(folder / METADATA_FILE, Metadata)
+    metadata = _read_record(folder / METADATA_FILE, ExportRecord)
     stored = metadata.source if metadata else _read_record(folder / UNFINISHED_FILE, Source)
     if stored is None:
         # an export that was cut off before its first file leaves empty folders
@@ -358,9 +364,8 @@ def _read_record(path: Path, model: type[Record]) -> Record | None:
         message = f"{path}: cannot be read: {error.strerror}"
         raise ExportError(message) from None
     except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in detail["loc"]) or "the file"
-        message = f"{path}: {place}: {detail['msg'].lower()}; the file is damaged: remove the folder, or name another"
+        detail = describe_invalid(error)[0]
+        message = f"{path}: {detail}; the file is damaged: remove the folder, or name another"
         raise ExportError(message) from None
 
 
@@ -388,7 +393,7 @@ def _begin(plan: ExportPlan) -> None:
     remove(plan.folder / METADATA_FILE)
 
 
-def _finish(plan: ExportPlan, started: float) -> Metadata:
+def _finish(plan: ExportPlan, started: float) -> ExportRecord:
     """Write the metadata, which says that all files are there."""
     spec = plan.store.spec
     counts = {
@@ -396,7 +401,7 @@ def _finish(plan: ExportPlan, started: float) -> Metadata:
         for name, names in (("class_label", spec.dataset.classes), ("split", SPLIT_NAMES))
     }
     source = plan.source
-    metadata = Metadata(
+    metadata = ExportRecord(
         total_samples=len(plan.rows),
         class_distribution=counts["class_label"],
         generation_time_seconds=round(time.monotonic() - started, 3),
@@ -410,22 +415,19 @@ def _finish(plan: ExportPlan, started: float) -> Metadata:
 
 
 def _count(plan: ExportPlan, column: str, names: Sequence[str]) -> dict[str, int]:
-    """How often each value of a label column occurs among the exported rows."""
-    total = np.zeros(len(names), np.int64)
-    for first, stop in plan.source.row_ranges:
-        chosen = plan.rows[np.searchsorted(plan.rows, first) : np.searchsorted(plan.rows, stop)] - first
-        total += np.bincount(read_rows(plan.store, column, range(first, stop))[chosen], minlength=len(names))
-    return dict(zip(names, total.tolist(), strict=True))
+    """How often each value of a column occurs among the exported rows."""
+    counts = np.bincount(plan.reader.read_column(column, plan.rows), minlength=len(names))
+    return dict(zip(names, counts.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
-class Batch:
+class RowBatch:
     """Some rows of one shard, whose files are written together."""
 
     rows: list[int]
 
 
-def make_batches(rows: NDArray[np.int64], *, rows_per_shard: int, rows_max: int) -> Iterator[Batch]:
+def make_batches(rows: NDArray[np.int64], *, rows_per_shard: int, rows_max: int) -> Iterator[RowBatch]:
     """Cut rows into batches.
 
     Parameters
@@ -436,7 +438,7 @@ def make_batches(rows: NDArray[np.int64], *, rows_per_shard: int, rows_max: int)
     for _, group in groupby(rows.tolist(), key=lambda row: row // rows_per_shard):
         shard = list(group)
         for at in range(0, len(shard), rows_max):
-            yield Batch(shard[at : at + rows_max])
+            yield RowBatch(shard[at : at + rows_max])
 
 
 @dataclass(frozen=True)
@@ -444,25 +446,25 @@ class WriteBatch:
     """Write the files of some samples, those that are not there and right."""
 
     plan: ExportPlan
-    reader: RowReader
     turn: threading.Semaphore
     _local: threading.local = field(default_factory=threading.local)
 
-    def __call__(self, batch: Batch) -> tuple[int, int]:
+    def __call__(self, batch: RowBatch) -> tuple[int, int]:
         """Write a batch."""
         touched: set[int] = set()
         size = publish_all(self._files(batch, touched))
         return len(touched), size
 
-    def _files(self, batch: Batch, touched: set[int]) -> Iterator[tuple[Path, Bytes]]:
+    def _files(self, batch: RowBatch, touched: set[int]) -> Iterator[tuple[Path, Bytes]]:
         """The files to write."""
         encoder = self._encoder()
         with self.turn:
-            frames = self.reader.frames(batch.rows)
-        for row in batch.rows:
+            labels = read_labels(self.plan.reader, np.array(batch.rows))
+        rows = self.plan.reader.read_each(batch.rows, encoder.frames)
+        for label in labels:
             with self.turn:
-                frames.decode(row, encoder.frames)
-                files: Iterable[tuple[str, Bytes]] = list(encoder.encode(row, self.reader.label(row)))
+                row = next(rows)
+                files: Iterable[tuple[str, Bytes]] = list(encoder.encode(row, label))
             for name, data in files:
                 path = self.plan.folder / name
                 if not _has_content(path, data):
@@ -503,7 +505,7 @@ class _Run:
     def fill(self) -> None:
         """Compare what an unfinished export has left, then write what is missing."""
         plan = self._plan
-        write = WriteBatch(plan, RowReader(plan.store), self._turn)
+        write = WriteBatch(plan, self._turn)
         there, missing = plan.rows[plan.is_there], plan.rows[~plan.is_there]
         phases = [("check", there, len(there), 0)] if len(there) else []
         phases.append(("export", missing, len(plan.rows), len(there)))
@@ -511,7 +513,7 @@ class _Run:
         for phase, rows, total, done in phases:
             tally = Tally(phase, self._report, total=total, done=done, raw_bytes_each=0)
 
-            def finished(batch: Batch, value: tuple[int, int] | None, tally: Tally = tally) -> None:
+            def finished(batch: RowBatch, value: tuple[int, int] | None, tally: Tally = tally) -> None:
                 samples, size = value or (0, 0)
                 self.new_samples += samples
                 self.new_bytes += size
@@ -519,7 +521,7 @@ class _Run:
 
             batches = make_batches(
                 rows,
-                rows_per_shard=plan.store.layout.group("video").rows_per_task,
+                rows_per_shard=plan.reader.rows_per_shard,
                 rows_max=max(1, BATCH_BYTES // each),
             )
             run_tasks(

@@ -108,6 +108,7 @@ def summarize(store: StoreHandle) -> Summary:
     """Sum up an open store."""
     spec, layout = store.spec, store.layout
     written, sizes = store.count_written(), store.storage.measure()
+    reader = StoreReader(store)
     stored = {
         group.name: sum(sizes.pop(column.name, 0) for column in group.columns) for group in layout.groups
     }
@@ -118,8 +119,8 @@ def summarize(store: StoreHandle) -> Summary:
         samples=spec.dataset.samples,
         written=written,
         is_complete=all(rows == spec.dataset.samples for rows in written.values()),
-        classes=_count(store, "class_label", spec.dataset.classes),
-        splits=_count(store, "split", SPLIT_NAMES),
+        classes=_count(reader, "class_label", spec.dataset.classes),
+        splits=_count(reader, "split", SPLIT_NAMES),
         sample_shape=dict(zip(frames.dims[1:], frames.shape[1:], strict=True)),
         sample_bytes=frames.row_bytes,
         raw_bytes=raw_bytes,
@@ -131,11 +132,9 @@ def summarize(store: StoreHandle) -> Summary:
     )
 
 
-def _count(store: StoreHandle, name: str, values: tuple[str, ...]) -> dict[str, int]:
-    """How often each flag value of a column occurs in the rows that are written."""
-    group = store.layout.group_of(name)
-    written = [group.task(index).rows for index in np.flatnonzero(store.is_written(group)).tolist()]
-    rows = np.concatenate([np.arange(part.start, part.stop) for part in [range(0), *written]])
-    with StoreReader(store) as reader:
-        found = reader.column(name, rows)
-    return {value: int(np.count_nonzero(found == number)) for number, value in enumerate(values)}
+def _count(reader: StoreReader, column: str, names: tuple[str, ...]) -> dict[str, int]:
+    """How often each value of a column occurs among the rows that are written."""
+    parts = [reader.column(column, rows) for rows in reader.written_rows(column)]
+    return {
+        name: sum(int(np.count_nonzero(part == index)) for part in parts) for index, name in enumerate(names)
+    }

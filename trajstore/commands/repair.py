@@ -35,9 +35,9 @@ from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.attributes import StoreAttributes, describe_newer, find_newer_version
-from trajstore.store.columns import ColumnGroup, Task
+from trajstore.store.columns import Column, ColumnGroup, Task
 from trajstore.store.fill import explain_error, fill_store
-from trajstore.store.handle import StoreHandle, finish_store, describe_versions, open_store
+from trajstore.store.handle import StoreHandle, describe_versions, finish_store, open_store
 from trajstore.store.layout import FRAMES
 from trajstore.store.plan import BuildPlan, check_fits
 from trajstore.store.zarr_api import ROOT_KEY, render_metadata
@@ -304,11 +304,18 @@ def _is_misplaced(store: StoreHandle, state: TaskState) -> bool:
     group, place = store.layout.group(state.task.group), choose_sample(state.task)
     try:
         with StoreReader(store) as reader:
-            stored = [reader.values(column.name, [state.task.rows[place]]) for column in group.columns]
+            stored = [_read_row(reader, column, state.task.rows[place]) for column in group.columns]
     except StoreError:
         return False
     rows = (task.rows[place] for task in group.tasks() if task != state.task and len(task.rows) > place)
     return any(all(map(np.array_equal, stored, _draw_row(store.spec, group, row))) for row in rows)
+
+
+def _read_row(reader: StoreReader, column: Column, row: int) -> NDArray[Any]:
+    """The stored values of a row in a column."""
+    if column.shard_shape is None:
+        return reader.column(column.name, [row])
+    return reader.read([row], column=column.name)
 
 
 def _draw_row(spec: DatasetSpec, group: ColumnGroup, row: int) -> Iterator[NDArray[Any]]:

@@ -16,21 +16,22 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from trajstore.commands.export import METADATA_FILE, UNFINISHED_FILE, Batch, make_batches
-from trajstore.errors import ExportError
+from trajstore.commands.export import METADATA_FILE, UNFINISHED_FILE, RowBatch, make_batches
+from trajstore.errors import ExportError, SpecError
 from trajstore.executors import ThreadExecutor
 from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.exporters import find_format
 from trajstore.exporters.pt import LABEL_FOLDER, VIDEO_FOLDER
 from trajstore.exporters.read_pt import BadTensorError, open_tensor
-from trajstore.exporters.records import Label, Metadata, Source
+from trajstore.exporters.records import LABEL_COLUMNS, ExportRecord, Label, Source, read_labels
 from trajstore.progress import Report, Tally, ignore
-from trajstore.reading.rows import Range, RowReader, find_written
-from trajstore.scene.order import SPLIT_NAMES, splits
-from trajstore.spec import DatasetSpec
+from trajstore.reading.store import StoreReader
+from trajstore.scene.order import SPLIT_NAMES
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.handle import open_store
+from trajstore.store.layout import FRAMES
+from trajstore.text import describe_invalid
 from trajstore.trajectories import FAMILIES
 
 FAULTS: Final = {
@@ -257,12 +258,12 @@ def validate(
     _list_root(root, faults)
     rows = _find_rows(metadata, videos, labels, faults)
     location = None if against is None else Location.parse(against, storage_options)
-    reader, readable = _open_against(location, rows, source, faults)
-    check = _CheckBatch(root, videos, labels, _find_classes(metadata), source, reader, readable)
+    reader, compared = _open_against(location, rows, source, faults)
+    check = _CheckBatch(root, videos, labels, _find_classes(metadata), source, reader, compared)
     total = _Checked()
     tally = Tally("check", progress or ignore, total=len(rows), done=0, raw_bytes_each=0)
 
-    def finished(batch: Batch, value: _Checked | None) -> None:
+    def finished(batch: RowBatch, value: _Checked | None) -> None:
         if value is not None:
             for fault in value.faults:
                 faults.add(fault.code, fault.path, fault.detail)
@@ -274,7 +275,7 @@ def validate(
 
     classes: Counter[int] = Counter()
     split_counts: Counter[str] = Counter()
-    per_shard = reader.column.file_shape[0] if reader else BATCH_ROWS
+    per_shard = reader.rows_per_shard if reader else BATCH_ROWS
     batches = make_batches(rows, rows_per_shard=per_shard, rows_max=BATCH_ROWS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's about odd files: what matters becomes a fault
@@ -324,12 +325,12 @@ def _check_is_export(root: Path) -> None:
         raise ExportError(message)
 
 
-def _read_metadata(root: Path, faults: _Faults) -> Metadata | None:
+def _read_metadata(root: Path, faults: _Faults) -> ExportRecord | None:
     """The metadata, if it is as it should be."""
     if (root / UNFINISHED_FILE).exists():
         faults.add("unfinished", UNFINISHED_FILE, "run the export again to finish it")
     try:
-        return Metadata.model_validate_json((root / METADATA_FILE).read_bytes())
+        return ExportRecord.model_validate_json((root / METADATA_FILE).read_bytes())
     except FileNotFoundError:
         faults.add(
             "metadata-missing", METADATA_FILE, "found nothing; it is written when an export is complete"
@@ -337,7 +338,7 @@ def _read_metadata(root: Path, faults: _Faults) -> Metadata | None:
     except OSError as error:
         faults.add("metadata-invalid", METADATA_FILE, f"cannot be read: {error.strerror}")
     except ValidationError as error:
-        for detail in _explain(error):
+        for detail in describe_invalid(error):
             faults.add("metadata-invalid", METADATA_FILE, detail)
     return None
 
@@ -373,7 +374,7 @@ def _list_root(root: Path, faults: _Faults) -> None:
 
 
 def _find_rows(
-    metadata: Metadata | None, videos: _Files, labels: _Files, faults: _Faults
+    metadata: ExportRecord | None, videos: _Files, labels: _Files, faults: _Faults
 ) -> NDArray[np.int64]:
     """The rows that there should be; missing and surplus files are noted."""
     found = np.union1d(_rows(videos), _rows(labels))
@@ -395,7 +396,7 @@ def _rows(files: _Files) -> NDArray[np.int64]:
     return np.sort(np.fromiter(files.names, np.int64, len(files.names)))
 
 
-def _expected(metadata: Metadata | None, found: NDArray[np.int64]) -> NDArray[np.int64]:
+def _expected(metadata: ExportRecord | None, found: NDArray[np.int64]) -> NDArray[np.int64]:
     """The rows that the metadata speaks of."""
     if metadata is None:
         return found
@@ -405,57 +406,41 @@ def _expected(metadata: Metadata | None, found: NDArray[np.int64]) -> NDArray[np
         is_known = len(found) < metadata.total_samples <= ROWS_MAX
         is_known = is_known and (not len(found) or found[-1] < metadata.total_samples)
         return np.arange(metadata.total_samples) if is_known else found
-    if sum(stop - first for first, stop in source.row_ranges) > ROWS_MAX:
+    ranges = [range(first, stop) for first, stop in source.row_ranges if first < stop]
+    if sum(map(len, ranges)) > ROWS_MAX or not ranges:
+        return found[:0] if not ranges else found
+    from trajstore.reading.generator import SampleGenerator  # imports numba
+
+    try:  # the split of a row does not depend on how many there are
+        spec = source.spec.replace(samples=max(rows.stop for rows in ranges))
+    except SpecError:  # more than any dataset has
         return found
-    parts = [np.empty(0, np.int64)]
-    for first, stop in source.row_ranges:
-        rows = np.arange(first, stop)
-        if source.split is not None and len(rows):
-            rows = rows[_split_rows(source.spec, first, stop) == SPLIT_NAMES.index(source.split)]
-        parts.append(rows)
-    return np.concatenate(parts)
-
-
-def _split_rows(spec: DatasetSpec, first: int, stop: int) -> NDArray[np.int8]:
-    """Split of each row of a range."""
-    shares = spec.splits
-    return splits(
-        spec.dataset.seed,
-        first=first,
-        count=stop - first,
-        classes=len(spec.dataset.classes),
-        shares=(shares.train, shares.val, shares.test),
-    )
+    return SampleGenerator(spec).split_rows(source.split, ranges)
 
 
 def _open_against(
     against: Location | None, rows: NDArray[np.int64], source: Source | None, faults: _Faults
-) -> tuple[RowReader | None, tuple[Range, ...]]:
-    """The store to compare with, and its rows that are written."""
+) -> tuple[StoreReader | None, NDArray[np.int64]]:
+    """The store to compare with, and which of some rows are written in it."""
     if against is None:
-        return None, ()
+        return None, rows[:0]
     store = open_store(open_storage(against))
     if source is not None and source.fingerprint != store.attributes.fingerprint:
         same = source.model_copy(update={"fingerprint": store.attributes.fingerprint, "spec": store.spec})
         faults.add("store-mismatch", METADATA_FILE, "; ".join(source.differences(same)))
-        return None, ()
-    readable = find_written(store, (0, store.spec.dataset.samples))
-    for row in rows[~_is_within(rows, readable)].tolist():
+        return None, rows[:0]
+    reader = StoreReader(store)
+    is_written = np.zeros(len(rows), dtype=bool)
+    for part in reader.written_rows(FRAMES, *LABEL_COLUMNS):
+        is_written |= (rows >= part.start) & (rows < part.stop)
+    for row in rows[~is_written].tolist():
         faults.add(
             "store-missing", f"{VIDEO_FOLDER}/sample_{row:04d}.pt", f"row {row} is not written in {against}"
         )
-    return RowReader(store), readable
+    return reader, rows[is_written]
 
 
-def _is_within(rows: NDArray[np.int64], ranges: tuple[Range, ...]) -> NDArray[np.bool_]:
-    """Which rows lie in some ranges."""
-    within = np.zeros(len(rows), dtype=bool)
-    for first, stop in ranges:
-        within |= (rows >= first) & (rows < stop)
-    return within
-
-
-def _find_classes(metadata: Metadata | None) -> tuple[str, ...]:
+def _find_classes(metadata: ExportRecord | None) -> tuple[str, ...]:
     """Names of the classes, in the order of their labels."""
     if metadata is None:
         return tuple(FAMILIES)
@@ -474,25 +459,30 @@ class _CheckBatch:
     labels: _Files
     classes: tuple[str, ...]
     source: Source | None
-    reader: RowReader | None
-    readable: tuple[Range, ...]
+    reader: StoreReader | None
+    compared: NDArray[np.int64]
 
-    def __call__(self, batch: Batch) -> _Checked:
+    def __call__(self, batch: RowBatch) -> _Checked:
         """Check a batch."""
         checked = _Checked()
-        rows = np.array(batch.rows)
-        compared = rows[_is_within(rows, self.readable)].tolist()
-        frames = self.reader.frames(compared) if self.reader and compared else None
-        expected = None if self.reader is None else np.empty(self.reader.shape, np.uint8)
-        for row in batch.rows:
-            is_compared = frames is not None and row in compared
+        for row, expected in self._expect(batch):
             if row in self.labels.names:
-                self._check_label(row, checked, is_compared=is_compared)
+                self._check_label(row, checked, None if expected is None else expected[1])
             if row in self.videos.names:
-                if is_compared and frames is not None and expected is not None:
-                    frames.decode(row, expected)
-                self._check_video(row, checked, expected if is_compared else None)
+                self._check_video(row, checked, None if expected is None else expected[0])
         return checked
+
+    def _expect(self, batch: RowBatch) -> Iterator[tuple[int, tuple[NDArray[np.uint8], Label] | None]]:
+        """The rows of a batch, with what the store holds of those that are compared with it."""
+        compared = np.intersect1d(batch.rows, self.compared)
+        if self.reader is None or not len(compared):
+            yield from ((row, None) for row in batch.rows)
+            return
+        frames = np.empty(self.reader.select().shape, np.uint8)
+        labels = read_labels(self.reader, compared)
+        stored = zip(self.reader.read_each(compared, frames), labels, strict=True)
+        for row in batch.rows:
+            yield row, (frames, next(stored)[1]) if row in compared else None
 
     def _check_video(self, row: int, checked: _Checked, expected: NDArray[np.uint8] | None) -> None:
         """Check a tensor file, and compare it with what the store holds."""
@@ -520,7 +510,7 @@ class _CheckBatch:
                 "content-video", path, f"{differing:,} of {wanted.size:,} values differ from the store"
             )
 
-    def _check_label(self, row: int, checked: _Checked, *, is_compared: bool) -> None:
+    def _check_label(self, row: int, checked: _Checked, expected: Label | None) -> None:
         """Check a label, and compare it with what the store holds."""
         path = self.labels.path(row)
         try:
@@ -529,15 +519,15 @@ class _CheckBatch:
             checked.add("label-unreadable", path, error.strerror or str(error))
             return
         except ValidationError as error:
-            for detail in _explain(error):
+            for detail in describe_invalid(error):
                 is_json = error.errors()[0]["type"] != "json_invalid"
                 checked.add("label-invalid" if is_json else "label-unreadable", path, detail)
             return
         checked.labels.append(label)
         for detail in self._contradictions(label):
             checked.add("label-mismatch", path, detail)
-        if is_compared and self.reader is not None:
-            for name in _differing(label, self.reader.label(row)):
+        if expected is not None:
+            for name in _differing(label, expected):
                 checked.add("content-label", path, f"{name} differs from the store")
 
     def _contradictions(self, label: Label) -> Iterator[str]:
@@ -599,7 +589,7 @@ def _name_classes(counts: Counter[int], names: tuple[str, ...]) -> dict[str, int
 
 
 def _check_metadata(
-    metadata: Metadata | None,
+    metadata: ExportRecord | None,
     videos: int,
     classes: dict[str, int],
     split_counts: Counter[str],
@@ -637,10 +627,3 @@ def _check_balance(counts: dict[str, int], source: Source | None, faults: _Fault
         listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
         detail = f"found {listed}; expected counts that differ by at most {most:.0f}"
         faults.add("class-balance", LABEL_FOLDER, detail)
-
-
-def _explain(error: ValidationError) -> Iterator[str]:
-    """One sentence for each thing that is not as a schema says."""
-    for detail in error.errors(include_url=False):
-        place = ".".join(str(part) for part in detail["loc"])
-        yield f"{place}: {detail['msg'].lower()}" if place else detail["msg"].lower()

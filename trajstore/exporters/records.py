@@ -6,15 +6,23 @@ adds. Unknown fields are allowed.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Final, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from trajstore.reading.samples import Samples
+from trajstore.scene.order import SPLIT_NAMES
 from trajstore.spec import DatasetSpec
 from trajstore.trajectories import FAMILIES
 
 EXPORT_VERSION: Final = 1
 """Raised whenever exported folders are laid out in another way."""
+
+LABEL_COLUMNS: Final = ("class_label", "split", "position", "future_position")
+"""The columns that a label is made of."""
 
 Count = Annotated[int, Field(ge=0)]
 Point = tuple[float, float, float]
@@ -82,6 +90,22 @@ class Label(_Record):
         return self.model_dump_json().encode() + b"\n"
 
 
+def read_labels(samples: Samples, rows: NDArray[np.int64]) -> Iterator[Label]:
+    """Make the labels of some rows, whose numbers are known to be right."""
+    names = samples.spec.dataset.classes
+    columns = (samples.read_column(name, rows).tolist() for name in LABEL_COLUMNS)
+    for label, split, positions, future in zip(*columns, strict=True):
+        yield Label.model_validate(
+            {
+                "class_label": label,
+                "class_name": names[label],
+                "split": SPLIT_NAMES[split],
+                "positions": tuple(map(tuple, positions)),
+                "future_position": tuple(future),
+            }
+        )
+
+
 class Source(_Record):
     """What an exported folder was made from, and how: two exports with the same source have the same files."""
 
@@ -126,7 +150,7 @@ class Source(_Record):
         return found
 
 
-class Metadata(_Record):
+class ExportRecord(_Record):
     """What an exported folder holds, `metadata.json`; it is written last and says that the export is complete."""
 
     total_samples: Count

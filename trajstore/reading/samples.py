@@ -1,4 +1,7 @@
-"""What reading samples means, wherever they come from: rows, cameras, frames, labels, threads.
+"""What reading samples means, wherever they come from: rows, cameras, frames, columns, threads.
+
+Chunked columns (labels) are read by `Samples.column`, sharded ones (frames) by `Samples.read`; the layout says which
+there are, and what group each belongs to.
 
 `trajstore.reading.store.StoreReader` takes them from a store, `trajstore.reading.generator.SampleGenerator` draws them.
 """
@@ -7,7 +10,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,11 +22,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from trajstore.errors import RowRangeError, SpecError
 from trajstore.executors.threads import count_processors
+from trajstore.reading.rows import check_split
 from trajstore.scene.order import SPLIT_NAMES
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
-from trajstore.store.columns import Column, ColumnGroup, Layout
-from trajstore.store.layout import plan_layout
+from trajstore.store.columns import Column, Layout
+from trajstore.store.layout import FRAMES, plan_layout
 
 THREADS_MAX: Final = 8
 """Threads that a batch is spread over unless the caller says otherwise."""
@@ -36,10 +40,18 @@ _ONLY: Final = np.zeros(1, np.intp)
 
 @dataclass(frozen=True)
 class Selection:
-    """Some cameras and frames of every sample."""
+    """A sharded column, and some cameras and frames of every sample of it.
 
-    cameras: tuple[int, ...]
-    frames: tuple[int, ...]
+    Attributes
+    ----------
+    indices : tuple of tuples of int
+        Along each of the column's dimensions between the sample's and those that are always read whole.
+    shape : tuple of int
+        Of what is read of a sample.
+    """
+
+    column: Column
+    indices: tuple[tuple[int, ...], ...]
     shape: tuple[int, ...]
 
 
@@ -76,13 +88,13 @@ class Samples(ABC):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the label columns."""
-        return tuple(self._label_columns)
+        """Names of the columns that `column` reads: the labels, and whatever else is not made of shards."""
+        return tuple(self._chunked)
 
     @cached_property
     def rows_per_shard(self) -> int:
-        """Rows that lie in one file: reading is fastest where rows of a file are read together."""
-        return self._video_group.rows_per_task
+        """Rows whose frames lie in one file: reading is fastest where rows of a file are read together."""
+        return self._sharded[FRAMES].file_shape[0]
 
     def __len__(self) -> int:
         return self.spec.dataset.samples
@@ -94,13 +106,14 @@ class Samples(ABC):
     def read(
         self,
         rows: ArrayLike,
-        out: NDArray[np.uint8] | None = None,
+        out: NDArray[Any] | None = None,
         *,
         cameras: Sequence[int] | None = None,
         frames: Sequence[int] | None = None,
         threads: int | None = None,
-    ) -> NDArray[np.uint8]:
-        """Read the frames of some rows.
+        column: str = FRAMES,
+    ) -> NDArray[Any]:
+        """Read the frames of some rows, or another column that is stored in shards.
 
         Parameters
         ----------
@@ -114,6 +127,8 @@ class Samples(ABC):
             Which frames, in this order; all by default. Frames are numbered from 1: array index = frame − 1.
         threads : int, optional
             Threads to spread the rows over, instead of the reader's own number.
+        column : str
+            What to read; another column than the frames has its own dimensions and dtype.
 
         Returns
         -------
@@ -125,35 +140,31 @@ class Samples(ABC):
         RowRangeError
             If there is no such row.
         SpecError
-            If there is no such camera or frame, or ``out`` does not fit.
+            If there is no such column, camera or frame, or ``out`` does not fit.
         IncompleteStoreError
             If a row is not written yet.
         CorruptDataError
             If a row is damaged.
         """
         numbers = self.check_rows(rows)
-        selection = self.select(cameras=cameras, frames=frames)
+        selection = self.select(cameras=cameras, frames=frames, column=column)
         shape = (len(numbers), *selection.shape)
         if out is None:
-            out = np.empty(shape, np.uint8)
+            out = np.empty(shape, selection.column.dtype)
         else:
-            _check_out(out, shape)
+            _check_out(out, shape, selection.column.dtype)
         self.read_selection(numbers, selection, out, threads=threads)
         return out
-
-    def values(self, name: str, rows: ArrayLike) -> NDArray[Any]:
-        """Read any column."""
-        return self.read(rows) if name == "video" else self.column(name, rows)
 
     def read_selection(
         self,
         rows: NDArray[np.int64],
         selection: Selection,
-        out: NDArray[np.uint8],
+        out: NDArray[Any],
         *,
         threads: int | None = None,
     ) -> None:
-        """Read the frames of some rows, with arguments that are known to be right: what `read` does after its checks.
+        """Read some rows with arguments that are known to be right: what `read` does after its checks.
 
         Parameters
         ----------
@@ -161,8 +172,8 @@ class Samples(ABC):
             From `check_rows`.
         selection : Selection
             From `select`.
-        out : (n, *selection.shape) uint8
-            C-contiguous.
+        out : (n, *selection.shape) ndarray
+            C-contiguous, of the column's dtype.
         threads : int, optional
             Threads to spread the rows over, instead of the reader's own number.
         """
@@ -175,7 +186,7 @@ class Samples(ABC):
         if workers <= 1:
             self._fill(rows, order, selection, out)
             return
-        first, *others = self._split(order, rows[order] // self.rows_per_shard, workers)
+        first, *others = self._split(order, rows[order] // selection.column.file_shape[0], workers)
         if not others:
             self._fill(rows, first, selection, out)
             return
@@ -196,19 +207,19 @@ class Samples(ABC):
         return np.split(order, cuts)
 
     def column(self, name: str, rows: ArrayLike | None = None) -> NDArray[Any]:
-        """Read a label column.
+        """Read labels, or another column that is stored in chunks.
 
         Parameters
         ----------
         name : str
             One of `columns`.
         rows : (n,) integers, optional
-            Which rows, in this order; all by default.
+            Which rows, in this order; all by default. A `range` is read fastest.
 
         Returns
         -------
         (n, ...) ndarray
-            The labels, of the shape and dtype that the store gives them.
+            Of the shape and dtype that the store gives them.
 
         Raises
         ------
@@ -217,15 +228,18 @@ class Samples(ABC):
         RowRangeError
             If there is no such row.
         IncompleteStoreError
-            If a row's labels are not written yet.
+            If a row is not written yet.
         CorruptDataError
-            If the labels are damaged.
+            If a row is damaged.
         """
-        self._find_column(name)
-        return self.read_column(name, np.arange(len(self)) if rows is None else self.check_rows(rows))
+        _check_name(name, self._chunked)
+        wanted = range(len(self)) if rows is None else rows
+        if isinstance(wanted, range) and wanted.step == 1 and 0 <= wanted.start <= wanted.stop <= len(self):
+            return self._read_run(name, wanted)
+        return self.read_column(name, self.check_rows(wanted))
 
     def read_column(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Read a label column with arguments that are known to be right: what `column` does after its checks.
+        """Read a column with arguments that are known to be right: what `column` does after its checks.
 
         Parameters
         ----------
@@ -237,26 +251,38 @@ class Samples(ABC):
         Returns
         -------
         (n, ...) ndarray
-            The labels.
+            The values.
         """
-        column, each = self._label_columns[name], self._label_rows
+        column, each = self._chunked[name]
         if len(rows) == 1:  # without looking for chunks takes a tenth of the time
             chunk, index = divmod(int(rows[0]), each)
-            return self._load_labels(column, chunk)[index : index + 1].copy()
+            return self._load(column, chunk)[index : index + 1].copy()
         chunks = rows // each
         values = np.empty((len(rows), *column.shape[1:]), column.dtype)
         for chunk in np.unique(chunks).tolist():
             is_here = chunks == chunk
-            values[is_here] = self._load_labels(column, chunk)[rows[is_here] - chunk * each]
+            values[is_here] = self._load(column, chunk)[rows[is_here] - chunk * each]
         return values
 
-    def split_rows(self, split: str | None) -> NDArray[np.int64]:
+    def _read_run(self, name: str, rows: range) -> NDArray[Any]:
+        """Read successive rows of a column, without a list of their numbers."""
+        column, each = self._chunked[name]
+        values = np.empty((len(rows), *column.shape[1:]), column.dtype)
+        for chunk in range(rows.start // each, -(-rows.stop // each)):
+            first, stop = max(rows.start, chunk * each), min(rows.stop, (chunk + 1) * each)
+            part = self._load(column, chunk)[first - chunk * each : stop - chunk * each]
+            values[first - rows.start : stop - rows.start] = part
+        return values
+
+    def split_rows(self, split: str | None, within: Iterable[range] | None = None) -> NDArray[np.int64]:
         """Rows of a split.
 
         Parameters
         ----------
         split : {'train', 'val', 'test'} or None
             Which; None for all rows.
+        within : iterable of range, optional
+            Among which rows, in ascending order; among all by default.
 
         Returns
         -------
@@ -268,14 +294,31 @@ class Samples(ABC):
         SpecError
             If there is no such split.
         """
-        if split is None:
-            return np.arange(len(self))
-        if split not in SPLIT_NAMES:
-            message = (
-                f"split: found {split!r}, expected one of {', '.join(SPLIT_NAMES)}, or None for all rows"
-            )
-            raise SpecError(message)
-        return np.flatnonzero(self.column("split") == SPLIT_NAMES.index(split))
+        check_split(split)
+        parts = [np.empty(0, np.int64)]
+        for rows in (range(len(self)),) if within is None else within:
+            numbers = np.arange(rows.start, rows.stop)
+            if split is not None:
+                numbers = numbers[self.column("split", rows) == SPLIT_NAMES.index(split)]
+            parts.append(numbers)
+        return np.concatenate(parts)
+
+    def written_rows(self, *columns: str, within: range | None = None) -> tuple[range, ...]:
+        """Rows that can be read now.
+
+        Parameters
+        ----------
+        *columns : str
+            Of which all of these columns are written; by default, all that there are.
+        within : range, optional
+            Among which rows; among all by default.
+
+        Returns
+        -------
+        tuple of range
+            In ascending order, with gaps between them.
+        """
+        return (range(len(self)) if within is None else within,)
 
     def calibration(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Read what the cameras are.
@@ -295,18 +338,8 @@ class Samples(ABC):
         intrinsics, extrinsics = map(self._load_static, self.layout.static)
         return intrinsics, extrinsics
 
-    def written_shards(self) -> NDArray[np.bool_]:
-        """Which shards can be read.
-
-        Returns
-        -------
-        (shards,) bool
-            Each has `rows_per_shard` rows.
-        """
-        return np.array([self.is_written(shard) for shard in range(len(self._video_group))])
-
     def is_written(self, shard: int) -> bool:
-        """Whether a shard can be read.
+        """Whether a shard of frames can be read.
 
         Parameters
         ----------
@@ -318,10 +351,14 @@ class Samples(ABC):
         bool
             True if it is written now.
         """
-        return 0 <= shard < len(self._video_group)
+        return 0 <= shard < len(self.layout.group_of(FRAMES))
 
     def select(
-        self, *, cameras: Sequence[int] | None = None, frames: Sequence[int] | None = None
+        self,
+        *,
+        cameras: Sequence[int] | None = None,
+        frames: Sequence[int] | None = None,
+        column: str = FRAMES,
     ) -> Selection:
         """Check a choice of cameras and frames.
 
@@ -331,6 +368,8 @@ class Samples(ABC):
             Counted from 0; all by default.
         frames : sequence of int, optional
             Counted from 1; all by default.
+        column : str
+            A column that is stored in shards.
 
         Returns
         -------
@@ -340,13 +379,24 @@ class Samples(ABC):
         Raises
         ------
         SpecError
-            If there is no such camera or frame, or none is chosen.
+            If there is no such column, camera or frame, or none is chosen.
         """
-        video = self.spec.video
-        chosen_cameras = _check_choice("camera", cameras, first=0, count=video.cameras)
-        chosen_frames = _check_choice("frame", frames, first=1, count=video.frames)
-        shape = (len(chosen_cameras), len(chosen_frames), 3, video.height, video.width)
-        return Selection(chosen_cameras, chosen_frames, shape)
+        _check_name(column, self._sharded)
+        found = self._sharded[column]
+        choices = {"camera": (cameras, 0), "frame": (frames, 1)}
+        indices = []
+        for dim, count in zip(found.dims[1:], found.shape[1:], strict=True):
+            if dim not in choices:
+                break
+            chosen, first = choices.pop(dim)
+            indices.append(_check_choice(dim, chosen, first=first, count=count))
+        for dim, (chosen, _) in choices.items():
+            if chosen is not None:
+                message = (
+                    f"{dim}s: found {list(chosen)!r}, column {column} has no dimension {dim!r}; leave it out"
+                )
+                raise SpecError(message)
+        return Selection(found, tuple(indices), (*map(len, indices), *found.shape[len(indices) + 1 :]))
 
     def check_rows(self, rows: ArrayLike) -> NDArray[np.int64]:
         """Check row numbers.
@@ -392,36 +442,28 @@ class Samples(ABC):
         return WAITING_THREADS if self.waits else min(count_processors(), THREADS_MAX)
 
     @cached_property
-    def _label_rows(self) -> int:
-        """Rows that `_load_labels` gives at a time."""
-        return self.layout.group("labels").rows_per_task
+    def _chunked(self) -> dict[str, tuple[Column, int]]:
+        """Columns that are stored in chunks, and how many rows `_load` gives of each at a time."""
+        return {
+            column.name: (column, self._count_loaded(column))
+            for group in self.layout.groups
+            for column in group.columns
+            if column.shard_shape is None
+        }
 
     @cached_property
-    def _video_group(self) -> ColumnGroup:
-        """Tasks and flags of the frames."""
-        return self.layout.group("video")
+    def _sharded(self) -> dict[str, Column]:
+        """Columns that are stored in shards."""
+        columns = (column for group in self.layout.groups for column in group.columns)
+        return {column.name: column for column in columns if column.shard_shape is not None}
 
-    @cached_property
-    def _video(self) -> Column:
-        """The array of the frames."""
-        (video,) = self._video_group.columns
-        return video
-
-    @cached_property
-    def _label_columns(self) -> dict[str, Column]:
-        """The label columns by name."""
-        return {column.name: column for column in self.layout.group("labels").columns}
-
-    def _find_column(self, name: str) -> Column:
-        """The label column of a name."""
-        if name not in self._label_columns:
-            message = f"column: found {name!r}, expected one of {', '.join(self.columns)}"
-            raise SpecError(message)
-        return self._label_columns[name]
+    def _count_loaded(self, column: Column) -> int:
+        """Rows that `_load` gives at a time."""
+        return column.chunk_shape[0]
 
     @abstractmethod
-    def _load_labels(self, column: Column, chunk: int) -> NDArray[Any]:
-        """A part of a column: ``_label_rows`` rows from ``chunk`` times as many, fewer at the end."""
+    def _load(self, column: Column, chunk: int) -> NDArray[Any]:
+        """A part of a chunked column: the rows from ``chunk`` times `_count_loaded` on, fewer at the end."""
 
     @abstractmethod
     def _load_static(self, column: Column) -> NDArray[np.float64]:
@@ -433,9 +475,16 @@ class Samples(ABC):
         rows: NDArray[np.int64],
         places: NDArray[np.intp],
         selection: Selection,
-        out: NDArray[np.uint8],
+        out: NDArray[Any],
     ) -> None:
         """Put ``rows[i]`` into ``out[i]`` for each i in ``places``; runs in several threads at once."""
+
+
+def _check_name(name: str, known: Collection[str]) -> None:
+    """Raise unless a column is known."""
+    if name not in known:
+        message = f"column: found {name!r}, expected one of {', '.join(known)}"
+        raise SpecError(message)
 
 
 def _check_choice(what: str, chosen: Sequence[int] | None, *, first: int, count: int) -> tuple[int, ...]:
@@ -457,10 +506,10 @@ def _check_choice(what: str, chosen: Sequence[int] | None, *, first: int, count:
     return indices
 
 
-def _check_out(out: NDArray[np.uint8], shape: tuple[int, ...]) -> None:
+def _check_out(out: NDArray[Any], shape: tuple[int, ...], dtype: str) -> None:
     """Raise unless an array can take what is read."""
-    if out.shape != shape or out.dtype != np.uint8:
-        message = f"out: found {out.dtype} of shape {out.shape}, expected uint8 of shape {shape}"
+    if out.shape != shape or out.dtype != dtype:
+        message = f"out: found {out.dtype} of shape {out.shape}, expected {dtype} of shape {shape}"
         raise SpecError(message)
     if prod(shape) and not (out.flags.c_contiguous and out.flags.writeable):
         message = "out: found an array that is not C-contiguous or not writable, expected one that is both"

@@ -5,34 +5,38 @@ Nothing is trusted that is not flagged as written, and nothing is returned whose
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache, partial
+from functools import lru_cache, partial
 from itertools import groupby, product
 from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
 import numpy as np
 from numcodecs import Zstd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from trajstore.errors import CorruptDataError, IncompleteStoreError, StoreError
 from trajstore.reading.samples import Samples, Selection
-from trajstore.storage.caching import BoundedCache, PerProcess
+from trajstore.storage.caching import LoadingCache, PerProcess
 from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.columns import Column, ColumnGroup
-from trajstore.store.handle import StoreHandle
+from trajstore.store.layout import FRAMES
 from trajstore.store.shard import FLAG_WRITTEN, decode_chunk, index_size, parse_index
+
+if TYPE_CHECKING:
+    # imports zarr, which reading does without
+    from trajstore.store.handle import StoreHandle
 
 SHARD_INDICES_MAX: Final = 1024
 """Shard indices that are kept in memory; one of 250 samples takes 4 KB."""
 
-LABEL_BYTES_MAX: Final = 256 * 2**20
-"""Decoded labels that are kept in memory."""
+CHUNK_BYTES_MAX: Final = 256 * 2**20
+"""Decoded chunks of labels and other chunked columns that are kept in memory."""
 
 Value = TypeVar("Value")
 
@@ -85,11 +89,11 @@ class _Kept:
     """What one process keeps of a store."""
 
     storage: Storage
-    indices: BoundedCache[int, NDArray[np.uint64]] = field(
-        default_factory=lambda: BoundedCache(SHARD_INDICES_MAX)
+    indices: LoadingCache[tuple[str, int], NDArray[np.uint64]] = field(
+        default_factory=lambda: LoadingCache(SHARD_INDICES_MAX)
     )
-    labels: BoundedCache[tuple[str, int], NDArray[Any]] = field(
-        default_factory=lambda: BoundedCache(LABEL_BYTES_MAX, weigh=lambda values: values.nbytes)
+    chunks: LoadingCache[tuple[str, int], NDArray[Any]] = field(
+        default_factory=lambda: LoadingCache(CHUNK_BYTES_MAX, weigh=lambda values: values.nbytes)
     )
 
 
@@ -101,39 +105,54 @@ class StoreReader(Samples):
 
     Parameters
     ----------
-    location : Location
-        The store.
-    spec : DatasetSpec
-        What it was built from.
+    store : StoreHandle
+        The open store. Other processes, to which the reader is pickled or forked, open its files on their own.
     threads : int, optional
         Threads that a batch is spread over; see `open_reader`.
     """
 
     def __init__(self, store: StoreHandle, *, threads: int | None = None) -> None:
         # what a network makes wait costs no processor
-        location = store.location
-        super().__init__(location, store.spec, threads=threads, waits=location.folder is None)
-        self._argument = location.argument
-        self._kept = PerProcess(partial(_keep, location.absolute()))
+        super().__init__(store.location, store.spec, threads=threads, waits=store.storage.waits)
+        self.argument = store.location.argument
+        place = store.location.absolute()
+        # the files of a relative path are opened anew, for the working folder may change
+        mine = _Kept(store.storage) if place == store.location else None
+        self._kept = PerProcess(partial(_keep, place), made=mine)
         self._is_closed = False
 
-    def written_shards(self) -> NDArray[np.bool_]:
-        """Which shards are flagged as written now.
+    def written_rows(self, *columns: str, within: range | None = None) -> tuple[range, ...]:
+        """Rows that are flagged as written now.
+
+        Parameters
+        ----------
+        *columns : str
+            Of which all of these columns are written; by default, all that there are.
+        within : range, optional
+            Among which rows; among all by default.
 
         Returns
         -------
-        (shards,) bool
-            Each has `rows_per_shard` rows.
+        tuple of range
+            In ascending order, with gaps between them.
         """
-        flags = self._video_group.flags
-        keys = {flags.key(index): index for index in range(len(self._video_group))}
-        is_written = np.zeros(len(keys), dtype=bool)
-        for key, flag in self._open().storage.read_many(keys):
-            is_written[keys[key]] = flag == FLAG_WRITTEN
-        return is_written
+        rows = range(len(self)) if within is None else within
+        is_written = np.ones(len(rows), dtype=bool)
+        found = map(self.layout.group_of, columns) if columns else self.layout.groups
+        for group in {group.name: group for group in found}.values():
+            tasks = map(
+                group.task, range(rows.start // group.rows_per_task, -(-rows.stop // group.rows_per_task))
+            )
+            parts = {group.flags.key(task.index): task.rows for task in tasks}
+            for key, flag in self._open().storage.read_many(parts):
+                if flag != FLAG_WRITTEN:
+                    first, stop = (max(0, row - rows.start) for row in (parts[key].start, parts[key].stop))
+                    is_written[first:stop] = False
+        edges = rows.start + np.flatnonzero(np.diff(is_written, prepend=False, append=False))
+        return tuple(range(first, stop) for first, stop in edges.reshape(-1, 2).tolist())
 
     def is_written(self, shard: int) -> bool:
-        """Whether a shard is flagged as written now.
+        """Whether a shard of frames is flagged as written now.
 
         Parameters
         ----------
@@ -145,7 +164,7 @@ class StoreReader(Samples):
         bool
             True if it is.
         """
-        key = self._video_group.flags.key(shard)
+        key = self.layout.group_of(FRAMES).flags.key(shard)
         return super().is_written(shard) and self._open().storage.read(key) == FLAG_WRITTEN
 
     def close(self) -> None:
@@ -171,83 +190,121 @@ class StoreReader(Samples):
             raise StoreError(message)
         return self._kept.get()
 
+    def read_each(self, rows: ArrayLike, out: NDArray[Any], *, column: str = FRAMES) -> Iterator[int]:
+        """Read whole samples into the same array one after the other, their bytes in few requests.
+
+        Parameters
+        ----------
+        rows : (n,) integers
+            Which, in ascending order.
+        out : (cameras, frames, 3, height, width) uint8
+            Where each is put, C-contiguous.
+        column : str
+            What to read of them; another column than the frames has its own dimensions and dtype.
+
+        Yields
+        ------
+        int
+            The row that ``out`` holds until the next is asked for.
+        """
+        numbers = self.check_rows(rows)
+        places = np.arange(len(numbers))
+        return self._fill_each(numbers, places, self.select(column=column), [out] * len(numbers))
+
     def _fill(
         self,
         rows: NDArray[np.int64],
         places: NDArray[np.intp],
         selection: Selection,
-        out: NDArray[np.uint8],
+        out: NDArray[Any],
     ) -> None:
         """Read the rows of one shard after the other."""
-        fill = _Fill(self._open(), _plan_pieces(self._video, selection), out)
-        numbers = rows.tolist()
-        for shard, group in groupby(places.tolist(), lambda place: numbers[place] // self.rows_per_shard):
-            mine = [(place, numbers[place]) for place in group]
+        for _ in self._fill_each(rows, places, selection, out):
+            pass
+
+    def _fill_each(
+        self,
+        rows: NDArray[np.int64],
+        places: NDArray[np.intp],
+        selection: Selection,
+        out: Sequence[NDArray[Any]] | NDArray[Any],
+    ) -> Iterator[int]:
+        """Read the rows of one shard after the other; each is yielded when it is there."""
+        fill = _Fill(self._open(), selection.column, _plan_pieces(selection), out)
+        numbers, each = rows.tolist(), selection.column.file_shape[0]
+        for shard, group in groupby(places.tolist(), lambda place: numbers[place] // each):
+            left = [(place, numbers[place]) for place in group][::-1]
             try:
-                self._fill_from(shard, mine, fill)
+                for row in self._fill_from(shard, left[::-1], fill):
+                    yield row
+                    left.pop()
             except (CorruptDataError, OSError):
                 # row by row, which says what is wrong, unless all is well with the files as they are now
-                for one in mine:
+                for one in reversed(left):
                     self._attempt(
-                        partial(self._fill_from, shard, [one], fill),
-                        partial(self._forget, shard),
+                        partial(self._fill_one, shard, one, fill),
+                        partial(self._forget, fill.column, shard),
                         what=f"row {one[1]}",
-                        key=self._video.key(shard),
+                        key=fill.column.key(shard),
                     )
+                    yield one[1]
 
-    def _fill_from(self, shard: int, rows: list[tuple[int, int]], fill: _Fill) -> None:
+    def _fill_one(self, shard: int, row: tuple[int, int], fill: _Fill) -> None:
+        """Read, check and decode one row of a shard."""
+        for _ in self._fill_from(shard, [row], fill):
+            pass
+
+    def _fill_from(self, shard: int, rows: list[tuple[int, int]], fill: _Fill) -> Iterator[int]:
         """Read, check and decode rows of one shard; each with its place in the output."""
-        kept, key = fill.kept, self._video.key(shard)
-        index = kept.indices.get(shard, self._load_index)
-        first, wanted, ranges = shard * self.rows_per_shard, [], []
-        for place, row in rows:
+        kept, column = fill.kept, fill.column
+        index = kept.indices.get((column.name, shard), self._load_index)
+        first, each = shard * column.file_shape[0], prod(column.chunk_counts[1:])
+        ranges = []
+        for _, row in rows:
             for piece in fill.pieces:
-                start, length = index[(row - first) * self._chunks_per_row + piece.chunk].tolist()
+                start, length = index[(row - first) * each + piece.chunk].tolist()
                 if start + length >= 2**64:
                     message = "the shard does not hold the sample"
                     raise CorruptDataError(message)
-                wanted.append((place, piece))
                 ranges.append((start, length))
-        for (place, piece), data in zip(wanted, kept.storage.read_ranges(key, ranges), strict=True):
+        chunks = iter(kept.storage.read_ranges(column.key(shard), ranges))
+        for place, row in rows:
             sample = fill.out[place]
-            if piece.is_whole and (target := sample[piece.target]).flags.c_contiguous:
-                decode_chunk(data, target, fill.codec)
-                continue
-            if fill.scratch is None:
-                fill.scratch = np.empty(self._video.chunk_shape[1:], np.uint8)
-            decode_chunk(data, fill.scratch, fill.codec)
-            sample[piece.target] = fill.scratch[piece.part]
+            for piece, data in zip(fill.pieces, chunks, strict=False):
+                if piece.is_whole and (target := sample[piece.target]).flags.c_contiguous:
+                    decode_chunk(data, target, fill.codec)
+                    continue
+                if fill.scratch is None:
+                    fill.scratch = np.empty(column.chunk_shape[1:], column.dtype)
+                decode_chunk(data, fill.scratch, fill.codec)
+                sample[piece.target] = fill.scratch[piece.part]
+            yield row
 
-    def _forget(self, shard: int) -> None:
+    def _forget(self, column: Column, shard: int) -> None:
         """Let go of what is kept of a shard."""
         kept = self._open()
-        kept.indices.discard(shard)
-        kept.storage.forget(self._video.key(shard))
+        kept.indices.discard((column.name, shard))
+        kept.storage.forget(column.key(shard))
 
-    def _load_index(self, shard: int) -> NDArray[np.uint64]:
+    def _load_index(self, place: tuple[str, int]) -> NDArray[np.uint64]:
         """The index of a shard that is flagged as written."""
-        storage = self._open().storage
-        self._check_flag(storage, self._video_group, shard)
-        capacity = self._chunks_per_row * self.rows_per_shard
-        tail, size = storage.read_tail(self._video.key(shard), index_size(capacity))
+        name, shard = place
+        storage, column = self._open().storage, self._sharded[name]
+        self._check_flag(storage, self.layout.group_of(name), shard)
+        capacity = prod(column.chunk_counts)
+        tail, size = storage.read_tail(column.key(shard), index_size(capacity))
         return parse_index(tail, capacity=capacity, shard_size=size)
 
-    @cached_property
-    def _chunks_per_row(self) -> int:
-        """Chunks that a sample is split into."""
-        return prod(self._video.chunk_counts) // self.rows_per_shard
+    def _load(self, column: Column, chunk: int) -> NDArray[Any]:
+        """A chunk of a column."""
+        return self._open().chunks.get((column.name, chunk), self._load_chunk)
 
-    def _load_labels(self, column: Column, chunk: int) -> NDArray[Any]:
-        """A chunk of a label column."""
-        kept = self._open()
-        return kept.labels.get(
-            (column.name, chunk), lambda _: self._decode_labels(kept.storage, column, chunk)
-        )
-
-    def _decode_labels(self, storage: Storage, column: Column, chunk: int) -> NDArray[Any]:
-        """A chunk of a label column that is flagged as written."""
-        group = self.layout.group("labels")
-        return self._decode_file(storage, column, chunk, lambda: self._check_flag(storage, group, chunk))
+    def _load_chunk(self, place: tuple[str, int]) -> NDArray[Any]:
+        """A chunk of a column that is flagged as written."""
+        name, chunk = place
+        storage, group = self._open().storage, self.layout.group_of(name)
+        check = partial(self._check_flag, storage, group, chunk)
+        return self._decode_file(storage, self._chunked[name][0], chunk, check)
 
     def _load_static(self, column: Column) -> NDArray[np.float64]:
         """An array that was written when the store was created."""
@@ -276,7 +333,7 @@ class StoreReader(Samples):
             rows = group.task(index).rows
             message = (
                 f"{self.location}: rows {rows.start} … {rows.stop - 1} of the {group.name} are not written yet; "
-                f"finish the store with: trajstore build {self._argument}"
+                f"finish the store with: trajstore build {self.argument}"
             )
             raise IncompleteStoreError(message)
 
@@ -298,13 +355,15 @@ class StoreReader(Samples):
         except OSError as error:
             message = (
                 f"{self.location}: {what} cannot be read from {key}: {error.strerror or error}; "
-                f"check the disk, then: trajstore verify {self._argument}"
+                f"check the disk, then: trajstore verify {self.argument}"
             )
             raise StoreError(message) from error
 
     def _raise_damaged(self, found: str, what: str, key: str) -> NoReturn:
         """Say what is damaged, where, and what to do."""
-        message = f"{self.location}: {what} in {key}: {found}; make it again with: trajstore repair {self._argument}"
+        message = (
+            f"{self.location}: {what} in {key}: {found}; make it again with: trajstore repair {self.argument}"
+        )
         raise CorruptDataError(message) from None
 
     def _explain_range(self) -> str:
@@ -337,49 +396,38 @@ class _Piece:
 
 @dataclass
 class _Fill:
-    """What one thread needs to fill an array.
-
-    Attributes
-    ----------
-    out : (n, cameras, frames, 3, height, width) uint8
-        The array.
-    scratch : (cameras, frames, 3, height, width) uint8 or None
-        Room for a chunk that is wanted in part.
-    """
+    """What one thread needs to fill an array for each place; ``scratch`` takes a chunk that is wanted in part."""
 
     kept: _Kept
+    column: Column
     pieces: tuple[_Piece, ...]
-    out: NDArray[np.uint8]
+    out: Sequence[NDArray[Any]] | NDArray[Any]
     codec: Zstd = field(default_factory=Zstd)
-    scratch: NDArray[np.uint8] | None = None
+    scratch: NDArray[Any] | None = None
 
 
 @lru_cache(maxsize=64)
 def _plan_pieces_of(
-    sizes: tuple[int, int], counts: tuple[int, int], cameras: tuple[int, ...], frames: tuple[int, ...]
+    sizes: tuple[int, ...], counts: tuple[int, ...], indices: tuple[tuple[int, ...], ...]
 ) -> tuple[_Piece, ...]:
-    """Which chunks hold a selection; ``sizes`` and ``counts`` of chunks along cameras and frames."""
-    camera_parts = _split(cameras, sizes[0])
-    frame_parts = _split(frames, sizes[1])
+    """Which chunks hold a selection; ``sizes`` and ``counts`` of chunks along each dimension that is chosen from."""
     pieces = []
-    for (i, (to_cameras, of_cameras)), (j, (to_frames, of_frames)) in product(
-        camera_parts.items(), frame_parts.items()
-    ):
-        target = _index(to_cameras, to_frames)
+    for split in product(*(_split(*chosen).items() for chosen in zip(indices, sizes, strict=True))):
+        chunk = 0
+        for (number, _), count in zip(split, counts, strict=True):
+            chunk = chunk * count + number
+        target, parts = _index([to for _, (to, _) in split]), [of for _, (_, of) in split]
         # an index that is no slice gives a copy, which nothing can be decoded into
-        is_whole = isinstance(target[0], slice) and (of_cameras, of_frames) == (
-            list(range(sizes[0])),
-            list(range(sizes[1])),
-        )
-        pieces.append(_Piece(i * counts[1] + j, target, _index(of_cameras, of_frames), is_whole))
+        is_whole = all(isinstance(one, slice) for one in target) and parts == [list(range(n)) for n in sizes]
+        pieces.append(_Piece(chunk, target, _index(parts), is_whole))
     return tuple(pieces)
 
 
-def _plan_pieces(video: Column, selection: Selection) -> tuple[_Piece, ...]:
+def _plan_pieces(selection: Selection) -> tuple[_Piece, ...]:
     """Which chunks hold a selection, and where they go."""
-    sizes = (video.chunk_shape[1], video.chunk_shape[2])
-    counts = (video.chunk_counts[1], video.chunk_counts[2])
-    return _plan_pieces_of(sizes, counts, selection.cameras, selection.frames)
+    column, indices = selection.column, selection.indices
+    chosen = slice(1, 1 + len(indices))
+    return _plan_pieces_of(column.chunk_shape[chosen], column.chunk_counts[chosen], indices)
 
 
 def _split(chosen: tuple[int, ...], size: int) -> dict[int, tuple[list[int], list[int]]]:
@@ -392,12 +440,10 @@ def _split(chosen: tuple[int, ...], size: int) -> dict[int, tuple[list[int], lis
     return parts
 
 
-def _index(first: list[int], second: list[int]) -> tuple[Any, ...]:
-    """An index over two dimensions, as slices where they do: NumPy copies slices several times as fast."""
-    slices = (_as_slice(first), _as_slice(second))
-    if None in slices:
-        return np.ix_(first, second)
-    return slices
+def _index(numbers: list[list[int]]) -> tuple[Any, ...]:
+    """An index over some dimensions, as slices where they do: NumPy copies slices several times as fast."""
+    slices = tuple(map(_as_slice, numbers))
+    return np.ix_(*numbers) if None in slices else slices
 
 
 def _as_slice(numbers: list[int]) -> slice | None:

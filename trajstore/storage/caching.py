@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
+
+from cachetools import LRUCache
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -23,9 +25,9 @@ class PerProcess(Generic[Value]):
     [1]
     """
 
-    def __init__(self, make: Callable[[], Value]) -> None:
+    def __init__(self, make: Callable[[], Value], *, made: Value | None = None) -> None:
         self._make = make
-        self._made: tuple[int, Value] | None = None
+        self._made = None if made is None else (os.getpid(), made)
 
     def get(self) -> Value:
         """The value of this process."""
@@ -43,47 +45,34 @@ class PerProcess(Generic[Value]):
         return {"_make": self._make, "_made": None}
 
 
-class BoundedCache(Generic[Key, Value]):
-    """A cache that forgets what was used longest ago; safe to use from several threads.
+class LoadingCache(Generic[Key, Value]):
+    """Loads what it lacks and forgets what was used longest ago; safe to use from several threads.
 
     Examples
     --------
-    >>> cache = BoundedCache(limit=2)
+    >>> cache = LoadingCache(limit=2)
     >>> [cache.get(key, str) for key in (1, 2, 3)], len(cache)
     (['1', '2', '3'], 2)
     """
 
-    def __init__(self, limit: int, *, weigh: Callable[[Value], int] = lambda _: 1) -> None:
-        self._limit = limit
-        self._weigh = weigh
-        self._values: OrderedDict[Key, Value] = OrderedDict()
-        self._weight = 0
+    def __init__(self, limit: int, *, weigh: Callable[[Value], int] | None = None) -> None:
+        self._values: LRUCache[Key, Value] = LRUCache(limit, weigh)
         self._lock = threading.Lock()
 
     def get(self, key: Key, load: Callable[[Key], Value]) -> Value:
         """The value of a key, loaded if it is not at hand."""
         with self._lock:
             if key in self._values:
-                self._values.move_to_end(key)
                 return self._values[key]
         value = load(key)
-        with self._lock:
-            self._discard(key)
+        with self._lock, suppress(ValueError):  # heavier than all that may be kept
             self._values[key] = value
-            self._weight += self._weigh(value)
-            while self._weight > self._limit and len(self._values) > 1:
-                self._discard(next(iter(self._values)))
         return value
 
     def discard(self, key: Key) -> None:
         """Forget a key, if it is there."""
         with self._lock:
-            self._discard(key)
-
-    def _discard(self, key: Key) -> None:
-        """Forget a key while the lock is held."""
-        if key in self._values:
-            self._weight -= self._weigh(self._values.pop(key))
+            self._values.pop(key, None)
 
     def __len__(self) -> int:
         return len(self._values)

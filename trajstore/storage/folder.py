@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from trajstore.errors import NotAStoreError, StoreError
-from trajstore.storage.caching import BoundedCache
+from trajstore.storage.caching import LoadingCache
 from trajstore.storage.durable import find_debris, publish, remove, sweep
 from trajstore.storage.interface import ByteRange, Bytes
 from trajstore.storage.location import Location
@@ -31,7 +31,7 @@ class Folder:
         self.location = location
         self.root = Path(location.url)
         self._open_files_max = open_files_max
-        self._files: BoundedCache[str, _File] = BoundedCache(open_files_max)
+        self._files: LoadingCache[str, _File] = LoadingCache(open_files_max)
 
     def read(self, key: str) -> bytes | None:
         """Read a file; see `Storage`."""

@@ -17,7 +17,7 @@ from trajstore.errors import FormatVersionError, NewerStoreError, NotAStoreError
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
 from trajstore.store.layout import FORMAT_VERSION
-from trajstore.text import describe_validation
+from trajstore.text import describe_invalid
 
 NAMESPACE: Final = "trajstore"
 """The root attribute under which all of this is stored."""
@@ -104,7 +104,7 @@ def parse_attributes(root: Mapping[str, Any], location: Location) -> StoreAttrib
     try:
         return StoreAttributes.model_validate_json(json.dumps(found))
     except ValidationError as error:
-        problem = f"{location}/zarr.json: attribute {NAMESPACE}.{describe_validation(error)[0]}"
+        problem = f"{location}/zarr.json: attribute {NAMESPACE}.{describe_invalid(error)[0]}"
     if newer is not None:
         message = f"{problem}; {describe_newer(newer)}"
         raise NewerStoreError(message)

@@ -214,8 +214,8 @@ def check_generator(store: StoreHandle) -> None:
         message = (
             f"{store.location}: found rows of another generator, or damaged attributes: fingerprint "
             f"{store.attributes.fingerprint[:16]}, expected {store.spec.fingerprint[:16]} "
-            f"(generator {GENERATOR_VERSION}); {describe_versions(store)}; use one of these, name another path, or find "
-            f"out more with: trajstore verify {store.location.argument}"
+            f"(generator {GENERATOR_VERSION}); {describe_versions(store)}; use one of these, name another path, or "
+            f"find out more with: trajstore verify {store.location.argument}"
         )
         raise DriftError(message)
 

@@ -22,6 +22,7 @@ from trajstore.reading.samples import Samples
 from trajstore.reading.store import open_reader
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
+from trajstore.store.layout import FRAMES
 from trajstore.text import format_count
 from trajstore.torch.buffers import BufferPool, Loan, Sample, SharedBatch
 
@@ -65,11 +66,11 @@ class SampleDataset(Dataset[Any]):
         self.columns = tuple(columns)
         self.transform = transform
         self._selection = samples.select(cameras=cameras, frames=frames)
-        self._permutation = _check_layout(layout, cameras=len(self._selection.cameras))
+        self._permutation = _check_layout(layout, cameras=self._selection.shape[0])
         self._is_as_stored = layout == STORED_LAYOUT
         _check_columns(self.columns, samples.columns)
         self._buffers = BufferPool()
-        self._written_shards: bytes | None = None
+        self._written: tuple[range, ...] | None = None
         self._rows: NDArray[np.int64] | None = None
         self._check_rows(only_written=only_written)
 
@@ -77,11 +78,7 @@ class SampleDataset(Dataset[Any]):
     def rows(self) -> NDArray[np.int64]:
         """Rows of the samples in the store, (len(dataset),) int64."""
         if self._rows is None:
-            rows = self.samples.split_rows(self.split)
-            if self._written_shards is not None:
-                is_written = np.unpackbits(np.frombuffer(self._written_shards, np.uint8)).astype(bool)
-                rows = rows[is_written[rows // self.samples.rows_per_shard]]
-            self._rows = rows
+            self._rows = self.samples.split_rows(self.split, self._written)
         return self._rows
 
     @property
@@ -173,13 +170,10 @@ class SampleDataset(Dataset[Any]):
                 "build more samples or change the shares of the splits"
             )
             raise SpecError(message)
-        is_written = self.samples.written_shards()
-        if is_written.all():
-            return
-        count = int(is_written[self.shards].sum())
+        written = self.samples.written_rows(FRAMES, *self.columns)
+        count = len(self.samples.split_rows(self.split, written))
         if only_written and count:
-            self._written_shards = np.packbits(is_written).tobytes()
-            self._rows = None
+            self._written, self._rows = written, None
         elif count < total:
             message = (
                 f"{location}: {format_count(count)} of {format_count(total)} samples are written; finish the store "
