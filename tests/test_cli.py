@@ -24,8 +24,8 @@ from support.faults import (
 )
 from support.stores import open_store
 
+import trajstore
 from trajstore import cli
-from trajstore.commands import build as builder
 from trajstore.commands.build import build
 from trajstore.commands.info import info
 from trajstore.storage.location import Location
@@ -221,7 +221,7 @@ def test_options_become_arguments_of_the_library(
         return real(tiny_store)
 
     real = build
-    monkeypatch.setattr(builder, "build", record)
+    monkeypatch.setattr(trajstore, "build", record)
     done = command(
         "build", "a.zarr", "--spec", "spec.toml", "--frames", "7", "--seed", "5", "--classes", "Linear, Helical",
         "--samples-per-shard", "3", "--workers", "2", "--part", "1/2", "--force", "--quiet",
@@ -407,19 +407,14 @@ def _labels(store: Path) -> Any:
 def test_options_of_preview_and_view_become_arguments(
     command: Any, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    from trajstore.commands import preview as previewing
-    from trajstore.commands import view as viewing
-    from trajstore.commands.preview import PreviewReport
-    from trajstore.commands.view import ViewReport
-
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-    report = {"preview": PreviewReport, "view": ViewReport}[name]
+    report = {"preview": trajstore.PreviewReport, "view": trajstore.ViewReport}[name]
 
     def record(*args: Any, **kwargs: Any) -> Any:
         calls.append((args, kwargs))
         return report(Path("a.x"), (3,), ("Linear",), 1000)
 
-    monkeypatch.setattr({"preview": previewing, "view": viewing}[name], name, record)
+    monkeypatch.setattr(trajstore, name, record)
     done = command(name, "s.toml", "3", "7", "--output", "a.x")
     assert done.out.startswith("a.x: 1.00 KB, row 3 Linear\n")
     bucket = ["s3://bucket/s.zarr", "--storage-option", "region=x"]

@@ -8,21 +8,25 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
 
 import typer
+from typer import Argument, Option
 
+import trajstore
+from trajstore import report
 from trajstore.errors import DamageError, SpecError, TrajstoreError
+from trajstore.progress import ignore, show_progress
+from trajstore.storage.location import Location, parse_options
 from trajstore.text import fit
 
 if TYPE_CHECKING:
-    from trajstore.commands.build import BuildReport
-    from trajstore.progress import Report
     from trajstore.spec import DatasetSpec
-    from trajstore.storage.location import Location
+
+Command = TypeVar("Command", bound=Callable[..., None])
 
 
 def _examples(*commands: str) -> str:
@@ -39,64 +43,67 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
+
+def _command(*examples: str) -> Callable[[Command], Command]:
+    """Make a function a command of its name, with examples at the end of its help."""
+    return app.command(epilog=_examples(*examples))
+
+
 StoreArgument = Annotated[
     str,
-    typer.Argument(
+    Argument(
         metavar="STORE",
         help="The store: a folder such as store.zarr, or a URL such as s3://bucket/store.zarr.",
     ),
 ]
 StorageOption = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--storage-option", metavar="KEY=VALUE", help="Endpoint, region and the like of a bucket; repeatable."
     ),
 ]
 SourceArgument = Annotated[
     str,
-    typer.Argument(
+    Argument(
         metavar="STORE|SPEC",
         help="The store: a folder or a URL; or a TOML or JSON file with a spec, to see what it would give.",
     ),
 ]
 RowsArgument = Annotated[
     list[int] | None,
-    typer.Argument(
+    Argument(
         metavar="ROW",
         help="Rows, counted from 0, at most 12. [default: one of each class]",
         show_default=False,
     ),
 ]
 ClassOption = Annotated[
-    str | None, typer.Option("--class", metavar="NAME", help="The first four samples of this class.")
+    str | None, Option("--class", metavar="NAME", help="The first four samples of this class.")
 ]
 OnlySplitOption = Annotated[
-    str | None, typer.Option("--split", metavar="train|val|test", help="Only samples of this split.")
+    str | None, Option("--split", metavar="train|val|test", help="Only samples of this split.")
 ]
-WorkersOption = Annotated[
-    int | None, typer.Option(help="Threads that compute. [default: one for each processor]")
-]
+WorkersOption = Annotated[int | None, Option(help="Threads that compute. [default: one for each processor]")]
 ExecutorOption = Annotated[
     str,
-    typer.Option(
+    Option(
         metavar="threads|dask",
         help="What computes: threads, or a Dask cluster; without --scheduler it is started here.",
     ),
 ]
 SchedulerOption = Annotated[
-    str | None,
-    typer.Option(metavar="ADDRESS", help="Dask scheduler of a cluster, such as tcp://host:8786."),
+    str | None, Option(metavar="ADDRESS", help="Dask scheduler of a cluster, such as tcp://host:8786.")
 ]
 BuildersOption = Annotated[
     int | None,
-    typer.Option(
+    Option(
         help="Threads that compute, or processes of a local Dask cluster. [default: one for each processor]"
     ),
 ]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
-DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
-
+ForceOption = Annotated[bool, Option("--force", help="Go on although it seems not to fit.")]
+QuietOption = Annotated[bool, Option("--quiet", "-q", help="Show no progress.")]
+DebugOption = Annotated[bool, Option("--debug", help="Show the traceback of an error.")]
+JsonOption = Annotated[bool, Option("--json", help="Print JSON for machines.")]
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """click's, which some versions of typer carry inside them."""
@@ -124,61 +131,56 @@ def _print_version(is_wanted: bool) -> None:
     if is_wanted:
         from importlib.metadata import version
 
-        print(f"trajstore {version('trajstore')}")  # noqa: T201
+        _print(f"trajstore {version('trajstore')}")
         raise typer.Exit
 
 
 @app.callback()
 def _root(
     version: Annotated[
-        bool,
-        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+        bool, Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     pass
 
 
-@app.command(
-    epilog=_examples(
-        "build store.zarr",
-        "build store.zarr --samples 1000 --seed 7",
-        "build store.zarr --spec spec.toml --dry-run",
-        "build store.zarr --part 3/8",
-    )
+@_command(
+    "build store.zarr",
+    "build store.zarr --samples 1000 --seed 7",
+    "build store.zarr --spec spec.toml --dry-run",
+    "build store.zarr --part 3/8",
 )
 def build(
     store: StoreArgument,
     spec: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="TOML or JSON file with the spec; the options below override it."),
+        Option(metavar="FILE", help="TOML or JSON file with the spec; the options below override it."),
     ] = None,
-    samples: Annotated[int | None, typer.Option(help="Rows of the dataset. [default: 10000]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Key of all random numbers. [default: 0]")] = None,
+    samples: Annotated[int | None, Option(help="Rows of the dataset. [default: 10000]")] = None,
+    seed: Annotated[int | None, Option(help="Key of all random numbers. [default: 0]")] = None,
     classes: Annotated[
         str | None,
-        typer.Option(
-            metavar="A,B,…", help="Trajectory families. [default: Linear,Circular,Helical,Parabolic]"
-        ),
+        Option(metavar="A,B,…", help="Trajectory families. [default: Linear,Circular,Helical,Parabolic]"),
     ] = None,
-    cameras: Annotated[int | None, typer.Option(help="Cameras around the scene. [default: 4]")] = None,
-    frames: Annotated[int | None, typer.Option(help="Frames that are seen. [default: 32]")] = None,
-    height: Annotated[int | None, typer.Option(help="Height of a frame, px. [default: 64]")] = None,
-    width: Annotated[int | None, typer.Option(help="Width of a frame, px. [default: 64]")] = None,
+    cameras: Annotated[int | None, Option(help="Cameras around the scene. [default: 4]")] = None,
+    frames: Annotated[int | None, Option(help="Frames that are seen. [default: 32]")] = None,
+    height: Annotated[int | None, Option(help="Height of a frame, px. [default: 64]")] = None,
+    width: Annotated[int | None, Option(help="Width of a frame, px. [default: 64]")] = None,
     horizon: Annotated[
-        int | None, typer.Option(help="Frames from the last seen one to the future position. [default: 5]")
+        int | None, Option(help="Frames from the last seen one to the future position. [default: 5]")
     ] = None,
-    samples_per_shard: Annotated[int | None, typer.Option(help="Samples in one file. [default: 250]")] = None,
+    samples_per_shard: Annotated[int | None, Option(help="Samples in one file. [default: 250]")] = None,
     workers: BuildersOption = None,
     executor: ExecutorOption = "threads",
     scheduler: SchedulerOption = None,
     part: Annotated[
         str | None,
-        typer.Option(metavar="I/N", help="Build the I-th of N slices only, so that N jobs share the work."),
+        Option(metavar="I/N", help="Build the I-th of N slices only, so that N jobs share the work."),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be written, and write nothing.")
+        bool, Option("--dry-run", help="Print what would be written, and write nothing.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Go on although it seems not to fit.")] = False,
+    force: ForceOption = False,
     storage_option: StorageOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -199,31 +201,26 @@ def build(
         "samples_per_shard": samples_per_shard,
     }
     given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
-    read = _read_spec(spec)
-    location = _locate(store, storage_option)
+    location, read = _locate(store, storage_option), _read_spec(spec)
     if dry_run:
         _print_estimate(location, read, part=part, fields=given)
         return
-
-    with _stop_on_signals() as should_stop, _progress(quiet=quiet) as report:
-        from trajstore.commands.build import build as run
-
-        done = run(
+    with _watch(quiet=quiet) as watching:
+        done = trajstore.build(
             location,
             read,
             workers=workers,
             executor=executor,
             scheduler=scheduler,
             part=part,
-            progress=report,
             force=force,
-            should_stop=should_stop,
+            **watching,
             **given,
         )
-    _print_report(done, part=part, location=location)
+    _print(report.describe_build(done, part=part, location=location))
 
 
-@app.command(epilog=_examples("info store.zarr", "info store.zarr --json"))
+@_command("info store.zarr", "info store.zarr --json")
 def info(
     store: StoreArgument,
     as_json: JsonOption = False,
@@ -231,46 +228,36 @@ def info(
     debug: DebugOption = False,
 ) -> None:
     """Show what a store holds, how complete and how large it is."""
-    from trajstore.commands.info import info as summarize
-
     location = _locate(store, storage_option)
-    summary = summarize(location)
-    if as_json:
-        print(json.dumps(summary.to_json(), indent=2))  # noqa: T201
-        return
-    from trajstore.report import describe_summary
-
-    _print(describe_summary(summary, location=location))
+    summary = trajstore.info(location)
+    _print_result(summary, report.describe_summary(summary, location=location), as_json=as_json)
 
 
-@app.command(
-    epilog=_examples(
-        "export store.zarr folder",
-        "export store.zarr train --split train",
-        "export store.zarr some --rows 0:1000 --dtype float32",
-    )
+@_command(
+    "export store.zarr folder",
+    "export store.zarr train --split train",
+    "export store.zarr some --rows 0:1000 --dtype float32",
 )
 def export(
     store: StoreArgument,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="New or empty folder, or one to continue.")],
+    folder: Annotated[Path, Argument(metavar="DIR", help="New or empty folder, or one to continue.")],
     format: Annotated[  # noqa: A002
-        str, typer.Option(metavar="FORMAT", help="pt: videos/sample_NNNN.pt and labels/sample_NNNN.json.")
+        str, Option(metavar="FORMAT", help="pt: videos/sample_NNNN.pt and labels/sample_NNNN.json.")
     ] = "pt",
     split: Annotated[
-        str | None, typer.Option(metavar="train|val|test", help="Only this split. [default: all]")
+        str | None, Option(metavar="train|val|test", help="Only this split. [default: all]")
     ] = None,
     rows: Annotated[
-        str | None,
-        typer.Option(metavar="A:B", help="Only rows A to B − 1, counted from 0. [default: all]"),
+        str | None, Option(metavar="A:B", help="Only rows A to B − 1, counted from 0. [default: all]")
     ] = None,
     dtype: Annotated[
-        str, typer.Option(metavar="uint8|float32", help="Type of the tensors; float32 is from 0 to 1.")
+        str, Option(metavar="uint8|float32", help="Type of the tensors; float32 is from 0 to 1.")
     ] = "uint8",
     workers: WorkersOption = None,
     allow_partial: Annotated[
-        bool, typer.Option("--allow-partial", help="Export what is written of an unfinished store.")
+        bool, Option("--allow-partial", help="Export what is written of an unfinished store.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Go on although it seems not to fit.")] = False,
+    force: ForceOption = False,
     storage_option: StorageOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -279,11 +266,8 @@ def export(
 
     Running it again is resuming it: what is there and right is not written again.
     """
-    from trajstore.commands.export import export as run
-    from trajstore.report import describe_export
-
-    with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
-        done = run(
+    with _watch(quiet=quiet) as watching:
+        done = trajstore.export(
             _locate(store, storage_option),
             folder,
             format=format,
@@ -291,24 +275,21 @@ def export(
             rows=rows,
             dtype=dtype,
             workers=workers,
-            progress=report,
             allow_partial=allow_partial,
             force=force,
-            should_stop=should_stop,
+            **watching,
         )
-    _print(describe_export(done))
+    _print(report.describe_export(done))
 
 
-@app.command(epilog=_examples("validate folder", "validate folder --against store.zarr --json"))
+@_command("validate folder", "validate folder --against store.zarr --json")
 def validate(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Exported folder, whoever wrote it.")],
+    folder: Annotated[Path, Argument(metavar="DIR", help="Exported folder, whoever wrote it.")],
     against: Annotated[
-        str | None, typer.Option(metavar="STORE", help="Compare the contents with this store, row by row.")
+        str | None, Option(metavar="STORE", help="Compare the contents with this store, row by row.")
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Threads. [default: one for each processor]")] = None,
-    max_faults: Annotated[
-        int, typer.Option(min=0, help="List at most so many faults; all are counted.")
-    ] = 100,
+    workers: Annotated[int | None, Option(help="Threads. [default: one for each processor]")] = None,
+    max_faults: Annotated[int, Option(min=0, help="List at most so many faults; all are counted.")] = 100,
     as_json: JsonOption = False,
     storage_option: StorageOption = None,
     quiet: QuietOption = False,
@@ -318,22 +299,10 @@ def validate(
 
     Files, labels, tensors, checksums, balance and metadata; exits with 4 if anything is wrong.
     """
-    from trajstore.commands.validate import validate as run
-    from trajstore.report import describe_validation
-
-    with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
-        done = run(
-            folder,
-            None if against is None else _locate(against, storage_option),
-            workers=workers,
-            progress=report,
-            max_faults=max_faults,
-            should_stop=should_stop,
-        )
-    if as_json:
-        print(json.dumps(done.to_json(), indent=2))  # noqa: T201
-    else:
-        _print(describe_validation(done))
+    store = None if against is None else _locate(against, storage_option)
+    with _watch(quiet=quiet) as watching:
+        done = trajstore.validate(folder, store, workers=workers, max_faults=max_faults, **watching)
+    _print_result(done, report.describe_validation(done), as_json=as_json)
     if not done.is_valid:
         counts = ", ".join(f"{code} {count:,}" for code, count in done.fault_counts.items())
         message = (
@@ -342,12 +311,10 @@ def validate(
         raise DamageError(message)
 
 
-@app.command(epilog=_examples("verify store.zarr", "verify store.zarr --deep --json"))
+@_command("verify store.zarr", "verify store.zarr --deep --json")
 def verify(
     store: StoreArgument,
-    deep: Annotated[
-        bool, typer.Option("--deep", help="Draw every sample again, not one of each shard.")
-    ] = False,
+    deep: Annotated[bool, Option("--deep", help="Draw every sample again, not one of each shard.")] = False,
     as_json: JsonOption = False,
     workers: WorkersOption = None,
     storage_option: StorageOption = None,
@@ -358,49 +325,40 @@ def verify(
 
     Exits with 4 if anything is damaged. What a store that is not finished still lacks is no damage.
     """
-    from trajstore.commands.verify import verify as run
-
     location = _locate(store, storage_option)
-    with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
-        done = run(location, deep=deep, workers=workers, progress=report, should_stop=should_stop)
-    if as_json:
-        print(json.dumps(done.to_json(), indent=2))  # noqa: T201
-    else:
-        from trajstore.report import describe_verification
-
-        _print(describe_verification(done, location=location))
+    with _watch(quiet=quiet) as watching:
+        done = trajstore.verify(location, deep=deep, workers=workers, **watching)
+    _print_result(done, report.describe_verification(done, location=location), as_json=as_json)
     if not done.is_sound:
         message = f"{store}: damage found; mend it with: trajstore repair {location.argument}"
         raise DamageError(message)
 
 
-@app.command(
-    epilog=_examples(
-        "repair store.zarr",
-        "repair store.zarr --spec spec.toml",
-        "verify store.zarr --json > report.json",
-        "repair store.zarr --report report.json",
-    )
+@_command(
+    "repair store.zarr",
+    "repair store.zarr --spec spec.toml",
+    "verify store.zarr --json > report.json",
+    "repair store.zarr --report report.json",
 )
 def repair(
     store: StoreArgument,
     spec: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="TOML or JSON file with the spec, where zarr.json is lost."),
+        Option(metavar="FILE", help="TOML or JSON file with the spec, where zarr.json is lost."),
     ] = None,
     report_file: Annotated[
         Path | None,
-        typer.Option(
+        Option(
             "--report",
             metavar="FILE",
             help="Output of verify --json: repair what it names, check nothing else.",
         ),
     ] = None,
     deep: Annotated[
-        bool, typer.Option("--deep", help="Draw every sample again to find damage, not one of each shard.")
+        bool, Option("--deep", help="Draw every sample again to find damage, not one of each shard.")
     ] = False,
     workers: WorkersOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Go on although it seems not to fit.")] = False,
+    force: ForceOption = False,
     storage_option: StorageOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -409,22 +367,18 @@ def repair(
 
     Files that do not belong to the store are named, and left for you to remove.
     """
-    from trajstore.commands.repair import repair as run
-    from trajstore.report import describe_repair
-
     location = _locate(store, storage_option)
-    with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
-        done = run(
+    with _watch(quiet=quiet) as watching:
+        done = trajstore.repair(
             location,
             spec=_read_spec(spec),
             report=_read_report(report_file),
             deep=deep,
             workers=workers,
-            progress=report,
             force=force,
-            should_stop=should_stop,
+            **watching,
         )
-    _print(describe_repair(done))
+    _print(report.describe_repair(done))
     if done.remaining:
         files = " ".join(shlex.quote(f"{done.location}/{finding.key}") for finding in done.remaining)
         how = "then: rm" if location.folder is not None else "then remove"
@@ -432,14 +386,14 @@ def repair(
         raise DamageError(message)
 
 
-@app.command(epilog=_examples("extend store.zarr --samples 30000"))
+@_command("extend store.zarr --samples 30000")
 def extend(
     store: StoreArgument,
-    samples: Annotated[int, typer.Option(help="Rows that the store is to have.")],
+    samples: Annotated[int, Option(help="Rows that the store is to have.")],
     workers: BuildersOption = None,
     executor: ExecutorOption = "threads",
     scheduler: SchedulerOption = None,
-    force: Annotated[bool, typer.Option("--force", help="Go on although it seems not to fit.")] = False,
+    force: ForceOption = False,
     storage_option: StorageOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -448,43 +402,31 @@ def extend(
 
     Running it again, or build, goes on where it was interrupted.
     """
-    from trajstore.commands.extend import extend as run
-
     location = _locate(store, storage_option)
-    with _progress(quiet=quiet) as report, _stop_on_signals() as should_stop:
-        done = run(
+    with _watch(quiet=quiet) as watching:
+        done = trajstore.extend(
             location,
             samples,
             workers=workers,
             executor=executor,
             scheduler=scheduler,
-            progress=report,
             force=force,
-            should_stop=should_stop,
+            **watching,
         )
-    _print_report(done, part=None, location=location)
+    _print(report.describe_build(done, part=None, location=location))
 
 
-def _locate(store: str, options: list[str] | None) -> Location:
-    """Where a store is, from the command's arguments."""
-    from trajstore.storage.location import Location, parse_options
-
-    return Location.parse(store, parse_options(options or []))
-
-
-@app.command(
-    epilog=_examples(
-        "preview store.zarr -o sheet.png",
-        "preview spec.toml -o film.gif",
-        "preview store.zarr 17 42 -o rows.mp4",
-        "preview store.zarr --class Helical --split val -o helical.png",
-    )
+@_command(
+    "preview store.zarr -o sheet.png",
+    "preview spec.toml -o film.gif",
+    "preview store.zarr 17 42 -o rows.mp4",
+    "preview store.zarr --class Helical --split val -o helical.png",
 )
 def preview(
     source: SourceArgument,
     output: Annotated[
         Path,
-        typer.Option(
+        Option(
             "--output",
             "-o",
             metavar="FILE",
@@ -501,25 +443,17 @@ def preview(
 
     Marked are the path, the box of the silhouette and the future position.
     """
-    from trajstore.commands.preview import preview as run
-    from trajstore.report import describe_preview
-
     location = _locate(source, storage_option)
-    done = run(location, rows, output=output, class_name=class_name, split=split)
-    _print(describe_preview(done))
+    done = trajstore.preview(location, rows, output=output, class_name=class_name, split=split)
+    _print(report.describe_preview(done))
 
 
-@app.command(
-    epilog=_examples(
-        "view store.zarr", "view store.zarr 17 42", "view store.zarr --class Circular -o circular.rrd"
-    )
-)
+@_command("view store.zarr", "view store.zarr 17 42", "view store.zarr --class Circular -o circular.rrd")
 def view(
     source: SourceArgument,
     rows: RowsArgument = None,
     output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE.rrd", help="Save a recording; needs no screen."),
+        Path | None, Option("--output", "-o", metavar="FILE.rrd", help="Save a recording; needs no screen.")
     ] = None,
     class_name: ClassOption = None,
     split: OnlySplitOption = None,
@@ -530,12 +464,19 @@ def view(
 
     Cameras with what they see, boxes, and the path in the world; with -o a recording for later.
     """
-    from trajstore.commands.view import view as run
-    from trajstore.report import describe_view
-
     location = _locate(source, storage_option)
-    done = run(location, rows, output=output, class_name=class_name, split=split)
-    _print(describe_view(done))
+    done = trajstore.view(location, rows, output=output, class_name=class_name, split=split)
+    _print(report.describe_view(done))
+
+
+def _locate(store: str, options: list[str] | None) -> Location:
+    """Where a store is, from the command's arguments."""
+    return Location.parse(store, parse_options(options or []))
+
+
+def _read_spec(path: Path | None) -> DatasetSpec | None:
+    """The spec of a file."""
+    return None if path is None else trajstore.DatasetSpec.from_file(path)
 
 
 def _read_report(path: Path | None) -> dict[str, Any] | None:
@@ -543,29 +484,19 @@ def _read_report(path: Path | None) -> dict[str, Any] | None:
     if path is None:
         return None
     try:
-        report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         message = (
             f"report {path}: cannot be read ({error}), expected what `trajstore verify STORE --json` prints"
         )
         raise SpecError(message) from None
-    return report
-
-
-def _read_spec(path: Path | None) -> DatasetSpec | None:
-    """The spec of a file."""
-    if path is None:
-        return None
-    from trajstore.spec import DatasetSpec
-
-    return DatasetSpec.from_file(path)
+    return found
 
 
 def _print_estimate(
     location: Location, spec: DatasetSpec | None, *, part: str | None, fields: dict[str, Any]
 ) -> None:
-    """What a build would write."""
-    from trajstore.report import describe_plan
+    """Print what a build would write, and raise if it does not fit."""
     from trajstore.storage.disk_space import check_space, inspect_filesystem
     from trajstore.storage.open import open_storage
     from trajstore.store.plan import plan_build
@@ -573,33 +504,17 @@ def _print_estimate(
     plan = plan_build(open_storage(location), spec, part=part, **fields)
     filesystem = None if location.folder is None else inspect_filesystem(location.folder)
     estimate = plan.estimate(filesystem.block if filesystem else 1)
-    _print(describe_plan(plan, estimate, filesystem))
+    _print(report.describe_plan(plan, estimate, filesystem))
     if filesystem:
         check_space(estimate, filesystem, location=str(location))
 
 
-def _print_report(report: BuildReport, *, part: str | None, location: Location) -> None:
-    """What a build did."""
-    from trajstore.report import describe_build
-
-    _print(describe_build(report, part=part, location=location))
-
-
 @contextmanager
-def _progress(*, quiet: bool) -> Iterator[Report]:
-    """Progress on standard error, or none."""
-    from trajstore.progress import ignore, show_progress
+def _watch(*, quiet: bool) -> Iterator[dict[str, Any]]:
+    """Show progress and turn signals into requests to stop, for as long as a function runs with these arguments.
 
-    if quiet:
-        yield ignore
-        return
-    with show_progress() as report:
-        yield report
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[Callable[[], int]]:
-    """Turn the first SIGINT or SIGTERM into a request to stop; the second ends the process at once."""
+    The first SIGINT or SIGTERM is a request; the second ends the process at once.
+    """
     received: list[int] = []
 
     def handle(number: int, _: FrameType | None) -> None:
@@ -610,7 +525,8 @@ def _stop_on_signals() -> Iterator[Callable[[], int]]:
 
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: received[0] if received else 0
+        with nullcontext(ignore) if quiet else show_progress() as progress:
+            yield {"progress": progress, "should_stop": lambda: received[0] if received else 0}
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
@@ -626,6 +542,14 @@ def _fail(message: str, code: int) -> None:
     """Print one line on standard error, more where a terminal is narrower, and exit."""
     _print(f"trajstore: {' '.join(message.split())}", sys.stderr)
     sys.exit(code)
+
+
+def _print_result(done: Any, text: str, *, as_json: bool) -> None:
+    """Print what a command found, for people or for machines."""
+    if as_json:
+        print(json.dumps(done.to_json(), indent=2))  # noqa: T201
+    else:
+        _print(text)
 
 
 def _print(text: str, stream: TextIO | None = None) -> None:
