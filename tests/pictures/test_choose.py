@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.stores import storage_at
 
 from trajstore.errors import IncompleteStoreError, NotAStoreError, RowRangeError, SpecError
 from trajstore.pictures import choose as choosing
@@ -158,14 +159,13 @@ def test_what_is_neither_store_nor_spec_is_refused(tmp_path: Path):
 
 def test_a_store_in_a_bucket_is_called_by_its_last_part(tiny_spec: DatasetSpec):
     location = Location.parse("s3://bucket/some/a.toml", {"region": "x"})
-    reader = StoreReader(StoreHandle(location, StoreAttributes.created(tiny_spec)))
+    reader = StoreReader(StoreHandle(storage_at(location), StoreAttributes.created(tiny_spec)))
     assert name_of(reader) == "a.toml"
 
 
 def test_where_to_go_on_is_told_with_the_options(tiny_spec: DatasetSpec, monkeypatch: pytest.MonkeyPatch):
-    reader = StoreReader(
-        StoreHandle(Location.parse("s3://bucket/a.zarr", {"region": "x"}), StoreAttributes.created(tiny_spec))
-    )
+    location = Location.parse("s3://bucket/a.zarr", {"region": "x"})
+    reader = StoreReader(StoreHandle(storage_at(location), StoreAttributes.created(tiny_spec)))
     monkeypatch.setattr(reader, "is_written", lambda _: False)
     with pytest.raises(
         IncompleteStoreError, match=r"trajstore build s3://bucket/a\.zarr --storage-option region=x"

@@ -285,16 +285,16 @@ def _check_drift(inspection: Inspection, *, must_match: bool) -> None:
         message = (
             f"{store.location}: found {len(different)} {group.name} files with valid checksums whose rows are not "
             f"those of the spec, and {right} with the right ones: the generator has changed, the spec is damaged, or "
-            f"they belong to another dataset; {describe_versions(store)}; repair with the version that built it, or with "
-            "--spec, or build a new store; nothing was changed"
+            f"they belong to another dataset; {describe_versions(store)}; repair with the version that built it, or "
+            "with --spec, or build a new store; nothing was changed"
         )
         raise DriftError(message)
     is_proven = any(not state.faults for state in inspection.states if state.has_data)
     if (must_match or store.attributes.fingerprint != store.spec.fingerprint) and not is_proven:
         message = (
             f"{store.location}: found no row that is what the spec gives, expected some that prove it; "
-            f"{describe_versions(store)}; give the spec that the store was built from with --spec, or build a new store; "
-            "nothing was changed"
+            f"{describe_versions(store)}; give the spec that the store was built from with --spec, or build a new "
+            "store; nothing was changed"
         )
         raise DriftError(message)
 
