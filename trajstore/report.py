@@ -43,22 +43,25 @@ def describe_summary(summary: Summary, *, location: Location) -> str:
         ),
     ]
     if not summary.is_complete:
-        lines.append(f"continue with: trajstore build {location.argument}")
+        lines.append(_continue(location))
     return "\n".join(lines)
 
 
 def describe_build(report: BuildReport, *, part: str | None, location: Location) -> str:
     """Describe what a build did."""
     summary = report.summary
-    rate = f", {format_count(report.new_samples / report.seconds)} samples/s" if report.new_samples else ""
-    nothing = "" if report.new_samples else ", nothing was missing"
     lines = [
         _headline(summary) + (f", part {part} done" if part else ""),
         *_rows(
             ("classes", _counts(summary.classes)),
             ("splits", _counts(summary.splits)),
             ("size", _size(summary)),
-            ("time", f"{format_seconds(report.seconds)}{rate}{nothing}"),
+            (
+                "time",
+                _pace(report)
+                if report.new_samples
+                else f"{format_seconds(report.seconds)}, nothing was missing",
+            ),
         ),
     ]
     if summary.is_complete:
@@ -73,15 +76,17 @@ def describe_plan(plan: BuildPlan, estimate: Estimate, filesystem: Filesystem | 
     rows, total = plan.pending_samples, plan.spec.dataset.samples
     lines = [
         f"{plan.location}: would write {format_count(rows)} of {format_count(total)} samples",
-        *_rows(
-            ("size", f"about {format_bytes(estimate.bytes)} in {format_count(estimate.files)} files"),
-        ),
+        *_rows(("size", f"about {format_bytes(estimate.bytes)} in {format_count(estimate.files)} files")),
     ]
-    if filesystem is None:
-        return "\n".join(lines)
-    lines += _rows(("free", f"{format_bytes(filesystem.free)} on the filesystem of {filesystem.path}"))
-    hint = filesystem.hint()
-    return "\n".join([*lines, *([f"note: {hint}"] if hint else [])])
+    if filesystem is not None:
+        lines += _rows(("free", f"{format_bytes(filesystem.free)} on the filesystem of {filesystem.path}"))
+        lines += [f"note: {hint}"] if (hint := filesystem.hint()) else []
+    return "\n".join(lines)
+
+
+def _continue(location: Location) -> str:
+    """How to go on with a store that is not finished."""
+    return f"continue with: trajstore build {location.argument}"
 
 
 def _open_command(location: Location) -> str:
@@ -101,7 +106,6 @@ def describe_export(report: ExportReport) -> str:
     total = format_count(metadata.total_samples)
     if not report.new_samples:
         return f"{report.location}: complete, {total} samples; nothing to write"
-    rate = format_count(report.new_samples / report.seconds)
     lines = [
         f"{report.location}: exported {format_count(report.new_samples)} of {total} samples",
         *_rows(
@@ -109,7 +113,7 @@ def describe_export(report: ExportReport) -> str:
             ("splits", _counts(metadata.split_distribution or {})),
             ("tensors", f"{_shape(metadata.tensor_shape)} {metadata.tensor_dtype}"),
             ("size", f"{format_bytes(report.new_bytes)} written"),
-            ("time", f"{format_seconds(report.seconds)}, {rate} samples/s"),
+            ("time", _pace(report)),
         ),
     ]
     return "\n".join(lines)
@@ -117,7 +121,8 @@ def describe_export(report: ExportReport) -> str:
 
 def describe_validation(report: ValidationReport) -> str:
     """Describe what validation found."""
-    verdict = "valid" if report.is_valid else _count_of(report.fault_count, "fault")
+    count = report.fault_count
+    verdict = f"{format_count(count)} fault{'' if count == 1 else 's'}" if count else "valid"
     samples = format_count(report.samples)
     found = (
         f"{_shape(report.tensor_shape)} {report.tensor_dtype}, {format_bytes(report.video_bytes)}"
@@ -129,8 +134,8 @@ def describe_validation(report: ValidationReport) -> str:
         ("tensors", found),
         ("labels", f"{format_count(report.labels)} of {samples}"),
         ("classes", _counts(report.classes)),
-        *([("splits", _counts(report.splits))] if report.splits else []),
-        *([("against", report.against)] if report.against else []),
+        ("splits", _counts(report.splits) if report.splits else ""),
+        ("against", report.against or ""),
         ("time", format_seconds(report.seconds)),
     ]
     lines = [f"{report.location}: {verdict}, {samples} samples", *_rows(*rows)]
@@ -140,10 +145,15 @@ def describe_validation(report: ValidationReport) -> str:
             "faults",
             *(f"  {fault.code:<{width}}  {fault.path}: {fault.detail}" for fault in report.faults),
         ]
-    if len(report.faults) < report.fault_count:
-        counts = ", ".join(f"{code} {format_count(count)}" for code, count in report.fault_counts.items())
-        lines.append(f"  … {format_count(report.fault_count - len(report.faults))} more; in all {counts}")
+    if len(report.faults) < count:
+        more = format_count(count - len(report.faults))
+        lines.append(f"  … {more} more; in all {_list_counts(report.fault_counts)}")
     return "\n".join(lines)
+
+
+def _pace(report: BuildReport | ExportReport) -> str:
+    """How long something took, and how fast it went."""
+    return f"{format_seconds(report.seconds)}, {format_count(report.new_samples / report.seconds)} samples/s"
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:
@@ -151,24 +161,17 @@ def _shape(shape: tuple[int, ...] | None) -> str:
     return " × ".join(map(str, shape or ()))
 
 
-def _count_of(count: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{format_count(count)} {noun}{'' if count == 1 else 's'}"
-
-
 def describe_verification(report: VerifyReport, *, location: Location) -> str:
     """Describe what a verification has found."""
     damage = ", ".join(f"{count} {kind}" for kind, count in report.counts().items())
-    checked = ", ".join(f"{name} {format_count(rows)}" for name, rows in report.checked.items())
+    checked = f"{_list_counts(report.checked)} of {format_count(report.samples)} rows"
     pixels = "every sample drawn again" if report.deep else "one sample of each shard drawn again"
     lines = [
         f"{report.location}: {f'damaged: {damage}' if damage else 'sound'}",
-        *_rows(("checked", f"{checked} of {format_count(report.samples)} rows, {pixels}")),
+        *_rows(("checked", f"{checked}, {pixels}")),
     ]
     if any(report.pending.values()):
-        pending = ", ".join(f"{name} {format_count(rows)}" for name, rows in report.pending.items())
-        command = f"trajstore build {location.argument}"
-        lines += _rows(("pending", f"{pending} rows; continue with: {command}"))
+        lines += _rows(("pending", f"{_list_counts(report.pending)} rows; {_continue(location)}"))
     lines += _rows(("time", format_seconds(report.seconds)))
     return "\n".join([*lines, *_table(report.findings)])
 
@@ -176,13 +179,15 @@ def describe_verification(report: VerifyReport, *, location: Location) -> str:
 def describe_repair(report: RepairReport) -> str:
     """Describe what a repair did."""
     done = report.done
-    rebuilt = ", ".join(
-        f"{format_count(len(tasks))} × {name} ({format_count(sum(len(task.rows) for task in tasks))} rows)"
-        for name in ("labels", "video")
-        if (tasks := [task for task in done.rebuild if task.group == name])
-    )
-    counts = (
-        ("rebuilt", rebuilt),
+    rows_of: dict[str, list[int]] = {}
+    for task in done.rebuild:
+        rows_of.setdefault(task.group, []).append(len(task.rows))
+    rebuilt = [
+        f"{format_count(len(rows))} × {name} ({format_count(sum(rows))} rows)"
+        for name, rows in rows_of.items()
+    ]
+    lines = _rows(
+        ("rebuilt", ", ".join(rebuilt)),
         ("metadata", ", ".join(done.metadata)),
         ("flags", f"{format_count(len(done.restore))} set again" if done.restore else ""),
         (
@@ -191,38 +196,32 @@ def describe_repair(report: RepairReport) -> str:
         ),
         ("removed", f"{format_count(len(report.removed))} temporary files" if report.removed else ""),
     )
-    lines = [row for name, text in counts if text for row in _rows((name, text))]
     headline = f"{report.location}: {'repaired' if lines else 'nothing to repair'}"
-    return "\n".join(
-        [headline, *lines, *_rows(("time", format_seconds(report.seconds))), *_table(report.found)]
-    )
+    time = _rows(("time", format_seconds(report.seconds)))
+    return "\n".join([headline, *lines, *time, *_table(report.found)])
 
 
 def _table(findings: tuple[Finding, ...]) -> list[str]:
     """A line for each finding: kind, object, rows, what was found."""
-    shown = findings[:FINDINGS_MAX]
-    if not shown:
+    if not findings:
         return []
     rows = [
-        (
-            finding.kind if finding.is_damage else f"({finding.kind})",
-            finding.key,
-            f"{finding.task.rows.start}:{finding.task.rows.stop}" if finding.task else "",
-            finding.detail,
-        )
-        for finding in shown
+        ("FOUND", "OBJECT", "ROWS", ""),
+        *(
+            (
+                finding.kind if finding.is_damage else f"({finding.kind})",
+                finding.key,
+                f"{finding.task.rows.start}:{finding.task.rows.stop}" if finding.task else "",
+                finding.detail,
+            )
+            for finding in findings[:FINDINGS_MAX]
+        ),
     ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    header = ("FOUND", "OBJECT", "ROWS", "")
-    widths = [max(width, len(name)) for width, name in zip(widths, header, strict=True)]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, (*widths[:3], 0), strict=True)).rstrip()
-        for row in (header, *rows)
-    ]
-    if len(findings) > len(shown):
-        lines.append(
-            f"and {format_count(len(findings) - len(shown))} more; all of them: trajstore verify --json"
-        )
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+    if len(findings) > FINDINGS_MAX:
+        more = format_count(len(findings) - FINDINGS_MAX)
+        lines.append(f"and {more} more; all of them: trajstore verify --json")
     return ["", *lines]
 
 
@@ -255,14 +254,17 @@ def _headline(summary: Summary) -> str:
 
 
 def _rows(*rows: tuple[str, str]) -> list[str]:
-    """Names and values, aligned."""
-    return [f"  {name:<9}{value}" for name, value in rows]
+    """Names and values, aligned; nothing where there is no value."""
+    return [f"  {name:<9}{value}" for name, value in rows if value]
 
 
 def _counts(counts: dict[str, int]) -> str:
+    """Names with counts, if there is anything."""
+    return _list_counts(counts) if any(counts.values()) else "none"
+
+
+def _list_counts(counts: dict[str, int]) -> str:
     """Names with counts."""
-    if not any(counts.values()):
-        return "none"
     return ", ".join(f"{name} {format_count(count)}" for name, count in counts.items())
 
 

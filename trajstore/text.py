@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import textwrap
 from reprlib import repr as shorten
 from typing import TYPE_CHECKING, Final, TextIO
 
@@ -11,8 +12,8 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
-UNBROKEN: Final = re.compile(r"(?:(?<=: )|^)(?:trajstore|python|rm) .*|(?:`[^`]*`|\S)+")
-"""Words, and what is to be copied in one piece: a command at the end of a line, or anything in backticks."""
+UNBROKEN: Final = re.compile(r"(?:(?<=: )|^)(?:trajstore|python|rm) .*|`[^`]*`")
+"""What is to be copied in one piece: a command at the end of a line, or anything in backticks."""
 
 
 def format_bytes(size: float) -> str:
@@ -101,15 +102,13 @@ def _wrap_line(line: str, width: int) -> str:
     columns = re.match(r"(?:.*\S)?  +(?=\S)|", line)
     assert columns is not None
     head = columns.group()
-    indent = " " * (len(head) if 0 < len(head) <= width // 2 else 4)
-    lines = [head]
-    is_empty = True
-    for word in UNBROKEN.findall(line[len(head) :]):
-        if is_empty:
-            lines[-1] += word
-        elif len(lines[-1]) + 1 + len(word) <= width:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(indent + word)
-        is_empty = False
-    return "\n".join(lines)
+    # textwrap breaks at spaces: those that must stay are something else for as long as it works
+    words = UNBROKEN.sub(lambda found: found.group().replace(" ", "\0"), line[len(head) :])
+    return textwrap.fill(
+        words,
+        width,
+        initial_indent=head,
+        subsequent_indent=" " * (len(head) if 0 < len(head) <= width // 2 else 4),
+        break_long_words=False,
+        break_on_hyphens=False,
+    ).replace("\0", " ")

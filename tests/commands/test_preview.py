@@ -21,7 +21,7 @@ from trajstore.errors import (
     OutputError,
     SpecError,
 )
-from trajstore.pictures.film import FRAMES_PER_SECOND, LAST_SECONDS
+from trajstore.pictures.encode import FRAMES_PER_SECOND, LAST_SECONDS
 from trajstore.spec import DatasetSpec
 
 

@@ -14,8 +14,8 @@ from support.faults import tree
 
 import trajstore
 from trajstore.errors import IncompleteStoreError, MissingExtraError, OutputError, SpecError
-from trajstore.pictures.choose import open_samples
 from trajstore.pictures.clips import load_clips
+from trajstore.pictures.source import open_samples
 from trajstore.spec import DatasetSpec
 
 Recording = dict[str, dict[str, Any]]

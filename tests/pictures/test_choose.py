@@ -10,8 +10,9 @@ import pytest
 from support.stores import storage_at
 
 from trajstore.errors import IncompleteStoreError, NotAStoreError, RowRangeError, SpecError
-from trajstore.pictures import choose as choosing
-from trajstore.pictures.choose import ROWS_MAX, choose_rows, name_of, open_samples
+from trajstore.pictures import choose
+from trajstore.pictures.choose import ROWS_MAX, choose_rows
+from trajstore.pictures.source import name_of, open_samples
 from trajstore.reading.generator import SampleGenerator
 from trajstore.reading.samples import Samples
 from trajstore.reading.store import StoreReader
@@ -90,7 +91,7 @@ def test_a_class_without_samples_in_the_split_is_refused():
 
 
 def test_a_huge_dataset_is_searched_at_its_beginning_only(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(choosing, "ROWS_SEARCHED_MAX", 3000)
+    monkeypatch.setattr(choose, "ROWS_SEARCHED_MAX", 3000)
     fields: dict[str, Any] = {"samples": 10**12, "frames": 2, "height": 8, "width": 8}
     samples = open_samples(DatasetSpec.from_fields(**fields))
     assert len(choose_rows(samples, split="val")) == 4
@@ -100,7 +101,7 @@ def test_a_huge_dataset_is_searched_at_its_beginning_only(monkeypatch: pytest.Mo
 
 
 def test_more_classes_than_can_be_shown(monkeypatch: pytest.MonkeyPatch, tiny_spec: DatasetSpec):
-    monkeypatch.setattr(choosing, "ROWS_MAX", 3)
+    monkeypatch.setattr(choose, "ROWS_MAX", 3)
     assert ROWS_MAX > 3
     assert len(choose_rows(open_samples(tiny_spec))) == 3
 
@@ -166,7 +167,7 @@ def test_a_store_in_a_bucket_is_called_by_its_last_part(tiny_spec: DatasetSpec):
 def test_where_to_go_on_is_told_with_the_options(tiny_spec: DatasetSpec, monkeypatch: pytest.MonkeyPatch):
     location = Location.parse("s3://bucket/a.zarr", {"region": "x"})
     reader = StoreReader(StoreHandle(storage_at(location), StoreAttributes.created(tiny_spec)))
-    monkeypatch.setattr(reader, "is_written", lambda _: False)
+    monkeypatch.setattr(reader, "written_rows", lambda *_, within: ())
     with pytest.raises(
         IncompleteStoreError, match=r"trajstore build s3://bucket/a\.zarr --storage-option region=x"
     ):

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trajstore.errors import IncompleteStoreError
-from trajstore.pictures.choose import open_samples
-from trajstore.pictures.clips import BYTES_MAX, Clip, choose_cameras, choose_frames, load_clips, spread
+from trajstore.pictures.choose import BYTES_MAX, choose_cameras, choose_frames, spread
+from trajstore.pictures.clips import Clip, load_clips
+from trajstore.pictures.source import open_samples
 from trajstore.spec import DatasetSpec
 
 

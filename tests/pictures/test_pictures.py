@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trajstore.pictures import film, sheet
-from trajstore.pictures.choose import open_samples
-from trajstore.pictures.clips import Clip, load_clips, spread
+from trajstore.pictures.choose import spread
+from trajstore.pictures.clips import Clip, load_clips
 from trajstore.pictures.encode import encode_still
 from trajstore.pictures.film import draw_film
 from trajstore.pictures.page import Area, Page, resize
 from trajstore.pictures.palette import BOX, FUTURE, PATH
 from trajstore.pictures.sheet import draw_sheet, fit_tile, plan_sheet
+from trajstore.pictures.source import open_samples
 from trajstore.pictures.tile import Tile
 from trajstore.pictures.world import Outlook, look, round_down
 from trajstore.spec import DatasetSpec

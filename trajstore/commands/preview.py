@@ -5,18 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from trajstore.pictures.choose import choose_rows, name_of, open_samples
-from trajstore.pictures.clips import choose_cameras, choose_frames, load_clips
-from trajstore.pictures.outputs import check_ending, check_folder, check_is_outside, write_output
+from trajstore.pictures.choose import choose_cameras, choose_frames, choose_rows
+from trajstore.pictures.clips import Clip, load_clips
+from trajstore.pictures.outputs import check_is_outside, check_output, write_output
+from trajstore.pictures.source import name_of, open_samples
+from trajstore.reading.samples import Samples
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
 from trajstore.text import format_count
-
-if TYPE_CHECKING:
-    from trajstore.pictures.clips import Clip
-    from trajstore.reading.samples import Samples
 
 STILL: Final = (".png", ".svg", ".pdf")
 MOVING: Final = (".gif", ".mp4")
@@ -113,48 +111,41 @@ def preview(
     ((5,), ('Linear',))
     """
     path = Path(output)
-    ending = check_ending(path, ENDINGS, extra="preview")
-    check_folder(path)
+    check_output(path, ENDINGS, extra="preview")
     samples = open_samples(source, storage_options=storage_options)
     check_is_outside(path, samples.location)
     chosen = choose_rows(samples, rows, class_name=class_name, split=split)
-    clips = _load(samples, chosen, ending)
+    video, ending = samples.spec.video, path.suffix.lower()
+    cameras = choose_cameras(video.cameras, most=CAMERAS_MAX)
+    most = SHEET_FRAMES if ending in STILL else FILM_FRAMES_MAX
+    frames = choose_frames(video, rows=len(chosen), cameras=len(cameras), most=most)
+    clips = list(load_clips(samples, chosen, cameras=cameras, frames=frames))
     data = _draw(samples, clips, ending)
     write_output(path, data)
     return PreviewReport(path, chosen, tuple(clip.class_name for clip in clips), len(data))
 
 
-def _load(samples: Samples, rows: Sequence[int], ending: str) -> list[Clip]:
-    """What of the samples is to be seen."""
-    video, most = samples.spec.video, SHEET_FRAMES if ending in STILL else FILM_FRAMES_MAX
-    cameras = choose_cameras(video.cameras, most=CAMERAS_MAX)
-    frames = choose_frames(video, rows=len(rows), cameras=len(cameras), most=most)
-    return list(load_clips(samples, rows, cameras=cameras, frames=frames))
-
-
 def _draw(samples: Samples, clips: list[Clip], ending: str) -> bytes:
-    """The bytes of the file."""
+    """The bytes of a file with this ending."""
+    # matplotlib takes a second to import: not before everything else is known to be right
     from trajstore.pictures.encode import encode_gif, encode_mp4, encode_still
-    from trajstore.pictures.film import FRAMES_PER_SECOND, LAST_SECONDS, draw_film
+    from trajstore.pictures.film import draw_film
     from trajstore.pictures.sheet import draw_sheet
 
     title = name_of(samples)
     if ending in STILL:
-        return encode_still(draw_sheet(clips, title=title, subtitle=_describe(samples)), ending)
-    encode = encode_gif if ending == ".gif" else encode_mp4
-    return encode(
-        draw_film(clips, title=title), frames_per_second=FRAMES_PER_SECOND, last_seconds=LAST_SECONDS
-    )
+        return encode_still(draw_sheet(clips, title=title, subtitle=_describe(samples.spec)), ending)
+    return {".gif": encode_gif, ".mp4": encode_mp4}[ending](draw_film(clips, title=title))
 
 
-def _describe(samples: Samples) -> str:
-    """A dataset in a line."""
-    dataset, video = samples.spec.dataset, samples.spec.video
+def _describe(spec: DatasetSpec) -> str:
+    """Describe a dataset in a line."""
+    video = spec.video
     numbers = [
-        f"{format_count(dataset.samples)} samples",
+        f"{format_count(spec.dataset.samples)} samples",
         f"{video.cameras} camera{'' if video.cameras == 1 else 's'}",
         f"{video.frames} frame{'' if video.frames == 1 else 's'}",
         f"{video.height} × {video.width} px",
-        f"seed {dataset.seed}",
+        f"seed {spec.dataset.seed}",
     ]
     return ", ".join(numbers)

@@ -14,16 +14,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from trajstore.errors import OutputError
-from trajstore.pictures.choose import choose_rows, name_of, open_samples
-from trajstore.pictures.clips import Clip, choose_frames, load_clips
-from trajstore.pictures.outputs import (
-    check_ending,
-    check_folder,
-    check_installed,
-    check_is_outside,
-    write_output,
-)
+from trajstore.pictures.choose import choose_frames, choose_rows
+from trajstore.pictures.clips import Clip, load_clips
+from trajstore.pictures.outputs import check_installed, check_is_outside, check_output, write_output
 from trajstore.pictures.palette import BOX, FUTURE, PATH
+from trajstore.pictures.source import name_of, open_samples
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
 
@@ -113,8 +108,7 @@ def view(
         check_installed(("rerun",), extra="view", what="view")
         _check_screen(source)
     else:
-        check_ending(path, ENDINGS, extra="view")
-        check_folder(path)
+        check_output(path, ENDINGS, extra="view")
     samples = open_samples(source, storage_options=storage_options)
     if path is not None:
         check_is_outside(path, samples.location)

@@ -1,23 +1,20 @@
-"""Which samples somebody wants to see, of a store or of a spec that nothing was built from yet."""
+"""Which rows, cameras and frames of some samples are shown."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from math import ceil
-from pathlib import Path
-from typing import Final, NoReturn
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import numpy as np
 
 from trajstore.errors import IncompleteStoreError, SpecError
-from trajstore.reading.generator import SampleGenerator
 from trajstore.reading.rows import check_split
 from trajstore.reading.samples import Samples
-from trajstore.reading.store import open_reader
 from trajstore.scene.order import SPLIT_NAMES
-from trajstore.spec import DatasetSpec
+from trajstore.spec import VideoSection
 from trajstore.storage.location import Location
+from trajstore.store.layout import FRAMES
 from trajstore.text import format_count
 
 ROWS_MAX: Final = 12
@@ -26,35 +23,11 @@ ROWS_MAX: Final = 12
 ROWS_OF_ONE_CLASS: Final = 4
 """Rows that are shown of a class that was asked for."""
 
-SPEC_ENDINGS: Final = {".toml", ".json"}
-"""A file that ends so is a spec."""
-
 ROWS_SEARCHED_MAX: Final = 1_000_000
 """Rows among which samples of a class and a split are looked for."""
 
-
-def open_samples(
-    source: str | Path | Location | DatasetSpec, *, storage_options: Mapping[str, str] | None = None
-) -> Samples:
-    """Open what samples come from."""
-    if isinstance(source, DatasetSpec):
-        samples = SampleGenerator(source)
-        samples.location = "spec"
-        return samples
-    location = Location.parse(source, storage_options)
-    path = location.folder
-    if path is None or path.suffix not in SPEC_ENDINGS or path.is_dir():
-        return open_reader(location)
-    samples = SampleGenerator(DatasetSpec.from_file(path))
-    samples.location = str(location)
-    return samples
-
-
-def name_of(samples: Samples) -> str:
-    """What to call the samples in a title."""
-    location = str(samples.location)
-    name = location.rpartition("/")[-1] if "://" in location else Path(location).absolute().name
-    return f"{name} (not built yet)" if isinstance(samples, SampleGenerator) else name
+BYTES_MAX: Final = 2**30
+"""Pictures that are kept in memory at a time."""
 
 
 def choose_rows(
@@ -81,61 +54,82 @@ def choose_rows(
     check_split(split)
     found = _find_first(samples, class_name, split)
     if not found:
-        _raise_none(samples, class_name, split)
+        raise _explain_none(samples, class_name, split)
     return found
 
 
 def _find_first(samples: Samples, class_name: str | None, split: str | None) -> tuple[int, ...]:
     """The first rows of each class, or of one; ordered by class, then by row."""
     names = samples.spec.dataset.classes
-    wanted = list(range(len(names)))[:ROWS_MAX] if class_name is None else [names.index(class_name)]
+    wanted = range(min(len(names), ROWS_MAX)) if class_name is None else [names.index(class_name)]
     each = 1 if class_name is None else ROWS_OF_ONE_CLASS
     found: dict[int, list[int]] = {label: [] for label in wanted}
     for piece in _written_pieces(samples):
         labels = samples.column("class_label", piece)
-        is_eligible = np.isin(labels, wanted)
+        is_eligible = np.ones(len(piece), dtype=bool)
         if split is not None:
-            is_eligible &= samples.column("split", piece) == SPLIT_NAMES.index(split)
-        for place in np.flatnonzero(is_eligible):
-            of_class = found[int(labels[place])]
-            if len(of_class) < each:
-                of_class.append(piece[place])
+            is_eligible = samples.column("split", piece) == SPLIT_NAMES.index(split)
+        for label, of_class in found.items():
+            places = np.flatnonzero(is_eligible & (labels == label))[: each - len(of_class)]
+            of_class += [piece[place] for place in places]
         if all(len(of_class) == each for of_class in found.values()):
             break
-    return tuple(row for label in wanted for row in found[label])
+    return tuple(row for of_class in found.values() for row in of_class)
 
 
 def _written_pieces(samples: Samples) -> Iterator[range]:
-    """Rows that can be read, labels and frames, shard by shard."""
-    size, stop = samples.rows_per_shard, min(len(samples), ROWS_SEARCHED_MAX)
-    for shard in range(ceil(stop / size)):
-        piece = range(shard * size, min((shard + 1) * size, stop))
-        if samples.is_written(shard) and _has_labels(samples, piece):
-            yield piece
+    """Rows that can be shown, shard by shard, so that no more flags are read than are needed."""
+    each, stop = samples.rows_per_shard, min(len(samples), ROWS_SEARCHED_MAX)
+    for first in range(0, stop, each):
+        yield from samples.written_rows("class_label", FRAMES, within=range(first, min(first + each, stop)))
 
 
-def _has_labels(samples: Samples, rows: range) -> bool:
-    """Whether the labels of some rows are written: the last of them may be written after the first frames."""
-    try:
-        samples.column("class_label", rows)
-    except IncompleteStoreError:
-        return False
-    return True
-
-
-def _raise_none(samples: Samples, class_name: str | None, split: str | None) -> NoReturn:
-    """Say that there is nothing to show."""
+def _explain_none(
+    samples: Samples, class_name: str | None, split: str | None
+) -> IncompleteStoreError | SpecError:
+    """The error that says why there is nothing to show."""
     location = samples.location
     searched = min(len(samples), ROWS_SEARCHED_MAX)
     written = sum(map(len, _written_pieces(samples)))
     if not written:
         place = location.argument if isinstance(location, Location) else shlex.quote(location)
-        message = f"{location}: no row is written yet; go on with: trajstore build {place}"
-        raise IncompleteStoreError(message)
+        return IncompleteStoreError(f"{location}: no row is written yet; go on with: trajstore build {place}")
     what = f"sample of class {class_name}" if class_name else "sample"
     where = f" in the split {split}" if split else ""
     among = "first " if searched < len(samples) else "written " if written < searched else ""
-    message = (
+    return SpecError(
         f"{location}: found no {what}{where} among the {among}{format_count(written)} rows; ask for another"
     )
-    raise SpecError(message)
+
+
+def choose_frames(video: VideoSection, *, rows: int, cameras: int, most: int) -> tuple[int, ...]:
+    """Which frames to show so that their pictures fit into memory."""
+    frame_bytes = rows * cameras * 3 * video.height * video.width
+    return spread(video.frames, min(most, max(2, BYTES_MAX // frame_bytes)), first=1)
+
+
+def choose_cameras(count: int, *, most: int) -> tuple[int, ...]:
+    """Some of the cameras, evenly spaced around the scene.
+
+    Examples
+    --------
+    >>> choose_cameras(4, most=8), choose_cameras(20, most=8)
+    ((0, 1, 2, 3), (0, 2, 5, 7, 10, 12, 15, 17))
+    """
+    chosen = min(count, most)
+    return tuple(place * count // chosen for place in range(chosen))
+
+
+def spread(count: int, most: int, *, first: int = 0) -> tuple[int, ...]:
+    """Some of a sequence of numbers, evenly spaced, the first and the last among them.
+
+    Examples
+    --------
+    >>> spread(32, 4, first=1), spread(2, 4), spread(5, 1)
+    ((1, 11, 22, 32), (0, 1), (4,))
+    """
+    if most == 1:
+        return (first + count - 1,)
+    return tuple(
+        (first + np.unique(np.linspace(0, count - 1, min(count, most)).round())).astype(int).tolist()
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from io import BytesIO
+from typing import Final
 
 import numpy as np
 from matplotlib import rc_context
@@ -11,6 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trajstore.pictures.page import DPI, Page
+
+FRAMES_PER_SECOND: Final = 10
+LAST_SECONDS: Final = 2.0
+"""How long the last frame stays, with the future position marked."""
 
 Picture = NDArray[np.uint8]
 
@@ -29,12 +34,12 @@ def encode_still(page: Page, ending: str) -> bytes:
     return stream.getvalue()
 
 
-def encode_gif(pictures: Iterable[Picture], *, frames_per_second: int, last_seconds: float) -> bytes:
+def encode_gif(pictures: Iterable[Picture]) -> bytes:
     """Encode an animation that plays again and again."""
     import imageio.v3
 
     frames = list(pictures)
-    each, last = 1000 // frames_per_second, round(1000 * last_seconds)
+    each, last = 1000 // FRAMES_PER_SECOND, round(1000 * LAST_SECONDS)
     data: bytes = imageio.v3.imwrite(
         "<bytes>",
         np.stack(frames),
@@ -46,16 +51,16 @@ def encode_gif(pictures: Iterable[Picture], *, frames_per_second: int, last_seco
     return data
 
 
-def encode_mp4(pictures: Iterable[Picture], *, frames_per_second: int, last_seconds: float) -> bytes:
+def encode_mp4(pictures: Iterable[Picture]) -> bytes:
     """Encode a video that browsers and slides play: H.264, 4:2:0."""
     import imageio.v3
 
     stream = BytesIO()
     with imageio.v3.imopen(stream, "w", extension=".mp4", plugin="pyav") as video:
-        video.init_video_stream("libx264", fps=frames_per_second, pixel_format="yuv420p")
+        video.init_video_stream("libx264", fps=FRAMES_PER_SECOND, pixel_format="yuv420p")
         for picture in pictures:
             video.write_frame(picture)
             last = picture
-        for _ in range(round(last_seconds * frames_per_second) - 1):
+        for _ in range(round(LAST_SECONDS * FRAMES_PER_SECOND) - 1):
             video.write_frame(last)
     return stream.getvalue()

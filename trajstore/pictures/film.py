@@ -18,10 +18,6 @@ from trajstore.pictures.palette import QUIET
 from trajstore.pictures.sheet import WORDS_MIN, fit_tile
 from trajstore.pictures.tile import Tile
 
-FRAMES_PER_SECOND: Final = 10
-LAST_SECONDS: Final = 2.0
-"""How long the last frame stays, with the future position marked."""
-
 MARGIN: Final = 14
 GAP: Final = 4
 TITLE: Final = 40

@@ -14,15 +14,24 @@ from trajstore.storage.durable import publish
 from trajstore.storage.location import Location
 
 
-def check_ending(path: Path, endings: Mapping[str, tuple[str, ...]], *, extra: str) -> str:
-    """Check what kind of file is wanted, and whether what makes it is installed."""
-    ending = path.suffix.lower()
+def check_output(path: Path, endings: Mapping[str, tuple[str, ...]], *, extra: str) -> None:
+    """Refuse, before any work is done, a file of an unknown kind, or one that nothing here can make or write."""
+    ending, folder = path.suffix.lower(), path.parent
     if ending not in endings:
         found = f"the ending {path.suffix!r}" if path.suffix else "no ending"
         message = f"output {path}: found {found}, expected one of {', '.join(endings)}"
         raise SpecError(message)
     check_installed(endings[ending], extra=extra, what=f"output {path}")
-    return ending
+    if not folder.is_dir():
+        command = f"mkdir -p {shlex.quote(str(folder))}"
+        message = f"output {path}: the folder {folder} does not exist; make it with: {command}"
+        raise OutputError(message)
+    if path.is_dir():
+        message = f"output {path}: found a folder, expected the name of a file"
+        raise OutputError(message)
+    if not os.access(folder, os.W_OK | os.X_OK):
+        message = f"output {path}: no permission to write in {folder}; change its permissions or name another"
+        raise OutputError(message)
 
 
 def check_installed(modules: tuple[str, ...], *, extra: str, what: str) -> None:
@@ -34,21 +43,6 @@ def check_installed(modules: tuple[str, ...], *, extra: str, what: str) -> None:
             f"get what is missing with: pip install 'trajstore[{extra}]'"
         )
         raise MissingExtraError(message)
-
-
-def check_folder(path: Path) -> None:
-    """Check that a file can be written to where it is to be, before the work is done."""
-    folder = path.parent
-    if not folder.is_dir():
-        command = f"mkdir -p {shlex.quote(str(folder))}"
-        message = f"output {path}: the folder {folder} does not exist; make it with: {command}"
-        raise OutputError(message)
-    if path.is_dir():
-        message = f"output {path}: found a folder, expected the name of a file"
-        raise OutputError(message)
-    if not os.access(folder, os.W_OK | os.X_OK):
-        message = f"output {path}: no permission to write in {folder}; change its permissions or name another"
-        raise OutputError(message)
 
 
 def check_is_outside(path: Path, location: Location | str) -> None:

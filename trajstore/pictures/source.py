@@ -1,0 +1,40 @@
+"""What samples come from: a store, or a spec that nothing was built from yet."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from trajstore.reading.generator import SampleGenerator
+from trajstore.reading.samples import Samples
+from trajstore.reading.store import open_reader
+from trajstore.spec import DatasetSpec
+from trajstore.storage.location import Location
+
+SPEC_ENDINGS: Final = {".toml", ".json"}
+"""A file that ends so is a spec."""
+
+
+def open_samples(
+    source: str | Path | Location | DatasetSpec, *, storage_options: Mapping[str, str] | None = None
+) -> Samples:
+    """Open what samples come from."""
+    if isinstance(source, DatasetSpec):
+        samples = SampleGenerator(source)
+        samples.location = "spec"
+        return samples
+    location = Location.parse(source, storage_options)
+    path = location.folder
+    if path is None or path.suffix not in SPEC_ENDINGS or path.is_dir():
+        return open_reader(location)
+    samples = SampleGenerator(DatasetSpec.from_file(path))
+    samples.location = str(location)
+    return samples
+
+
+def name_of(samples: Samples) -> str:
+    """What to call the samples in a title."""
+    location = str(samples.location)
+    name = location.rpartition("/")[-1] if "://" in location else Path(location).absolute().name
+    return f"{name} (not built yet)" if isinstance(samples, SampleGenerator) else name
