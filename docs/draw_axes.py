@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Polygon, Rectangle
 from numpy.typing import ArrayLike, NDArray
 
-from trajstore.scene.describe import Scene, describe
+from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
 
 FOLDER = Path(__file__).parent
@@ -39,7 +39,7 @@ def main() -> None:
     plt.style.use(FOLDER.parent / "notebooks" / "story.mplstyle")
     mpl.rcParams["svg.hashsalt"] = "trajstore"  # the same bytes each time
     spec = DatasetSpec.from_fields(classes=["Helical"], height=SIZE, width=SIZE, radius=(0.3, 0.3), seed=17)
-    scene = describe(spec, range(1))
+    scene = make_scene(spec, range(1))
     figure, (world, camera, pixels) = plt.subplots(1, 3, figsize=(14, 5))
     draw_world(world, scene)
     draw_camera(camera)

@@ -10,14 +10,14 @@ import pytest
 PROGRAM = """
 import hashlib
 import numpy as np
-from trajstore.scene.describe import describe
+from trajstore.scene.scene import make_scene
 from trajstore.spec import DatasetSpec
 
 digest = hashlib.sha256()
 wide = {"cameras": 3, "frames": 7, "height": 48, "width": 70, "ambient": 0.3, "radius": (0.05, 0.5)}
 for fields in ({"seed": 11}, {"seed": 5, **wide}):
     spec = DatasetSpec.from_fields(**fields)
-    scene = describe(spec, range(1000, 1040))
+    scene = make_scene(spec, range(1000, 1040))
     for name in sorted(scene.columns):
         digest.update(scene.columns[name].tobytes())
     video = spec.video

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 from support import naive
 
-from trajstore.scene.describe import describe
+from trajstore.scene.scene import make_scene
 from trajstore.spec import DatasetSpec
-from trajstore.trajectories import FAMILIES, MARGINS, SHAPE_UNIFORMS
+from trajstore.trajectories import FAMILIES, FAMILY_UNIFORMS, MARGINS
 
 ROWS = 6000
 ROUNDING = 5e-7
@@ -25,7 +25,7 @@ Array = NDArray[np.float64]
 def paths() -> dict[str, Array]:
     """Seen positions (n, 32, 3) of all rows of each class, as stored."""
     spec = DatasetSpec.from_fields(cameras=1, seed=1)
-    columns = describe(spec, range(ROWS)).columns
+    columns = make_scene(spec, range(ROWS)).columns
     label, position = columns["class_label"], columns["position"].astype(np.float64)
     return {name: position[label == index] for index, name in enumerate(spec.dataset.classes)}
 
@@ -163,7 +163,7 @@ SIZES = [
 @pytest.mark.parametrize("fields", SIZES, ids=str)
 def test_the_sphere_stays_in_the_unit_ball_when_seen_and_at_the_future_frame(fields: dict):
     spec = DatasetSpec.from_fields(cameras=1, seed=2, **fields)
-    columns = describe(spec, range(2000)).columns
+    columns = make_scene(spec, range(2000)).columns
     points = np.concatenate([columns["position"], columns["future_position"][:, None]], axis=1)
     reach = np.linalg.norm(points.astype(np.float64), axis=-1) + columns["radius"][:, None].astype(np.float64)
     assert reach.max() <= 1.0
@@ -171,7 +171,7 @@ def test_the_sphere_stays_in_the_unit_ball_when_seen_and_at_the_future_frame(fie
 
 def trace_twins(spec: DatasetSpec, rows: range) -> Iterator[tuple[int, Array, float]]:
     """Index, naive path of all frames up to the future one, and radius, of each row."""
-    columns = describe(spec, rows).columns
+    columns = make_scene(spec, rows).columns
     for index, row in enumerate(rows):
         radius = float(columns["radius"][index])
         name = spec.dataset.classes[columns["class_label"][index]]
@@ -190,7 +190,7 @@ def trace_twins(spec: DatasetSpec, rows: range) -> Iterator[tuple[int, Array, fl
 def test_positions_match_closed_forms_and_stay_in_the_unit_ball_at_every_frame(fields: dict):
     spec = DatasetSpec.from_fields(cameras=1, seed=9, **fields)
     rows = range(400, 520)
-    columns = describe(spec, rows).columns
+    columns = make_scene(spec, rows).columns
     for index, path, radius in trace_twins(spec, rows):
         frames = spec.video.frames
         np.testing.assert_allclose(columns["position"][index], path[:frames], rtol=0, atol=1e-7)
@@ -200,7 +200,7 @@ def test_positions_match_closed_forms_and_stay_in_the_unit_ball_at_every_frame(f
 
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_family_is_a_pure_function_of_each_row(name: str):
-    table = np.random.default_rng(0).random((50, SHAPE_UNIFORMS))
+    table = np.random.default_rng(0).random((50, FAMILY_UNIFORMS))
     times = np.linspace(0.0, 1.2, 37)
     together = FAMILIES[name](table, times)
     alone = np.concatenate([FAMILIES[name](row[None], times) for row in table])
@@ -223,7 +223,7 @@ def test_a_fifth_family_is_one_function_and_one_registry_line(monkeypatch: pytes
     monkeypatch.setitem(FAMILIES, "Zigzag", zigzag)
     classes = [*DatasetSpec().dataset.classes, "Zigzag"]
     spec = DatasetSpec.from_fields(classes=classes, frames=8, cameras=1)
-    columns = describe(spec, range(200)).columns
+    columns = make_scene(spec, range(200)).columns
     assert np.bincount(columns["class_label"]).tolist() == [40] * 5
     assert np.isfinite(columns["position"]).all()
     path = columns["position"][columns["class_label"] == 4].astype(np.float64)
@@ -235,6 +235,6 @@ def test_a_fifth_family_is_one_function_and_one_registry_line(monkeypatch: pytes
 def test_a_spec_can_select_a_single_family():
     alone = DatasetSpec.from_fields(classes=["Helical"], cameras=1)
     turns, *_ = per_path(
-        describe(alone, range(100)).columns["position"].astype(np.float64), measure_winding
+        make_scene(alone, range(100)).columns["position"].astype(np.float64), measure_winding
     ).T
     assert turns.min() > MARGINS["helix_turns_min"] - 1e-3

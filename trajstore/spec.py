@@ -25,7 +25,7 @@ from pydantic_core import to_jsonable_python
 
 from trajstore.errors import SpecError
 from trajstore.text import describe_invalid
-from trajstore.trajectories import FAMILIES
+from trajstore.trajectories import DEFAULT_CLASSES, FAMILIES
 
 GENERATOR_VERSION: Final = 1
 """Raised whenever the same spec would give other rows; part of the fingerprint."""
@@ -87,7 +87,7 @@ class DatasetSection(_Section):
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
     """Key of all random numbers."""
 
-    classes: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=127)] = tuple(FAMILIES)
+    classes: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=127)] = DEFAULT_CLASSES
     """Trajectory families, by name; the label of a class is its place in this list, counted from 0."""
 
     @field_validator("classes")

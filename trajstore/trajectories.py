@@ -1,6 +1,6 @@
-"""The trajectory families: pure functions from uniforms and times to the shape of a path.
+"""The trajectory families: pure functions from uniforms and times to paths.
 
-A family gives a shape at any place, size and orientation; `trajstore.scene.describe` turns, scales and moves it into
+A family gives a path at any place, size and orientation; `trajstore.scene.motion` turns, scales and moves it into
 the unit ball. To add one, write a function and add it to `FAMILIES`; a spec selects it in ``classes``.
 
 Time is 0 at frame 1 and 1 at the last frame that is seen; the future position lies beyond 1. What keeps the families
@@ -28,10 +28,10 @@ from numpy.typing import NDArray
 
 from trajstore.kernels.portable import sin_cos_turns
 
-Shape = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
-"""``(uniforms (n, SHAPE_UNIFORMS), times (m,)) -> points (n, m, 3)``, all float64, any units."""
+Family = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
+"""``(uniforms (n, FAMILY_UNIFORMS), times (m,)) -> points (n, m, 3)``, all float64, any units."""
 
-SHAPE_UNIFORMS: Final = 8
+FAMILY_UNIFORMS: Final = 8
 """How many uniforms a family may use for a row."""
 
 MARGINS: Final = {
@@ -57,7 +57,7 @@ def linear(uniforms: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray
     Returns
     -------
     (n, m, 3) float64
-        Points of the shape.
+        Points of the paths.
     """
     return _stack(np.broadcast_to(times, (len(uniforms), len(times))), 0.0, 0.0)
 
@@ -75,7 +75,7 @@ def circular(uniforms: NDArray[np.float64], times: NDArray[np.float64]) -> NDArr
     Returns
     -------
     (n, m, 3) float64
-        Points of the shape.
+        Points of the paths.
     """
     start = uniforms[:, 0, None]
     turns = _between(MARGINS["circle_turns_min"], 1.5, uniforms[:, 1, None])
@@ -96,7 +96,7 @@ def helical(uniforms: NDArray[np.float64], times: NDArray[np.float64]) -> NDArra
     Returns
     -------
     (n, m, 3) float64
-        Points of the shape.
+        Points of the paths.
     """
     start = uniforms[:, 0, None]
     turns = _between(MARGINS["helix_turns_min"], 2.5, uniforms[:, 1, None])
@@ -119,7 +119,7 @@ def parabolic(uniforms: NDArray[np.float64], times: NDArray[np.float64]) -> NDAr
     Returns
     -------
     (n, m, 3) float64
-        Points of the shape.
+        Points of the paths.
     """
     curvature = _between(1.2, 3.2, uniforms[:, 0, None])
     vertex = _between(0.4, 0.6, uniforms[:, 1, None])
@@ -127,13 +127,16 @@ def parabolic(uniforms: NDArray[np.float64], times: NDArray[np.float64]) -> NDAr
     return _stack(along, curvature * (along - vertex) * (along - vertex), 0.0)
 
 
-FAMILIES: Final[Mapping[str, Shape]] = {
+FAMILIES: Final[Mapping[str, Family]] = {
     "Linear": linear,
     "Circular": circular,
     "Helical": helical,
     "Parabolic": parabolic,
 }
-"""Every family by the class name that a spec uses; by default label i is the i-th of them."""
+"""Every family by the class name that a spec uses."""
+
+DEFAULT_CLASSES: Final = ("Linear", "Circular", "Helical", "Parabolic")
+"""Classes of a dataset whose spec names none; the default dataset's rows depend on them, so a new family stays out."""
 
 
 def _between(low: float, high: float, uniform: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -31,7 +31,7 @@ from zstandard import ZstdCompressor
 
 import trajstore
 from trajstore.executors.threads import count_processors
-from trajstore.scene.describe import Scene, describe
+from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
 from trajstore.store.layout import plan_layout
 
@@ -64,7 +64,7 @@ def measure(folder: Path, *, samples: int, rounds: int) -> None:
         "tensorstore": lambda: through_tensorstore(folder, spec, threads, 12 * shard),
         "zarr": lambda: through_zarr(folder, spec, threads, 2 * threads * shard),
         "writing": lambda: tensorstore_alone(folder, spec, frames, 4 * shard),
-        "by hand": lambda: by_hand(folder, describe(spec, range(shard)), spec, shard),
+        "by hand": lambda: by_hand(folder, make_scene(spec, range(shard)), spec, shard),
     }
     rates: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
@@ -115,7 +115,7 @@ def measure(folder: Path, *, samples: int, rounds: int) -> None:
 
 def draw(spec: DatasetSpec, count: int) -> np.ndarray:
     """The frames that all rivals write."""
-    scene = describe(spec, range(count))
+    scene = make_scene(spec, range(count))
     shape = (spec.video.cameras, spec.video.frames, 3, spec.video.height, spec.video.width)
     frames = np.empty((count, *shape), np.uint8)
     for index in range(count):
@@ -133,7 +133,7 @@ def build(folder: Path, spec: DatasetSpec, workers: int) -> float:
 
 def kernel_bound(spec: DatasetSpec, threads: int, count: int) -> float:
     """Fill, draw and compress in hot buffers, nothing else."""
-    scene = describe(spec, range(min(250, count)))
+    scene = make_scene(spec, range(min(250, count)))
     shape = (spec.video.cameras, spec.video.frames, 3, spec.video.height, spec.video.width)
 
     def loop() -> None:
@@ -201,7 +201,7 @@ def draw_and_write(
     size = spec.storage.samples_per_shard
 
     def task(first: int) -> None:
-        scene = describe(spec, range(first, first + size))
+        scene = make_scene(spec, range(first, first + size))
         shape = (spec.video.cameras, spec.video.frames, 3, spec.video.height, spec.video.width)
         frames = np.empty((size, *shape), np.uint8)
         for index in range(size):

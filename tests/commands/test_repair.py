@@ -42,7 +42,7 @@ from trajstore.errors import (
 from trajstore.executors.run import RunOptions
 from trajstore.integrity.checks import choose_sample
 from trajstore.integrity.inspect import inspect
-from trajstore.scene.describe import Scene
+from trajstore.scene.scene import Scene
 from trajstore.spec import DatasetSpec
 from trajstore.store import write as tasks
 from trajstore.store.shard import append_checksum, index_size, parse_index
@@ -170,11 +170,11 @@ def test_another_generator_is_refused(tiny_copy: Path, monkeypatch: pytest.Monke
 
 def test_a_newer_generator_is_refused(tiny_copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from trajstore import spec
-    from trajstore.scene import describe as scene
+    from trajstore.scene import appearance
 
-    uniforms = scene.uniforms
+    uniforms = appearance.uniforms
     monkeypatch.setattr(spec, "GENERATOR_VERSION", 2)
-    monkeypatch.setattr(scene, "uniforms", lambda seed, *a, **k: uniforms(seed + 1, *a, **k))
+    monkeypatch.setattr(appearance, "uniforms", lambda seed, *a, **k: uniforms(seed + 1, *a, **k))
     before = tree(tiny_copy)
     assert "fingerprint" in verify(tiny_copy).damage[0].detail
     for function in (repair, build, lambda path: trajstore.extend(path, 60)):

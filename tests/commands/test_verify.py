@@ -24,7 +24,7 @@ from trajstore.errors import InterruptedBuildError, StoreError
 from trajstore.integrity.checks import choose_sample
 from trajstore.integrity.findings import KINDS
 from trajstore.report import FINDINGS_MAX, describe_verification
-from trajstore.scene.describe import Scene
+from trajstore.scene.scene import Scene
 from trajstore.spec import DatasetSpec
 from trajstore.storage import durable
 from trajstore.storage.folder import Folder

@@ -23,7 +23,7 @@ import dask
 import psutil
 import pytest
 from distributed import Client
-from support.clusters import kill_a_local_worker, start_cluster
+from support.clusters import is_idle, kill_a_local_worker, start_cluster
 from support.faults import (
     assert_flags_are_true,
     assert_same_bytes,
@@ -582,19 +582,44 @@ def test_a_task_that_ends_every_worker_is_given_up(
     assert all(outcome.error is None for outcome in outcomes.values())
 
 
+def test_what_has_arrived_is_not_run_again_when_its_worker_ends(
+    executor: ClusterExecutor, client: Client, tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+
+    def work(_: int) -> int:
+        with ran.open("a") as file:
+            file.write("once ")
+        return os.getpid()
+
+    outcomes = executor.run(work, [1])
+    process = next(outcomes).value
+    wait_until(lambda: not any(client.has_what().values()), seconds=10)  # nothing is held for us
+    os.kill(process, signal.SIGKILL)
+    wait_until(lambda: is_idle(client))
+    assert list(outcomes) == []
+    assert ran.read_text() == "once "
+
+
 def test_workers_killed_at_random_cost_nothing_but_time(
     workers: LocalWorkers, client: Client, tmp_path: Path, many_store: Path
 ) -> None:
     rng, kills = random.Random(7), [20, 80, 160]
+    timers: list[threading.Timer] = []
 
     def kill_now_and_then(event: Progress) -> None:
         if event.phase == "video" and kills and event.fresh >= kills[0]:
             del kills[0]
-            threading.Timer(rng.uniform(0, 0.2), kill_a_local_worker, [rng]).start()
+            timers.append(threading.Timer(rng.uniform(0, 0.2), kill_a_local_worker, [rng]))
+            timers[-1].start()
 
     path = tmp_path / "a.zarr"
     report = build(path, executor="dask", scheduler=workers.address, progress=kill_now_and_then, **MANY)
     assert not kills
     assert report.summary.is_complete
+    for timer in timers:
+        timer.join()
+    # a result that is lost on its way is made again, and who lives may be about it when the build is complete
+    wait_until(lambda: is_idle(client))
     trajstore.build(path)  # sweeps what killed workers have left
     assert_same_bytes(path, many_store)

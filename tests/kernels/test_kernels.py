@@ -20,7 +20,7 @@ from support import naive
 from trajstore.kernels.cameras import bound_silhouette, observe, project_point, transform_point
 from trajstore.kernels.raster import SCANLINES, draw_sphere, fill_background, render
 from trajstore.scene.cameras import place_cameras
-from trajstore.scene.describe import Scene, describe
+from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
 
 ROWS = 200
@@ -115,7 +115,7 @@ def spec() -> DatasetSpec:
 
 @pytest.fixture(scope="module")
 def scene(spec: DatasetSpec) -> Scene:
-    return describe(spec, range(ROWS))
+    return make_scene(spec, range(ROWS))
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def digest() -> str:
     """Hash of labels of many rows, of float64 where kernels give it, and of pixels of some and of all odd spheres."""
     spec = DatasetSpec.from_fields(frames=3, height=24, width=32, seed=6)
     # one box in thousands tells whether a radius was squared in float32
-    scene = describe(spec, range(1200))
+    scene = make_scene(spec, range(1200))
     clip = np.empty((4, 3, 3, 24, 32), np.uint8)
     state = hashlib.sha256(scene.center_camera.tobytes())
     for column in scene.columns.values():
@@ -240,7 +240,7 @@ def test_a_sphere_out_of_sight_leaves_the_background():
 def test_pictures_match_supersampled_twin(fields: dict):
     spec = DatasetSpec.from_fields(frames=4, seed=5, **fields)
     size = (spec.video.height, spec.video.width)
-    scene = describe(spec, range(12))
+    scene = make_scene(spec, range(12))
     clip = np.empty((1, 1, 3, *size), np.uint8)
     for index in range(12):
         camera, frame = index % spec.video.cameras, index % 4

@@ -19,7 +19,7 @@ from support.stores import create_store, open_store
 import trajstore
 from trajstore.commands.build import build
 from trajstore.scene.cameras import place_cameras
-from trajstore.scene.describe import describe
+from trajstore.scene.scene import make_scene
 from trajstore.spec import DatasetSpec
 
 Arrays = dict[str, np.ndarray]
@@ -28,7 +28,7 @@ Arrays = dict[str, np.ndarray]
 def expect(spec: DatasetSpec) -> Arrays:
     """All arrays of a finished store, straight from the scene, whatever the store's chunks are."""
     samples, video = spec.dataset.samples, spec.video
-    scene, rig = describe(spec, range(samples)), place_cameras(spec)
+    scene, rig = make_scene(spec, range(samples)), place_cameras(spec)
     frames = np.empty((samples, video.cameras, video.frames, 3, video.height, video.width), np.uint8)
     for row in range(samples):
         scene.draw(row, slice(None), slice(None), frames[row])

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from trajstore.scene.cameras import place_cameras
-from trajstore.scene.describe import describe
+from trajstore.scene.scene import make_scene
 from trajstore.spec import DatasetSpec
 from trajstore.store.columns import Column
 from trajstore.store.groups.labels import LABEL_BYTES_MAX, LABEL_ROWS
@@ -147,7 +147,7 @@ def test_names_of_all_files_differ():
 def test_columns_are_those_that_a_scene_describes(fields: dict[str, int]):
     spec = DatasetSpec.from_fields(**fields)
     layout = plan_layout(spec)
-    described = describe(spec, range(4)).columns
+    described = make_scene(spec, range(4)).columns
     planned = {column.name: (column.shape[1:], column.dtype) for column in layout.group("labels").columns}
     assert planned == {name: (values.shape[1:], values.dtype.name) for name, values in described.items()}
     rig = place_cameras(spec)
@@ -160,7 +160,7 @@ def test_columns_are_those_that_a_scene_describes(fields: dict[str, int]):
 
 def test_bytes_of_a_row_are_those_of_its_values():
     spec = DatasetSpec()
-    described = describe(spec, range(4)).columns
+    described = make_scene(spec, range(4)).columns
     layout = plan_layout(spec)
     assert layout.group("labels").row_bytes == sum(values.nbytes for values in described.values()) // 4
     assert layout.group("video").row_bytes == 4 * 32 * 3 * 64 * 64

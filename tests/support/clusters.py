@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
-from distributed import Client
+from distributed import Client, Worker
 
 from support.faults import wait_until
 
@@ -84,8 +84,17 @@ class Cluster:
         return self._processes[-1]
 
 
+def is_idle(client: Client) -> bool:
+    """Whether no worker runs anything, be it wanted or not: Dask cannot interrupt what it has begun."""
+
+    def count(dask_worker: Worker) -> int:
+        return dask_worker.state.executing_count  # also what has been cancelled
+
+    return not any(client.run(count, on_error="return").values())  # an error: one that is just ending
+
+
 def kill_a_local_worker(rng: random.Random) -> None:
-    """SIGKILL to one of the workers that this process has started, not to those that guard them."""
+    """SIGKILL to one of the workers that this process has started, not to their guards; back when it is gone."""
     workers = []
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
@@ -93,7 +102,9 @@ def kill_a_local_worker(rng: random.Random) -> None:
                 workers.append(process)
     if workers:
         with contextlib.suppress(psutil.Error):
-            rng.choice(workers).kill()
+            worker = rng.choice(workers)
+            worker.kill()
+            wait_until(lambda: not psutil.pid_exists(worker.pid))  # until then it counts as alive
 
 
 @contextmanager

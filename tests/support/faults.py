@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
-from itertools import count
+from itertools import count, takewhile
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -585,14 +585,27 @@ def tree_bytes(store: Path) -> dict[str, bytes]:
 
 
 def assert_same_bytes(store: Path, reference: Path) -> None:
-    """Fail, naming the objects, unless two stores have the same bytes, history aside."""
+    """Fail, naming the objects and how they differ, unless two stores have the same bytes, history aside."""
     found, expected = tree_bytes(store), tree_bytes(reference)
-    differing = {key for key in found.keys() & expected.keys() if found[key] != expected[key]}
-    assert (found.keys() - expected.keys(), expected.keys() - found.keys(), differing) == (
-        set(),
-        set(),
-        set(),
-    )
+    differing = {
+        key: _compare(found.get(key), expected.get(key))
+        for key in sorted(found.keys() | expected.keys())
+        if found.get(key) != expected.get(key)
+    }
+    assert not differing
+
+
+def _compare(found: bytes | None, expected: bytes | None) -> str:
+    """How an object differs from what it should be."""
+    if found is None or expected is None:
+        return f"found {_size(found)}, expected {_size(expected)}"
+    at = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(found, expected, strict=False)))
+    return f"found {_size(found)}, expected {_size(expected)}, the first that differs is {at}"
+
+
+def _size(data: bytes | None) -> str:
+    """Bytes of an object."""
+    return "nothing" if data is None else f"{len(data)} bytes"
 
 
 def assert_flags_are_true(store: Path, reference: Path) -> int:

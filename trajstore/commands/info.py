@@ -107,6 +107,7 @@ def info(path: str | Path | Location, *, storage_options: Mapping[str, str] | No
 def summarize(store: StoreHandle) -> Summary:
     """Sum up an open store."""
     spec, layout = store.spec, store.layout
+    reader = StoreReader(store)
     written, sizes = store.count_written(), store.storage.measure()
     reader = StoreReader(store)
     stored = {

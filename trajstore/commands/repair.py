@@ -29,7 +29,7 @@ from trajstore.integrity.inspect import Inspection, inspect
 from trajstore.integrity.metadata import read_storage, salvage, settle
 from trajstore.progress import Report
 from trajstore.reading.store import StoreReader
-from trajstore.scene.describe import describe
+from trajstore.scene.scene import make_scene
 from trajstore.spec import DatasetSpec
 from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
@@ -320,7 +320,7 @@ def _read_row(reader: StoreReader, column: Column, row: int) -> NDArray[Any]:
 
 def _draw_row(spec: DatasetSpec, group: ColumnGroup, row: int) -> Iterator[NDArray[Any]]:
     """The values of a row in each column of a group, as the generator makes them."""
-    scene = describe(spec, range(row, row + 1))
+    scene = make_scene(spec, range(row, row + 1))
     for column in group.columns:
         values = np.empty((1, *column.shape[1:]), column.dtype)
         group.draw(scene, column, slice(0, 1), tuple(slice(0, size) for size in column.shape[1:]), values)

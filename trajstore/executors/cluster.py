@@ -389,6 +389,9 @@ class _Run(Generic[Item, Value]):
         batch = self._in_flight.pop(future, [])
         if not self._in_flight:
             self._is_suspect_in_flight = False
+        error = future.exception() if future.status == "error" else None
+        # what is held when its worker ends Dask runs again, beside us or for nobody, even after the run
+        future.release()
         if result is not None:
             self._executor.learn(len(batch), result.seconds)
             for attempt, value in zip(batch, result.values, strict=True):
@@ -397,7 +400,6 @@ class _Run(Generic[Item, Value]):
                 else:
                     yield Outcome(attempt.task, value=value)
             return
-        error = future.exception() if future.status == "error" else None
         if error is None:  # cancelled with its scheduler, or by somebody else; or its result was lost
             self._delay(batch)
         elif isinstance(error, KilledWorker):

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trajstore.errors import CorruptDataError, StoreError
 from trajstore.integrity.findings import Finding
-from trajstore.scene.describe import Scene, describe
+from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
 from trajstore.store.columns import Column, ColumnGroup, Task
 from trajstore.store.handle import StoreHandle
@@ -124,12 +124,12 @@ class _Expected:
     @cached_property
     def scene(self) -> Scene:
         """All rows of the task."""
-        return describe(self.spec, self.task.rows)
+        return make_scene(self.spec, self.task.rows)
 
     @cached_property
     def drawn_scene(self) -> Scene:
         """The rows that are drawn again."""
-        return describe(self.spec, self.task.rows[self.drawn.start : self.drawn.stop])
+        return make_scene(self.spec, self.task.rows[self.drawn.start : self.drawn.stop])
 
     def make_file(self, key: str) -> bytes:
         """The whole file as it should be."""

@@ -1,4 +1,4 @@
-"""Compiled arithmetic on small arrays.
+"""Arithmetic on arrays: compiled kernels, and elementwise NumPy that gives the same bits everywhere.
 
-No specs, stores, strings, allocation or threads here: callers in `trajstore.scene` have them.
+No specs, stores, strings or threads here; callers in `trajstore.scene` have them. Kernels do not allocate either.
 """

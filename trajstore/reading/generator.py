@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from trajstore.reading.samples import Samples, Selection
 from trajstore.scene.cameras import place_cameras
-from trajstore.scene.describe import Scene, describe
 from trajstore.scene.order import class_labels, splits
+from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
 from trajstore.storage.caching import LoadingCache, PerProcess
 from trajstore.store.columns import Column
@@ -75,7 +75,7 @@ class SampleGenerator(Samples):
     def _describe_anew(self, block: int) -> Scene:
         """Compute a block that is not kept any more, or not yet."""
         first = block * BLOCK_ROWS
-        return describe(self.spec, range(first, min(first + BLOCK_ROWS, len(self))))
+        return make_scene(self.spec, range(first, min(first + BLOCK_ROWS, len(self))))
 
     def _fill(
         self,

@@ -1,4 +1,4 @@
-"""From (spec, rows) to labels and pixels: motion, appearance, cameras, order, random numbers.
+"""Pure functions from (spec, rows) to labels and pixels: motion, appearance, cameras, class order, random numbers.
 
-Pure functions; no files here.
+No files and no stores here.
 """

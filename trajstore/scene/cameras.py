@@ -1,4 +1,4 @@
-"""Where the cameras and the light are."""
+"""Where the cameras and the light stand, and how the cameras are calibrated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paths of the target: the shape that its class traces, turned, scaled and moved into the unit ball."""
+"""How the target moves: the path that its class traces, turned, scaled and moved into the unit ball."""
 
 from __future__ import annotations
 
@@ -8,34 +8,43 @@ from numpy.typing import NDArray
 from trajstore.kernels.portable import norm, rotate, sin_cos_turns
 from trajstore.scene.randomness import Stream, uniforms
 from trajstore.spec import DatasetSpec
-from trajstore.trajectories import FAMILIES, SHAPE_UNIFORMS
+from trajstore.trajectories import FAMILIES, FAMILY_UNIFORMS
 
 INSIDE = 1.0 - 1e-6
 """Paths are fitted into a ball this much smaller than the unit ball, so that rounding to float32 keeps them in it."""
 
 
-def trace_shapes(spec: DatasetSpec, label: NDArray[np.int8], first: int) -> NDArray[np.float64]:
-    """Shapes of the paths, (n, frames + horizon, 3): every frame from the first to the future one."""
+def trace_paths(
+    spec: DatasetSpec, rows: range, *, label: NDArray[np.int8], radius: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Paths of the spheres' centres (n, frames + horizon, 3), at every frame up to the future one, in world units."""
+    return _place(spec, rows, _trace(spec, rows, label), radius.astype(np.float64))
+
+
+def _trace(spec: DatasetSpec, rows: range, label: NDArray[np.int8]) -> NDArray[np.float64]:
+    """Paths as the families give them: of any size, at any place."""
     video = spec.video
     # all frames up to the future one, because the sphere must stay in the unit ball in between, too
     times = np.arange(video.frames + video.horizon) / max(video.frames - 1, 1)
-    table = uniforms(spec.dataset.seed, Stream.SHAPE, first=first, count=len(label), width=SHAPE_UNIFORMS)
-    shape = np.empty((len(label), len(times), 3))
+    table = uniforms(
+        spec.dataset.seed, Stream.SHAPE, first=rows.start, count=len(rows), width=FAMILY_UNIFORMS
+    )
+    path = np.empty((len(rows), len(times), 3))
     for index, name in enumerate(spec.dataset.classes):
         is_class = label == index
-        shape[is_class] = FAMILIES[name](table[is_class], times)
-    return shape
+        path[is_class] = FAMILIES[name](table[is_class], times)
+    return path
 
 
-def place_shapes(
-    spec: DatasetSpec, shape: NDArray[np.float64], first: int, *, radius: NDArray[np.float64]
+def _place(
+    spec: DatasetSpec, rows: range, path: NDArray[np.float64], radius: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Turn, scale and move each shape so that its sphere stays inside the unit ball."""
-    table = uniforms(spec.dataset.seed, Stream.PLACEMENT, first=first, count=len(shape), width=8)
+    """Paths turned, scaled and moved so that each sphere stays inside the unit ball."""
+    table = uniforms(spec.dataset.seed, Stream.PLACEMENT, first=rows.start, count=len(rows), width=8)
     low, high = spec.scene.size
 
-    middle = (shape.min(axis=1) + shape.max(axis=1)) / 2.0
-    centered = shape - middle[:, None]
+    middle = (path.min(axis=1) + path.max(axis=1)) / 2.0
+    centered = path - middle[:, None]
     extent = norm(centered).max(axis=1)
     room = (1.0 - radius) * INSIDE
     size = (low + (high - low) * table[:, 3]) * room

@@ -1,4 +1,4 @@
-"""Random numbers, class order and splits of any range of rows, without looking at any other row.
+"""Random numbers of any range of rows, without looking at any other row.
 
 Each purpose has a stream: one infinite table of uniforms, ``Philox(key=(seed, stream))`` advanced to the row. Rows
 ``first … first + count`` of that table are the same however the dataset is cut into ranges.

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
-    from trajstore.scene.describe import Scene  # imports numba, which reading does without
+    from trajstore.scene.scene import Scene  # imports numba, which reading does without
 
 
 FRAME_NOTE: Final = "frames are numbered from 1: array index = frame - 1"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from zstandard import ZstdCompressor
 
 from trajstore.errors import StoreError
-from trajstore.scene.describe import Scene, describe
+from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
 from trajstore.storage.direct import PageBuffer
 from trajstore.storage.interface import Bytes
@@ -92,7 +92,7 @@ def make_files(
     A file may be a view of ``buffer``: it is valid until the next one is asked for.
     """
     compressor = ZstdCompressor(level=spec.storage.compression_level)
-    scene = describe(spec, task.rows)
+    scene = make_scene(spec, task.rows)
     shard = buffer or PageBuffer()
     for column in group.columns:
         chunks = (
@@ -130,7 +130,7 @@ def draw_file(group: ColumnGroup, column: Column, scene: Scene, count: int) -> I
 def measure_rows(spec: DatasetSpec, rows: range) -> dict[str, float]:
     """Stored bytes of a row of each column, from drawing and compressing some."""
     compressor = ZstdCompressor(level=spec.storage.compression_level)
-    scene = describe(spec, rows)
+    scene = make_scene(spec, rows)
     sizes = {}
     for group in plan_layout(spec).groups:
         for column in group.columns:

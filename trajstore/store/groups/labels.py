@@ -11,7 +11,7 @@ from trajstore.spec import DatasetSpec
 from trajstore.store.columns import FRAME_NOTE, Column, ColumnGroup
 
 if TYPE_CHECKING:
-    from trajstore.scene.describe import Scene  # imports numba, which reading does without
+    from trajstore.scene.scene import Scene  # imports numba, which reading does without
 
 LABEL_ROWS: Final = 8192
 """Rows of a label chunk, whatever the size of the dataset, so that growing it moves nothing."""

@@ -11,7 +11,7 @@ from trajstore.spec import DatasetSpec
 from trajstore.store.columns import FRAME_NOTE, Column, ColumnGroup
 
 if TYPE_CHECKING:
-    from trajstore.scene.describe import Scene  # imports numba, which reading does without
+    from trajstore.scene.scene import Scene  # imports numba, which reading does without
 
 CHUNK_BYTES_MAX: Final = 8 * 2**20
 """A sample with more raw bytes than this is split into several chunks: by camera, then by frames."""

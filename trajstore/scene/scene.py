@@ -1,7 +1,4 @@
-"""From rows to what they hold: label columns, and what the rasterizer needs to draw them.
-
-The one place that knows specs and kernels both. Everything here is a pure function of (spec, rows).
-"""
+"""The scene of some rows: cameras, motion and looks put together into label columns and pictures."""
 
 from __future__ import annotations
 
@@ -15,11 +12,10 @@ from numpy.typing import NDArray
 
 from trajstore.kernels.cameras import observe
 from trajstore.kernels.raster import SCANLINES, render
-from trajstore.scene.appearance import choose_colors
+from trajstore.scene.appearance import choose_looks
 from trajstore.scene.cameras import Rig, place_cameras
-from trajstore.scene.motion import place_shapes, trace_shapes
+from trajstore.scene.motion import trace_paths
 from trajstore.scene.order import class_labels, splits
-from trajstore.scene.randomness import Stream, uniforms
 from trajstore.spec import DatasetSpec
 
 
@@ -48,9 +44,9 @@ class Scene:
     def drawing_order(self) -> NDArray[np.intp]:
         """Indices of the bodies (n, cameras, frames, bodies), farthest first.
 
-        A plane parts two spheres that do not touch: the points from which both have tangents of one length. Whoever
-        has the shorter tangents is on the viewer's side of it, so this order is right where that of the centres'
-        depths fails, with a large sphere beside a small one.
+        Spheres that do not touch are parted by a plane, from whose points the tangents to both are equally long. The
+        sphere with the shorter tangents is on the camera's side of it: so this order is right even where that of the
+        centres' depths is not, with a large sphere beside a small one or in the corner of a picture.
         """
         x, y, z = np.moveaxis(self.center_camera, -1, 0)
         radius = self.radius[:, None, None]
@@ -79,25 +75,18 @@ class Scene:
         )
 
 
-def describe(spec: DatasetSpec, rows: range) -> Scene:
-    """Everything about a range of rows but their pixels."""
-    seed, names, video = spec.dataset.seed, spec.dataset.classes, spec.video
-    first, count = rows.start, len(rows)
-    label = class_labels(seed, first=first, count=count, classes=len(names))
-    shares = (spec.splits.train, spec.splits.val, spec.splits.test)
-    split = splits(seed, first=first, count=count, classes=len(names), shares=shares)
-    look = uniforms(seed, Stream.APPEARANCE, first=first, count=count, width=8)
-    radius = (spec.scene.radius[0] + (spec.scene.radius[1] - spec.scene.radius[0]) * look[:, 0]).astype(
-        np.float32
-    )
-    object_color, background_color = choose_colors(spec, look)
-
-    shape = trace_shapes(spec, label, first)
-    path = place_shapes(spec, shape, first, radius=radius.astype(np.float64)).astype(np.float32)
+def make_scene(spec: DatasetSpec, rows: range) -> Scene:
+    """Everything about some rows but their pixels, which `Scene.draw` makes: a pure function of (spec, rows)."""
+    seed, video = spec.dataset.seed, spec.video
+    order = {"first": rows.start, "count": len(rows), "classes": len(spec.dataset.classes)}
+    label = class_labels(seed, **order)
+    split = splits(seed, **order, shares=(spec.splits.train, spec.splits.val, spec.splits.test))
+    radius, object_color, background_color = choose_looks(spec, rows)
+    path = trace_paths(spec, rows, label=label, radius=radius).astype(np.float32)
     position = np.ascontiguousarray(path[:, : video.frames])
 
     rig = place_cameras(spec)
-    seen = (count, video.cameras, video.frames)
+    seen = (len(rows), video.cameras, video.frames)
     center_camera = np.empty((*seen, 3))
     pixel = np.empty((*seen, 2), np.float32)
     box = np.empty((*seen, 4), np.float32)

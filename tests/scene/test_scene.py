@@ -6,12 +6,12 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support import naive
 
 from trajstore.scene.cameras import place_cameras
-from trajstore.scene.describe import Scene, describe
+from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
 
 SIZES = {
@@ -41,7 +41,7 @@ def draw_all(scene: Scene, spec: DatasetSpec) -> np.ndarray:
 def sized(request: pytest.FixtureRequest) -> tuple[DatasetSpec, Scene, range]:
     spec = DatasetSpec.from_fields(seed=3, **SIZES[request.param])
     rows = range(37, 57)
-    return spec, describe(spec, rows), rows
+    return spec, make_scene(spec, rows), rows
 
 
 def test_columns_have_the_sizes_and_types_of_the_spec(sized: tuple[DatasetSpec, Scene, range]):
@@ -119,7 +119,7 @@ def test_labels_and_splits_match_the_twin(sized: tuple[DatasetSpec, Scene, range
 
 def test_radius_is_uniform_in_its_range():
     spec = DatasetSpec.from_fields(cameras=1, frames=2, radius=(0.1, 0.3))
-    radius = describe(spec, range(2000)).columns["radius"]
+    radius = make_scene(spec, range(2000)).columns["radius"]
     assert radius.min() >= np.float32(0.1)
     assert radius.max() <= np.float32(0.3)
     # deciles of 2,000 uniforms: 200 each with a standard deviation of 13
@@ -186,7 +186,7 @@ def test_every_pixel_of_the_sphere_keeps_the_contrast(fields: dict):
     spec = DatasetSpec.from_fields(
         frames=2, height=48, width=48, cameras=2, seed=1, radius=(0.15, 0.25), **fields
     )
-    scene = describe(spec, range(60))
+    scene = make_scene(spec, range(60))
     clips = draw_all(scene, spec).astype(int)
     was_dark = set()
     u, v = np.meshgrid(np.arange(48) + 0.5, np.arange(48) + 0.5)
@@ -210,7 +210,7 @@ def test_rows_are_the_same_however_they_are_cut(first: int, edges: list[int]):
     spec = DatasetSpec.from_fields(**TINY)
 
     def digest(rows: range) -> list[bytes]:
-        scene = describe(spec, rows)
+        scene = make_scene(spec, rows)
         clips = draw_all(scene, spec)
         return [
             b"".join(
@@ -226,7 +226,7 @@ def test_rows_are_the_same_however_they_are_cut(first: int, edges: list[int]):
 
 def test_a_clip_is_the_same_drawn_whole_or_in_parts():
     spec = DatasetSpec.from_fields(cameras=4, frames=6, height=20, width=24)
-    scene = describe(spec, range(3))
+    scene = make_scene(spec, range(3))
     whole = draw_all(scene, spec)
     for index in range(3):
         for camera in range(4):
@@ -237,7 +237,7 @@ def test_a_clip_is_the_same_drawn_whole_or_in_parts():
 
 
 def hash_row(spec: DatasetSpec) -> str:
-    scene = describe(spec, range(5, 6))
+    scene = make_scene(spec, range(5, 6))
     state = hashlib.sha256(draw_all(scene, spec).tobytes())
     for column in scene.columns.values():
         state.update(column.tobytes())
@@ -261,14 +261,14 @@ def test_positions_do_not_depend_on_how_they_are_filmed():
     other = spec.replace(cameras=3, height=40, width=30, distance=2.0, contrast=20)
     for name in ("class_label", "split", "position", "future_position", "radius"):
         np.testing.assert_array_equal(
-            describe(spec, range(40)).columns[name], describe(other, range(40)).columns[name]
+            make_scene(spec, range(40)).columns[name], make_scene(other, range(40)).columns[name]
         )
 
 
 @pytest.mark.parametrize(("ambient", "contrast"), [(0.4, 40), (0.4, 81), (0.3, 1), (1.0, 115)])
 def test_colors_keep_the_contrast_in_any_light(ambient: float, contrast: int):
     spec = DatasetSpec.from_fields(cameras=1, frames=1, ambient=ambient, contrast=contrast)
-    columns = describe(spec, range(20_000)).columns
+    columns = make_scene(spec, range(20_000)).columns
     background = columns["background_color"].astype(float)
     lit = columns["object_color"].astype(float)
     # a pixel of the sphere lies between full light and ambient light, rounded to the nearest level
@@ -277,3 +277,96 @@ def test_colors_keep_the_contrast_in_any_light(ambient: float, contrast: int):
     assert difference.max(axis=1).min() >= contrast
     is_dark = (background.max(axis=1) <= 204.0 * ambient - contrast) & (lit.max(axis=1) >= 204.0)
     assert 0.48 < is_dark.mean() < 0.52
+
+
+def film(paths: np.ndarray, radius: tuple[float, ...], spec: DatasetSpec) -> Scene:
+    """One row with several spheres, red, green, … over black, on paths (bodies, frames, 3) in the world."""
+    rig = place_cameras(spec)
+    rotation, translation = rig.extrinsics[:, None, None, :, :3], rig.extrinsics[:, None, None, :, 3]
+    center_camera = np.einsum("...ij,...j->...i", rotation, paths.swapaxes(0, 1)) + translation
+    return Scene(
+        columns={"background_color": np.zeros((1, 3), np.uint8)},
+        center_camera=center_camera[None],
+        radius=np.array([radius]),
+        color=(255 * np.eye(3, dtype=np.uint8))[None, : len(radius)],
+        rig=rig,
+        ambient=1.0,
+    )
+
+
+def find_nearest(scene: Scene, camera: int, frame: int, *, size: tuple[int, int]) -> np.ndarray:
+    """Which body each pixel's ray meets first (height, width); −1 where it meets none."""
+    rays = naive.cast_rays(scene.rig.intrinsics[camera], size=size, rays=1)
+    bodies = zip(scene.center_camera[0, camera, frame], scene.radius[0], strict=True)
+    distance = np.array([naive.meet_sphere(rays, center, float(radius)) for center, radius in bodies])
+    return np.where(np.isfinite(distance).any(axis=0), distance.argmin(axis=0), -1)
+
+
+def test_spheres_that_cross_in_depth_hide_each_other_rightly_in_every_camera():
+    size, frames = (64, 64), 9
+    spec = DatasetSpec.from_fields(cameras=4, frames=frames, height=64, width=64)
+    times = np.linspace(0.0, 2.0 * np.pi, frames)
+    # around each other, always apart
+    one = np.stack([0.4 * np.cos(times), 0.4 * np.sin(times), 0.1 * np.cos(times)], axis=-1)
+    paths = np.stack([one, -one])
+    scene = film(paths, (0.35, 0.2), spec)
+    clip = np.empty((4, frames, 3, *size), np.uint8)
+    scene.draw(0, slice(None), slice(None), clip)
+    hidden = np.zeros((4, 2), bool)
+    for camera, frame in np.ndindex(4, frames):
+        nearest = find_nearest(scene, camera, frame, size=size)
+        # a pixel among pixels of the same body, or of the background, is of one colour
+        around = np.stack([np.roll(nearest, (y, x), (0, 1)) for y in (-1, 0, 1) for x in (-1, 0, 1)])
+        is_plain = (around == nearest).all(axis=0)
+        expected = np.where(nearest[None] == np.arange(3)[:, None, None], 255, 0)
+        np.testing.assert_array_equal(clip[camera, frame][:, is_plain], expected[:, is_plain])
+        for body in range(2):
+            alone = film(paths[body : body + 1], scene.radius[0, body : body + 1], spec)
+            whole = find_nearest(alone, camera, frame, size=size) == 0
+            hidden[camera, body] |= bool((whole & (nearest == 1 - body)).any())
+    assert hidden.all(), "in each camera each sphere has been before the other"
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(-1.8, 1.8), st.floats(-1.8, 1.8), st.floats(2.0, 6.0), st.floats(0.02, 1.2)),
+        min_size=2,
+        max_size=4,
+    )
+)
+def test_what_is_drawn_later_is_nearer_along_every_ray(spheres: list[tuple[float, float, float, float]]):
+    centers, radii = np.array(spheres)[:, :3], np.array(spheres)[:, 3]
+    apart = [
+        np.linalg.norm(centers[a] - centers[b]) > radii[a] + radii[b]
+        for a in range(len(radii))
+        for b in range(a)
+    ]
+    assume(all(apart))
+    rig = place_cameras(DatasetSpec.from_fields(cameras=1))
+    scene = Scene(
+        columns={},
+        center_camera=centers[None, None, None],
+        radius=radii[None],
+        color=np.zeros((1, len(radii), 3), np.uint8),
+        rig=rig,
+        ambient=1.0,
+    )
+    rays = naive.cast_rays(np.array([[40.0, 0, 40], [0, 40, 40], [0, 0, 1]]), size=(80, 80), rays=1)
+    distance = np.array(
+        [naive.meet_sphere(rays, center, r) for center, r in zip(centers, radii, strict=True)]
+    )
+    order = scene.drawing_order[0, 0, 0].tolist()
+    assert sorted(order) == list(range(len(radii)))
+    for place, later in enumerate(order):
+        for earlier in order[:place]:
+            both = np.isfinite(distance[later]) & np.isfinite(distance[earlier])
+            assert (distance[later][both] < distance[earlier][both]).all()
+
+
+def test_a_sphere_in_the_corner_is_hidden_though_its_centre_is_less_deep():
+    scene = film(np.zeros((2, 1, 3)), (0.3, 0.5), DatasetSpec.from_fields(cameras=1, frames=1))
+    angle, distance = np.radians([40.0, 30.0]), np.array([4.5, 4.0])
+    centers = np.stack([distance * np.sin(angle), [0.0, 0.0], distance * np.cos(angle)], axis=-1)
+    scene.center_camera[:] = centers
+    assert centers[0, 2] < centers[1, 2]
+    assert scene.drawing_order[0, 0, 0].tolist() == [0, 1]
