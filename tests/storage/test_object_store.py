@@ -149,12 +149,12 @@ def test_large_object_takes_one_request(place: Place) -> None:
     """Clients like to upload more than 5 MiB in parts, which cost a request each and can be left behind."""
     data = bytes(range(256)) * 6 * 2**12
     with place.server.recording() as requests:
-        for store in (place.storage.write, place.storage.create):
+        for store in (place.objects.write, place.objects.create):
             store(store.__name__, data)
     assert [(request.method, request.received) for request in requests] == [("PUT", len(data))] * 2
     assert place.data_file("create").read_bytes() == data
-    place.storage.create("write", b"")  # is there already
-    assert place.storage.read("write") == data
+    place.objects.create("write", b"")  # is there already
+    assert place.objects.read("write") == data
 
 
 def test_reading_asks_for_ranges(built: Built, tiny_store: Path) -> None:
@@ -407,17 +407,17 @@ METHODS: dict[str, Callable[[Storage], object]] = {
 def test_every_method_tells_denial_from_a_missing_bucket(name: str, built: Built) -> None:
     server = built.place.server
     with pytest.raises(StoreError) as caught:
-        METHODS[name](Place(server, built.place.bucket, STRANGER).storage)
+        METHODS[name](Place(server, built.place.bucket, STRANGER).objects)
     assert_one_line(str(caught.value), built.place.url, "credentials that may do this")
     with pytest.raises(NotAStoreError) as caught:
-        METHODS[name](Place(server, "no-such-bucket").storage)
+        METHODS[name](Place(server, "no-such-bucket").objects)
     assert_one_line(str(caught.value), "s3://no-such-bucket", "no such bucket")
 
 
 @pytest.mark.parametrize("name", ["write", "create", "remove"])
 def test_every_method_that_writes_respects_a_read_only_bucket(name: str, built: Built) -> None:
     with pytest.raises(StoreError) as caught:
-        METHODS[name](replace(built.place, user=READER).storage)
+        METHODS[name](replace(built.place, user=READER).objects)
     assert_one_line(str(caught.value), built.place.url, "credentials that may do this")
 
 

@@ -12,7 +12,7 @@ from itertools import groupby, product
 from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
 
 import numpy as np
 from numcodecs import Zstd
@@ -27,6 +27,10 @@ from trajstore.storage.open import open_storage
 from trajstore.store.columns import Column, ColumnGroup
 from trajstore.store.layout import FRAMES
 from trajstore.store.shard import FLAG_WRITTEN, decode_chunk, index_size, parse_index
+
+if TYPE_CHECKING:
+    # imports zarr, which reading does without
+    from trajstore.store.handle import StoreHandle
 
 SHARD_INDICES_MAX: Final = 1024
 """Shard indices that are kept in memory; one of 250 samples takes 4 KB."""
@@ -75,6 +79,8 @@ def open_reader(
     >>> one.shape, some.shape
     ((4, 4, 3, 16, 16), (2, 1, 2, 3, 16, 16))
     """
+    from trajstore.store.handle import open_store
+
     return StoreReader(open_store(open_storage(Location.parse(path, storage_options))), threads=threads)
 
 
