@@ -109,7 +109,6 @@ def summarize(store: StoreHandle) -> Summary:
     spec, layout = store.spec, store.layout
     reader = StoreReader(store)
     written, sizes = store.count_written(), store.storage.measure()
-    reader = StoreReader(store)
     stored = {
         group.name: sum(sizes.pop(column.name, 0) for column in group.columns) for group in layout.groups
     }
