@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from trajstore.commands.info import Summary, info
     from trajstore.commands.preview import PreviewReport, preview
     from trajstore.commands.repair import RepairReport, repair
-    from trajstore.commands.validate import ValidationReport, validate
+    from trajstore.commands.validate import validate
     from trajstore.commands.verify import VerifyReport, verify
     from trajstore.commands.view import ViewReport, view
     from trajstore.errors import TrajstoreError
+    from trajstore.exporters.check import ValidationReport
     from trajstore.reading.as_xarray import open  # noqa: A004
     from trajstore.reading.store import StoreReader, open_reader
     from trajstore.spec import DatasetSpec
@@ -64,7 +65,7 @@ _MODULES = {
     "VerifyReport": "trajstore.commands.verify",
     "ViewReport": "trajstore.commands.view",
     "build": "trajstore.commands.build",
-    "ValidationReport": "trajstore.commands.validate",
+    "ValidationReport": "trajstore.exporters.check",
     "export": "trajstore.commands.export",
     "extend": "trajstore.commands.extend",
     "info": "trajstore.commands.info",

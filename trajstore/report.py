@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from trajstore.commands.info import Summary
     from trajstore.commands.preview import PreviewReport
     from trajstore.commands.repair import RepairReport
-    from trajstore.commands.validate import ValidationReport
     from trajstore.commands.verify import VerifyReport
     from trajstore.commands.view import ViewReport
+    from trajstore.exporters.check import ValidationReport
     from trajstore.integrity.findings import Finding
     from trajstore.storage.disk_space import Estimate, Filesystem
     from trajstore.storage.location import Location

@@ -27,7 +27,6 @@ from support.export_faults import (
 )
 
 import trajstore
-from trajstore.commands.export import make_batches, plan_export
 from trajstore.errors import (
     CorruptDataError,
     ExportError,
@@ -37,6 +36,8 @@ from trajstore.errors import (
     SpecError,
     SpecMismatchError,
 )
+from trajstore.exporters.plan import plan_export
+from trajstore.exporters.write import make_batches
 
 SPLITS = ("train", "val", "test")
 
@@ -357,7 +358,7 @@ def test_what_cannot_be_written_is_one_error(
     def fail(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("trajstore.commands.export.publish_all", fail)
+    monkeypatch.setattr("trajstore.exporters.write.publish_all", fail)
     with pytest.raises(ExportError, match=r"cannot be written: Permission denied; 0 of 44 samples"):
         trajstore.export(store, tmp_path / "out")
 

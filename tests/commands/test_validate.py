@@ -19,8 +19,8 @@ from pydantic import ValidationError
 from support.export_faults import TINY, run_command
 
 import trajstore
-from trajstore.commands.validate import FAULTS
 from trajstore.errors import ExportError, InterruptedBuildError, StoreError
+from trajstore.exporters.check import FAULTS
 from trajstore.exporters.records import ExportRecord, Label
 
 SCHEMAS = Path(__file__).parents[2] / "schemas"

@@ -1,0 +1,197 @@
+"""Write what is missing of an export: batches of rows, files durable before they are counted, metadata last."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajstore.errors import (
+    ExportError,
+    TrajstoreError,
+    is_full,
+)
+from trajstore.executors import ThreadExecutor
+from trajstore.executors.run import RunOptions, run_tasks
+from trajstore.exporters import Encoder
+from trajstore.exporters.interface import Bytes
+from trajstore.exporters.plan import METADATA_FILE, UNFINISHED_FILE, ExportPlan, find_there
+from trajstore.exporters.records import ExportRecord, Source, read_labels
+from trajstore.progress import Tally
+from trajstore.scene.order import SPLIT_NAMES
+from trajstore.storage.disk_space import (
+    describe_full_disk,
+)
+from trajstore.storage.durable import make_folders, publish, publish_all, remove, sweep
+from trajstore.text import format_count
+
+BATCH_BYTES: Final = 64 * 2**20
+"""About how many bytes of files a thread writes before it waits for the disk."""
+
+WAITING_THREADS: Final = 3
+"""Threads beside those that compute, so that writes to the disk overlap with computing."""
+
+
+def begin_export(plan: ExportPlan) -> None:
+    """Make the folders, and say what is being exported, before the first file."""
+    for name in plan.format.folders:
+        make_folders(plan.folder / name)
+    sweep(plan.folder)
+    publish(plan.folder / UNFINISHED_FILE, plan.source.to_json())
+    remove(plan.folder / METADATA_FILE)
+
+
+def finish_export(plan: ExportPlan, started: float) -> ExportRecord:
+    """Write the metadata, which says that all files are there."""
+    spec = plan.store.spec
+    counts = {
+        name: _count(plan, name, names)
+        for name, names in (("class_label", spec.dataset.classes), ("split", SPLIT_NAMES))
+    }
+    source = plan.source
+    metadata = ExportRecord(
+        total_samples=len(plan.rows),
+        class_distribution=counts["class_label"],
+        generation_time_seconds=round(time.monotonic() - started, 3),
+        timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
+        split_distribution=counts["split"],
+        **{name: getattr(source, name) for name in Source.model_fields},
+    )
+    publish(plan.folder / METADATA_FILE, metadata.to_json())
+    remove(plan.folder / UNFINISHED_FILE)
+    return metadata
+
+
+def _count(plan: ExportPlan, column: str, names: Sequence[str]) -> dict[str, int]:
+    """How often each value of a column occurs among the exported rows."""
+    counts = np.bincount(plan.reader.read_column(column, plan.rows), minlength=len(names))
+    return dict(zip(names, counts.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """Some rows of one shard, whose files are written together."""
+
+    rows: list[int]
+
+
+def make_batches(rows: NDArray[np.int64], *, rows_per_shard: int, rows_max: int) -> Iterator[RowBatch]:
+    """Cut rows into batches.
+
+    Parameters
+    ----------
+    rows : (n,) int64
+        In ascending order.
+    """
+    for _, group in groupby(rows.tolist(), key=lambda row: row // rows_per_shard):
+        shard = list(group)
+        for at in range(0, len(shard), rows_max):
+            yield RowBatch(shard[at : at + rows_max])
+
+
+@dataclass(frozen=True)
+class WriteBatch:
+    """Write the files of some samples, those that are not there and right."""
+
+    plan: ExportPlan
+    turn: threading.Semaphore
+    _local: threading.local = field(default_factory=threading.local)
+
+    def __call__(self, batch: RowBatch) -> tuple[int, int]:
+        """Write a batch."""
+        touched: set[int] = set()
+        size = publish_all(self._files(batch, touched))
+        return len(touched), size
+
+    def _files(self, batch: RowBatch, touched: set[int]) -> Iterator[tuple[Path, Bytes]]:
+        """The files to write."""
+        encoder = self._encoder()
+        with self.turn:
+            labels = read_labels(self.plan.reader, np.array(batch.rows))
+        rows = self.plan.reader.read_each(batch.rows, encoder.frames)
+        for label in labels:
+            with self.turn:
+                row = next(rows)
+                files: Iterable[tuple[str, Bytes]] = list(encoder.encode(row, label))
+            for name, data in files:
+                path = self.plan.folder / name
+                if not _has_content(path, data):
+                    touched.add(row)
+                    yield path, data
+
+    def _encoder(self) -> Encoder:
+        """The encoder of this thread."""
+        source = self.plan.source
+        if not hasattr(self._local, "encoder"):
+            self._local.encoder = self.plan.format.make_encoder(source.tensor_shape, source.tensor_dtype)
+        encoder: Encoder = self._local.encoder
+        return encoder
+
+
+def _has_content(path: Path, data: Bytes) -> bool:
+    """Whether a file has this content already."""
+    try:
+        return path.stat().st_size == len(data) and path.read_bytes() == data
+    except FileNotFoundError:
+        return False
+
+
+def fill_export(plan: ExportPlan, options: RunOptions) -> tuple[int, int]:
+    """Compare what an unfinished export has left, then write what is missing; new samples, and their bytes."""
+    threads = ThreadExecutor(options.workers).workers
+    write = WriteBatch(plan, threading.Semaphore(threads))
+    there, missing = plan.rows[plan.is_there], plan.rows[~plan.is_there]
+    phases = [("check", there, len(there), 0)] if len(there) else []
+    phases.append(("export", missing, len(plan.rows), len(there)))
+    each = sum(plan.format.measure_files(plan.source.tensor_shape, plan.source.tensor_dtype))
+    new_samples = new_bytes = 0
+    for phase, rows, total, done in phases:
+        tally = Tally(phase, options.report, total=total, done=done, raw_bytes_each=0)
+
+        def finished(batch: RowBatch, value: tuple[int, int] | None, tally: Tally = tally) -> None:
+            nonlocal new_samples, new_bytes
+            samples, size = value or (0, 0)
+            new_samples, new_bytes = new_samples + samples, new_bytes + size
+            tally.add(len(batch.rows), stored_bytes=size)
+
+        run_tasks(
+            ThreadExecutor(threads + WAITING_THREADS),
+            write,
+            make_batches(
+                rows, rows_per_shard=plan.reader.rows_per_shard, rows_max=max(1, BATCH_BYTES // each)
+            ),
+            options=options,
+            tallies=[tally],
+            finished=finished,
+            describe_stop=lambda: f"{plan.folder}: interrupted; {describe_state(plan)}",
+        )
+    return new_samples, new_bytes
+
+
+def describe_state(plan: ExportPlan) -> str:
+    """What is written, what is missing, and how to go on."""
+    total = len(plan.rows)
+    try:
+        there = int(find_there(plan.folder, plan.rows, plan.format).sum())
+    except OSError:
+        there = 0
+    return (
+        f"{format_count(there)} of {format_count(total)} samples are exported, "
+        f"{format_count(total - there)} are missing; continue with: {plan.command()}"
+    )
+
+
+def explain_error(plan: ExportPlan, error: OSError) -> TrajstoreError:
+    """The error to show for one that the filesystem raised."""
+    state = describe_state(plan)
+    if is_full(error):
+        return describe_full_disk(str(plan.folder), state=state)
+    return ExportError(f"{plan.folder}: cannot be written: {error.strerror or error}; {state}")
