@@ -7,9 +7,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO
 
 from trajstore.text import fit, format_bytes, format_count, format_seconds
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LINE_SECONDS: Final = 3.0
 """At least this long between two plain lines."""
@@ -68,13 +71,7 @@ class Progress:
         return (self.total - self.done) / self.rate if self.rate else None
 
     def figures(self) -> list[str]:
-        """Rate, bytes, ratio and time to go, as far as they are known.
-
-        Returns
-        -------
-        list of str
-            Such as ``["1,900/s", "115 MB", "53× smaller", "3.0 s left"]``.
-        """
+        """What is known so far, such as ``["1,900/s", "115 MB", "53× smaller", "3.0 s left"]``."""
         figures = []
         if self.rate:
             figures.append(f"{format_count(self.rate)}/s")
@@ -90,7 +87,7 @@ class Progress:
 
 
 Report = Callable[[Progress], None]
-"""Receives each event; may be called from one thread only, the one that runs the job."""
+"""Receives each event, in the thread that runs the job."""
 
 
 class Tally:
@@ -173,13 +170,11 @@ class _Lines:
 
 
 @contextmanager
-def _show_bar(console: object) -> Iterator[Report]:
+def _show_bar(console: Console) -> Iterator[Report]:
     """A live bar for each phase."""
-    from rich.console import Console
     from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
-    assert isinstance(console, Console)
     bars = Bars(
         TextColumn("{task.description:<6}"),
         BarColumn(bar_width=None, complete_style="cyan", finished_style="cyan"),

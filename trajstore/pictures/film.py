@@ -62,13 +62,9 @@ class _Playing:
 
 
 def draw_film(clips: Sequence[Clip], *, title: str) -> Iterator[NDArray[np.uint8]]:
-    """Draw the frames of an animation: a line of cameras for each sample.
+    """Draw a picture for each frame, (height, width, 3) uint8: a line of cameras for each sample.
 
-    Yields
-    ------
-    (height, width, 3) uint8
-        One picture for each frame of the clips; both sides are even, as video codecs want them. The last shows the
-        future position.
+    Both sides are even, as video codecs want them. The last picture shows the future position, too.
     """
     cameras, count, _, height, width = clips[0].video.shape
     largest = min(TILE_MAX, TILES_WIDTH // cameras - GAP, TILES_HEIGHT // len(clips))

@@ -75,13 +75,7 @@ class Page:
         return np.array(canvas.buffer_rgba())[:, :, :3]
 
     def add_picture(self, area: Area, picture: NDArray[np.uint8]) -> None:
-        """Show a picture.
-
-        Parameters
-        ----------
-        picture : (3, height, width) uint8
-            RGB.
-        """
+        """Show a picture, (3, height, width) uint8, RGB."""
         image = AxesImage(
             self.axes, extent=(area.left, area.right, area.bottom, area.top), interpolation="nearest"
         )
@@ -89,13 +83,7 @@ class Page:
         self.axes.add_image(image)
 
     def paste_picture(self, area: Area, picture: NDArray[np.uint8]) -> None:
-        """Put a picture on what the canvas shows now, a hundred times as fast as drawing it.
-
-        Parameters
-        ----------
-        picture : (3, height, width) uint8
-            RGB.
-        """
+        """Put a picture on what the canvas shows now, a hundred times as fast as drawing it."""
         renderer: RendererAgg = self.canvas.get_renderer()  # type: ignore[no-untyped-call]
         pixels = resize(picture, round(area.width), round(area.height))
         # matplotlib counts lines from the bottom
@@ -109,47 +97,22 @@ class Page:
     def add_line(
         self, points: ArrayLike, *, color: str, width: float, outline: str | None = None, **style: Any
     ) -> Line2D:
-        """Draw a line, or markers.
-
-        Parameters
-        ----------
-        points : (n, 2) float
-            Px.
-        """
+        """Draw a line through points, (n, 2), px, or markers there."""
         x, y = np.asarray(points, np.float64).T
         options: dict[str, Any] = {
-            "solid_capstyle": "round",
-            "solid_joinstyle": "round",
-            "zorder": 2.0,
-        } | style
+            "solid_capstyle": "round", "solid_joinstyle": "round", "zorder": 2.0,
+            "path_effects": _outline(outline, width + 2.2),
+        } | style  # fmt: skip
         line = Line2D(x, y, color=color, linewidth=to_points(width), **options)
-        if outline is not None:
-            line.set_path_effects([withStroke(linewidth=to_points(width + 2.2), foreground=outline)])
         self.axes.add_line(line)
         return line
 
     def add_cross(self, point: ArrayLike, *, color: str, size: float) -> Line2D:
-        """Draw a cross.
-
-        Parameters
-        ----------
-        point : (2,) float
-            Px.
-        """
-        u, v = np.asarray(point, np.float64)
-        line = Line2D(
-            [u],
-            [v],
-            color=color,
-            linestyle="none",
-            marker="x",
-            markersize=to_points(size),
-            markeredgewidth=to_points(2.6),
-            path_effects=[withStroke(linewidth=to_points(5.0), foreground=PAPER)],
-            zorder=4.0,
-        )
-        self.axes.add_line(line)
-        return line
+        """Draw a cross at a point, (2,), px."""
+        return self.add_line(
+            np.reshape(point, (1, 2)), color=color, width=0.0, linestyle="none", marker="x", markersize=to_points(size),
+            markeredgewidth=to_points(2.6), path_effects=_outline(PAPER, 5.0), zorder=4.0,
+        )  # fmt: skip
 
     def add_lines(self, lines: Sequence[ArrayLike], *, color: str, width: float, **style: Any) -> None:
         """Draw many lines of the same kind."""
@@ -168,24 +131,12 @@ class Page:
         return rectangle
 
     def add_circle(self, center: ArrayLike, radius: float, *, width: float, **style: Any) -> None:
-        """Draw a circle.
-
-        Parameters
-        ----------
-        center : (2,) float
-            Px.
-        """
+        """Draw a circle around a point, (2,), px."""
         u, v = np.asarray(center, np.float64).tolist()
         self.axes.add_patch(Circle((u, v), radius, linewidth=to_points(width), **style))
 
     def add_polygon(self, points: ArrayLike, *, width: float, **style: Any) -> None:
-        """Draw a polygon.
-
-        Parameters
-        ----------
-        points : (n, 2) float
-            Px.
-        """
+        """Draw a polygon between points, (n, 2), px."""
         self.axes.add_patch(Polygon(np.asarray(points), linewidth=to_points(width), **style))
 
     def add_text(
@@ -202,17 +153,21 @@ class Page:
         """Write a line."""
         options: dict[str, Any] = {
             "color": INK, "ha": "left", "va": "top", "family": FONT, "parse_math": False, "zorder": 5.0,
+            "path_effects": _outline(outline, 4.0),
         } | style  # fmt: skip
         written = self.axes.text(left, top, text, fontsize=to_points(size), **options)
         if room is not None:
             _fit(written, room, size)
-        if outline is not None:
-            written.set_path_effects([withStroke(linewidth=to_points(4.0), foreground=outline)])
         return written
 
     def end_of(self, text: Text) -> float:
         """Where a line of text ends, px."""
         return float(text.get_window_extent().x1)
+
+
+def _outline(color: str | None, width: float) -> list[withStroke]:
+    """An edge of so many px that sets a mark apart from what is behind it, or none."""
+    return [] if color is None else [withStroke(linewidth=to_points(width), foreground=color)]
 
 
 def _fit(written: Text, room: float, size: float) -> None:
@@ -228,28 +183,12 @@ def _fit(written: Text, room: float, size: float) -> None:
 
 
 def resize(picture: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """Enlarge a picture pixel by pixel where that is possible, or else with smoothing.
-
-    Parameters
-    ----------
-    picture : (3, height, width) uint8
-        RGB.
-
-    Returns
-    -------
-    (height, width, 4) uint8
-        RGBA, opaque.
-    """
+    """Enlarge a picture, (3, rows, columns), pixel by pixel where that is possible, or else smooth it; RGBA."""
     _, rows, columns = picture.shape
-    colors = np.moveaxis(picture, 0, -1)
-    if height % rows == 0 and width % columns == 0:
-        colors = colors.repeat(height // rows, axis=0).repeat(width // columns, axis=1)
-    else:
-        image = Image.fromarray(np.ascontiguousarray(colors))
-        colors = np.asarray(image.resize((width, height), Image.Resampling.HAMMING))
-    opaque = np.full((height, width, 4), 255, np.uint8)
-    opaque[:, :, :3] = colors
-    return opaque
+    is_whole = height % rows == 0 and width % columns == 0
+    way = Image.Resampling.NEAREST if is_whole else Image.Resampling.HAMMING
+    image = Image.fromarray(np.ascontiguousarray(np.moveaxis(picture, 0, -1)))
+    return np.asarray(image.resize((width, height), way).convert("RGBA"))
 
 
 def to_points(pixels: float) -> float:

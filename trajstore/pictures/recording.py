@@ -65,16 +65,11 @@ def _start(title: str) -> rerun.RecordingStream:
     return recording
 
 
-def _root(clip: Clip) -> str:
-    """Where a sample is logged."""
-    return f"row_{clip.row}"
-
-
 def _log(recording: rerun.RecordingStream, clip: Clip) -> None:
     """All of a sample."""
     import rerun
 
-    root = _root(clip)
+    root = f"row_{clip.row}"
     recording.log(
         f"{root}/labels", rerun.TextDocument(_describe(clip), media_type="text/markdown"), static=True
     )
@@ -160,7 +155,7 @@ def _arrange(clips: Sequence[Clip]) -> Any:
 
     tabs = []
     for clip in clips:
-        root = _root(clip)
+        root = f"row_{clip.row}"
         cameras = [
             layout.Spatial2DView(origin=f"{root}/world/camera_{camera}", name=f"camera {camera}")
             for camera in clip.cameras.numbers[:VIEWS_MAX]

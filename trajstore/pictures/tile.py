@@ -24,61 +24,26 @@ class Tile:
         self._scale = np.array([area.width / width, area.height / height])
 
     def to_page(self, pixel: ArrayLike) -> NDArray[np.float64]:
-        """Where points of the picture lie on the page.
-
-        Parameters
-        ----------
-        pixel : (..., 2) float
-            (u, v), px of the picture; pixel centres at half-integers, origin top left.
-
-        Returns
-        -------
-        (..., 2) float64
-            Px of the page.
-        """
+        """Where points of the picture, (..., 2), lie on the page; pixel centres are at half-integers."""
         corner = np.array([self.area.left, self.area.top])
         points: NDArray[np.float64] = np.asarray(pixel, np.float64) * self._scale + corner
         return points
 
     def mark_path(self, pixel: NDArray[np.float32]) -> Line2D:
-        """Draw a projected path.
-
-        Parameters
-        ----------
-        pixel : (frames, 2) float32
-            (u, v), px.
-        """
+        """Draw a projected path, (frames, 2), px of the picture."""
         return self._clip(self.page.add_line(self.to_page(pixel), color=PATH, width=2.2, outline=PAPER))
 
     def mark_box(self, box: NDArray[np.float32]) -> Rectangle:
-        """Draw a box.
-
-        Parameters
-        ----------
-        box : (4,) float32
-            (u_min, v_min, u_max, v_max), px.
-        """
+        """Draw a box, (u_min, v_min, u_max, v_max), px of the picture."""
         return self._clip(self.page.add_rectangle(self.box_area(box), color=BOX, width=1.4))
 
     def box_area(self, box: NDArray[np.float32]) -> Area:
-        """Where a box lies on the page.
-
-        Parameters
-        ----------
-        box : (4,) float32
-            (u_min, v_min, u_max, v_max), px.
-        """
+        """Where a box lies on the page."""
         (left, top), (right, bottom) = self.to_page(box.reshape(2, 2)).tolist()
         return Area(left, top, right - left, bottom - top)
 
     def mark_future(self, pixel: NDArray[np.float64]) -> Line2D:
-        """Mark the projected future position with a cross.
-
-        Parameters
-        ----------
-        pixel : (2,) float64
-            (u, v), px.
-        """
+        """Mark the projected future position, px of the picture, with a cross."""
         return self._clip(self.page.add_cross(self.to_page(pixel), color=FUTURE, size=11.0))
 
     def _clip(self, mark: Mark) -> Mark:

@@ -1,6 +1,7 @@
 """The world as a drawing: a path inside the unit ball, and the cameras around it, both to scale.
 
-The projection is orthographic, so that a sphere is a circle of its own radius and a scale holds everywhere.
+The projection is orthographic, so that a sphere is a circle of its own radius and a scale holds everywhere. With
+mplot3d numbers cover one another and what is drawn beside them, cameras are cut off, and a sheet takes a tenth longer.
 """
 
 from __future__ import annotations
@@ -38,49 +39,21 @@ SCALE_HEIGHT: Final = 26.0
 
 @dataclass(frozen=True)
 class Outlook:
-    """How the world is seen on a page: orthographically, from one fixed direction.
-
-    Attributes
-    ----------
-    middle : (2,) float64
-        What of the view lies in the middle of the area, world units to the right and up.
-    """
+    """How an area of a page shows the world: what of the view is in its middle, and how many px a world unit has."""
 
     middle: NDArray[np.float64]
     area: Area
     scale: float
 
     def to_page(self, points_world: ArrayLike) -> NDArray[np.float64]:
-        """Where points appear.
-
-        Parameters
-        ----------
-        points_world : (..., 3) float
-            World units.
-
-        Returns
-        -------
-        (..., 2) float64
-            Px of the page.
-        """
+        """Where points of the world, (..., 3), appear on the page, (..., 2), px."""
         right_up = (look(points_world) - self.middle) * self.scale
         center = [self.area.left + self.area.width / 2, self.area.top + self.area.height / 2]
         return np.array(center) + right_up * [1.0, -1.0]
 
 
 def look(points_world: ArrayLike) -> NDArray[np.float64]:
-    """Look at points from afar.
-
-    Parameters
-    ----------
-    points_world : (..., 3) float
-        World units.
-
-    Returns
-    -------
-    (..., 2) float64
-        To the right and up, world units.
-    """
+    """Points of the world, (..., 3), as seen from afar: to the right and up, (..., 2), world units."""
     sine, cosine = np.sin(AZIMUTH), np.cos(AZIMUTH)
     right = [-sine, cosine, 0.0]
     up = [-np.sin(ELEVATION) * cosine, -np.sin(ELEVATION) * sine, np.cos(ELEVATION)]
