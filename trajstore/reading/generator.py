@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import product
 from typing import Any, Final
 
 import numpy as np
@@ -61,12 +62,18 @@ class SampleGenerator(Samples):
 
     def _load(self, column: Column, chunk: int) -> NDArray[Any]:
         """A column of a block."""
-        return self._describe(chunk).columns[column.name]
+        scene, first = self._describe(chunk), chunk * BLOCK_ROWS
+        if column.name in scene.columns:  # without a copy
+            return scene.columns[column.name]
+        values = np.empty((min(BLOCK_ROWS, len(self) - first), *column.shape[1:]), column.dtype)
+        whole = tuple(slice(0, size) for size in column.shape[1:])
+        self.layout.group_of(column.name).draw(scene, column, slice(0, len(values)), whole, values)
+        return values
 
     def _load_static(self, column: Column) -> NDArray[np.float64]:
         """An array of the cameras."""
-        values: NDArray[np.float64] = getattr(place_cameras(self.spec), column.name)
-        return values
+        rig = place_cameras(self.spec)
+        return {"intrinsics": rig.intrinsics, "extrinsics": rig.extrinsics}[column.name]
 
     def _describe(self, block: int) -> Scene:
         """Everything about a block of rows but their pixels."""
@@ -85,17 +92,25 @@ class SampleGenerator(Samples):
         out: NDArray[Any],
     ) -> None:
         """Draw rows one after the other, in runs of neighbouring cameras and frames."""
-        cameras, frames = selection.indices
-        frame_runs, camera_runs = _find_runs(frames), _find_runs(cameras)
-        if frame_runs != [(slice(0, self.spec.video.frames),) * 2]:
+        column, indices = selection.column, selection.indices
+        draw = self.layout.group_of(column.name).draw
+        runs = [_find_runs(chosen) for chosen in indices]
+        whole = [slice(0, size) for size in column.shape[1:]]
+        if runs and runs[-1] != [(whole[len(runs) - 1],) * 2]:
             # one camera at a time, so that what the kernel sees is contiguous: another layout is compiled anew
-            camera_runs = [(slice(i, i + 1), slice(c, c + 1)) for i, c in enumerate(cameras)]
-        runs = [(*to_of, *frames) for to_of in camera_runs for frames in frame_runs]
+            runs[:-1] = [
+                [(slice(i, i + 1), slice(c, c + 1)) for i, c in enumerate(cameras)]
+                for cameras in indices[:-1]
+            ]
+        parts = [
+            (tuple(to for to, _ in run), (*(of for _, of in run), *whole[len(run) :]))
+            for run in product(*runs)
+        ]
         for place in places.tolist():
             block, index = divmod(int(rows[place]), BLOCK_ROWS)
             scene = self._describe(block)
-            for to_cameras, of_cameras, to_frames, of_frames in runs:
-                scene.draw(index, of_cameras, of_frames, out[place, to_cameras, to_frames])
+            for to, part in parts:
+                draw(scene, column, slice(index, index + 1), part, out[(slice(place, place + 1), *to)])
 
 
 def _find_runs(indices: tuple[int, ...]) -> list[tuple[slice, slice]]:

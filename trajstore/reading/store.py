@@ -233,14 +233,14 @@ class StoreReader(Samples):
         fill = _Fill(self._open(), selection.column, _plan_pieces(selection), out)
         numbers, each = rows.tolist(), selection.column.file_shape[0]
         for shard, group in groupby(places.tolist(), lambda place: numbers[place] // each):
-            left = [(place, numbers[place]) for place in group][::-1]
+            mine, done = [(place, numbers[place]) for place in group], 0
             try:
-                for row in self._fill_from(shard, left[::-1], fill):
+                for row in self._fill_from(shard, mine, fill):
                     yield row
-                    left.pop()
+                    done += 1
             except (CorruptDataError, OSError):
                 # row by row, which says what is wrong, unless all is well with the files as they are now
-                for one in reversed(left):
+                for one in mine[done:]:
                     self._attempt(
                         partial(self._fill_one, shard, one, fill),
                         partial(self._forget, fill.column, shard),
@@ -423,6 +423,7 @@ def _plan_pieces_of(
     return tuple(pieces)
 
 
+@lru_cache(maxsize=64)
 def _plan_pieces(selection: Selection) -> tuple[_Piece, ...]:
     """Which chunks hold a selection, and where they go."""
     column, indices = selection.column, selection.indices
