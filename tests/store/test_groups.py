@@ -18,6 +18,7 @@ from support.faults import assert_flags_are_true, assert_same_bytes, flip_bit, s
 from support.stores import open_store
 
 import trajstore
+from trajstore.reading.generator import SampleGenerator
 from trajstore.spec import DatasetSpec
 from trajstore.store.columns import Column, ColumnGroup
 from trajstore.store.layout import GROUPS
@@ -92,14 +93,18 @@ def test_it_is_counted_and_read(reference: Path) -> None:
             assert dataset.means_written.values.tolist() == [True] * 5
     rows = [43, 3, 20]
     with trajstore.open_reader(reference) as reader:
-        is_sharded = reader.layout.column("mean_color").shard_shape is not None
-        read = (
-            partial(reader.read, column="mean_color") if is_sharded else partial(reader.column, "mean_color")
-        )
-        np.testing.assert_array_equal(read(rows), expected[rows])
         assert reader.written_rows("mean_color") == (range(44),)
-        if is_sharded:
-            np.testing.assert_array_equal(read(rows, cameras=[1], frames=[2, 4]), expected[rows][:, 1:, 1::2])
+        is_sharded = reader.layout.column("mean_color").shard_shape is not None
+        for samples in (reader, SampleGenerator(reader.spec)):
+            read = (
+                partial(samples.read, column="mean_color")
+                if is_sharded
+                else partial(samples.column, "mean_color")
+            )
+            np.testing.assert_array_equal(read(rows), expected[rows])
+            if is_sharded:
+                part = read(rows, cameras=[1], frames=[2, 4])
+                np.testing.assert_array_equal(part, expected[rows][:, 1:, 1::2])
     assert trajstore.verify(reference, deep=True).findings == ()
     assert trajstore.open(reference).mean_color.sel(channel="red").shape == (44, 2, 4)
 
