@@ -166,19 +166,7 @@ class Samples(ABC):
         *,
         threads: int | None = None,
     ) -> None:
-        """Read some rows with arguments that are known to be right: what `read` does after its checks.
-
-        Parameters
-        ----------
-        rows : (n,) int64
-            From `check_rows`.
-        selection : Selection
-            From `select`.
-        out : (n, *selection.shape) ndarray
-            C-contiguous, of the column's dtype.
-        threads : int, optional
-            Threads to spread the rows over, instead of the reader's own number.
-        """
+        """Read a selection of rows into an array of its shape: what `read` does after its checks."""
         if len(rows) == 1:
             self._fill(rows, _ONLY, selection, out)
             return
@@ -241,20 +229,7 @@ class Samples(ABC):
         return self.read_column(name, self.check_rows(wanted))
 
     def read_column(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
-        """Read a column with arguments that are known to be right: what `column` does after its checks.
-
-        Parameters
-        ----------
-        name : str
-            One of `columns`.
-        rows : (n,) int64
-            From `check_rows`.
-
-        Returns
-        -------
-        (n, ...) ndarray
-            The values.
-        """
+        """Read a chunked column of rows of `check_rows`: what `column` does after its checks."""
         column, each = self._chunked[name]
         if len(rows) == 1:  # without looking for chunks takes a tenth of the time
             chunk, index = divmod(int(rows[0]), each)
@@ -362,27 +337,7 @@ class Samples(ABC):
         frames: Sequence[int] | None = None,
         column: str = FRAMES,
     ) -> Selection:
-        """Check a choice of cameras and frames.
-
-        Parameters
-        ----------
-        cameras : sequence of int, optional
-            Counted from 0; all by default.
-        frames : sequence of int, optional
-            Counted from 1; all by default.
-        column : str
-            A column that is stored in shards.
-
-        Returns
-        -------
-        Selection
-            As array indices.
-
-        Raises
-        ------
-        SpecError
-            If there is no such column, camera or frame, or none is chosen.
-        """
+        """Check a choice of cameras, counted from 0, and of frames, counted from 1; all by default."""
         if cameras is None and frames is None and column in self._whole:
             return self._whole[column]  # made once: it takes a fiftieth of the time of reading
         _check_name(column, self._sharded)
@@ -407,25 +362,7 @@ class Samples(ABC):
         return selection
 
     def check_rows(self, rows: ArrayLike) -> NDArray[np.int64]:
-        """Check row numbers.
-
-        Parameters
-        ----------
-        rows : (n,) integers
-            Negative ones count from the end.
-
-        Returns
-        -------
-        (n,) int64
-            None of them negative.
-
-        Raises
-        ------
-        RowRangeError
-            If there is no such row.
-        SpecError
-            If these are no row numbers.
-        """
+        """Check row numbers, (n,) integers: (n,) int64, those that count from the end counted from the first."""
         given = np.asarray(rows)
         if given.ndim != 1 or not (given.size == 0 or np.issubdtype(given.dtype, np.integer)):
             message = f"rows: found {given.dtype} of shape {given.shape}, expected a sequence of integers"
