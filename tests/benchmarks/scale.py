@@ -4,8 +4,8 @@ Run it on a quiet machine::
 
     python tests/benchmarks/scale.py [--samples 10000] [--tasks 100000] [--shards 100000] [FOLDER]
 
-Rates are ratios of runs that take turns. The coordinator's time and memory are those of this process, scheduler and
-client together, while workers do next to nothing.
+Rates are ratios of runs that take turns. The coordinator's time and memory are those of two processes, the
+client's and the scheduler's, while workers do next to nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import gc
 import os
-import re
 import shutil
 import statistics
 import tempfile
@@ -23,12 +22,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+import psutil
 from distributed import Client
 from support.stores import create_store, open_store
 
 import trajstore
-from trajstore.executors.cluster import ClusterExecutor, open_cluster
-from trajstore.executors.local import LocalWorkers
+from trajstore.executors.dask import DaskExecutor, open_cluster
+from trajstore.executors.local import start_workers
 from trajstore.executors.threads import count_processors
 from trajstore.progress import Progress
 from trajstore.spec import DatasetSpec
@@ -61,7 +61,7 @@ def compare_rates(folder: Path, *, samples: int, rounds: int) -> None:
     spec = DatasetSpec.from_fields(samples=samples)
     build(folder, spec, workers)
     rates: dict[str, list[tuple[float, float]]] = {"threads": [], "dask": [], "cluster": []}
-    with LocalWorkers(workers).running() as running, Client(running.address, set_as_default=False) as client:
+    with start_workers(workers) as running, Client(running.address, set_as_default=False) as client:
         client.wait_for_workers(workers)
         build(folder, spec, None, executor="dask", scheduler=running.address)
         for _ in range(rounds):
@@ -116,41 +116,45 @@ def build(
 
 
 def measure_coordinator(tasks_max: int) -> None:
-    """Processor time and memory of this process, a task, for more and more tasks that do nothing."""
+    """Processor time and memory of client and scheduler, a task, for more and more tasks that do nothing."""
     with open_cluster(workers=1) as executor:
-        seconds, cpu, _ = run_empty(executor, 500, is_batched=False)
+        seconds, cpu, _ = run_empty(executor, 500, is_bundled=False)
     print(f"each task alone, 500: {1e3 * seconds:.2f} ms a task, {1e3 * cpu:.2f} ms of processor time")
     for count in (1_000, 10_000, 100_000, 1_000_000):
         if count <= tasks_max:
             with open_cluster(workers=1) as executor:
-                seconds, cpu, memory = run_empty(executor, count, is_batched=True)
+                seconds, cpu, memory = run_empty(executor, count, is_bundled=True)
             print(
-                f"in batches, {count:,}: {1e3 * seconds:.3f} ms a task, {1e3 * cpu:.3f} ms of processor time, "
+                f"in bundles, {count:,}: {1e3 * seconds:.3f} ms a task, {1e3 * cpu:.3f} ms of processor time, "
                 f"{memory:+.0f} MB"
             )
     print()
 
 
-def run_empty(executor: ClusterExecutor, count: int, *, is_batched: bool) -> tuple[float, float, float]:
+def run_empty(executor: DaskExecutor, count: int, *, is_bundled: bool) -> tuple[float, float, float]:
     """Seconds and processor seconds a task, and megabytes that a run leaves."""
-    if not is_batched:
+    if not is_bundled:
         executor.learn = lambda *_: None  # type: ignore[method-assign]
     tasks: Iterator[Task] = (Task("video", index, range(index, index + 1)) for index in range(count))
     list(executor.run(len_of, [Task("video", 0, range(1))] * 100))
     gc.collect()
-    before, cpu, started = memory_mb(), time.process_time(), time.perf_counter()
+    cpu, memory = measure_processes()
+    started = time.perf_counter()
     done = sum(1 for _ in executor.run(len_of, tasks))
     assert done == count
-    elapsed, used = time.perf_counter() - started, time.process_time() - cpu
-    return elapsed / count, used / count, memory_mb() - before
+    elapsed = time.perf_counter() - started
+    cpu_after, memory_after = measure_processes()
+    return elapsed / count, (cpu_after - cpu) / count, memory_after - memory
 
 
 len_of: Callable[[Task], int] = eval("lambda task: len(task.rows)")
 
 
-def memory_mb() -> float:
-    """Resident memory of this process."""
-    return int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1.024e-3
+def measure_processes() -> tuple[float, float]:
+    """Processor seconds and resident megabytes of this process and of its child, which runs the scheduler."""
+    processes = [psutil.Process(), *psutil.Process().children()]
+    seconds = sum(sum(process.cpu_times()[:2]) for process in processes)
+    return seconds, sum(process.memory_info().rss for process in processes) / 1e6
 
 
 def open_large_store(folder: Path, shards: int) -> None:

@@ -19,7 +19,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import dask
 import psutil
 import pytest
 from distributed import Client
@@ -36,10 +35,11 @@ import trajstore
 from trajstore.commands.build import build
 from trajstore.commands.extend import extend
 from trajstore.errors import ClusterError, MissingExtraError, SpecError
-from trajstore.executors import Outcome, choosing, cluster
-from trajstore.executors.choosing import check_choice
-from trajstore.executors.cluster import ATTEMPTS_MAX, ClusterExecutor
-from trajstore.executors.local import LocalWorkers
+from trajstore.executors import Outcome, options, remote
+from trajstore.executors import dask as cluster
+from trajstore.executors.dask import ATTEMPTS_MAX, DaskExecutor
+from trajstore.executors.local import LocalWorkers, start_workers
+from trajstore.executors.options import check_options
 from trajstore.executors.run import RunOptions
 from trajstore.progress import Progress
 from trajstore.store.fill import fill_store
@@ -63,8 +63,10 @@ MANY: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def workers() -> Iterator[LocalWorkers]:
     """Two workers that are started again when they end; a task may end one of them before Dask gives it up."""
-    with dask.config.set({"distributed.scheduler.allowed-failures": 1}), LocalWorkers(2).running() as running:
-        yield running
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "1")
+        with start_workers(2) as started:
+            yield started
 
 
 @pytest.fixture
@@ -76,9 +78,10 @@ def client(workers: LocalWorkers) -> Iterator[Client]:
 
 
 @pytest.fixture
-def executor(client: Client) -> ClusterExecutor:
+def executor(client: Client, monkeypatch: pytest.MonkeyPatch) -> DaskExecutor:
     """An executor on them that is not patient."""
-    ready = ClusterExecutor(client, pause_seconds=0.001)
+    monkeypatch.setattr(cluster, "PAUSE_SECONDS", 0.001)
+    ready = DaskExecutor(client)
     ready.wait_for_workers(10)
     return ready
 
@@ -121,16 +124,16 @@ def test_extending_on_a_cluster_is_building_the_larger_store(
 # -------------------------------------------------------------------------------------------- single tasks
 
 
-def test_every_task_has_one_outcome_and_small_ones_travel_together(executor: ClusterExecutor) -> None:
+def test_every_task_has_one_outcome_and_small_ones_travel_together(executor: DaskExecutor) -> None:
     outcomes = list(executor.run(lambda task: (task * task, os.getpid()), range(2000)))
     assert sorted((outcome.task, outcome.value[0]) for outcome in outcomes) == [
         (n, n * n) for n in range(2000)
     ]
-    assert executor.batch_size > 1
+    assert executor.bundle_size > 1
     assert list(executor.run(abs, [])) == []
 
 
-def test_tasks_are_taken_only_as_fast_as_they_finish(executor: ClusterExecutor) -> None:
+def test_tasks_are_taken_only_as_fast_as_they_finish(executor: DaskExecutor) -> None:
     taken: list[int] = []
 
     def tasks() -> Iterator[int]:
@@ -139,12 +142,12 @@ def test_tasks_are_taken_only_as_fast_as_they_finish(executor: ClusterExecutor) 
             yield number
 
     for finished, _ in enumerate(executor.run(lambda _: time.sleep(0.15), tasks()), start=1):
-        assert len(taken) <= finished + executor.window * executor.batch_size + 1
+        assert len(taken) <= finished + executor.window * executor.bundle_size + 1
         if finished == 10:
             break
 
 
-def test_a_slow_worker_holds_up_only_what_it_has(executor: ClusterExecutor, client: Client) -> None:
+def test_a_slow_worker_holds_up_only_what_it_has(executor: DaskExecutor, client: Client) -> None:
     slow = next(iter(client.run(os.getpid).values()))
 
     def work(_: int) -> int:
@@ -167,7 +170,7 @@ def count_calls(folder: Path) -> Callable[[int], int]:
     return count
 
 
-def test_a_task_that_fails_twice_is_tried_again(executor: ClusterExecutor, tmp_path: Path) -> None:
+def test_a_task_that_fails_twice_is_tried_again(executor: DaskExecutor, tmp_path: Path) -> None:
     count = count_calls(tmp_path)
 
     def fail_twice(task: int) -> int:
@@ -191,7 +194,7 @@ def test_a_task_that_fails_twice_is_tried_again(executor: ClusterExecutor, tmp_p
     ],
 )
 def test_a_task_that_always_fails_ends_the_run_and_names_the_worker(
-    executor: ClusterExecutor, tmp_path: Path, error: Exception, attempts: int, code: int
+    executor: DaskExecutor, tmp_path: Path, error: Exception, attempts: int, code: int
 ) -> None:
     count = count_calls(tmp_path)
 
@@ -208,7 +211,7 @@ def test_a_task_that_always_fails_ends_the_run_and_names_the_worker(
     assert count(5) == attempts + 1
 
 
-def test_an_error_that_cannot_be_sent_is_sent_as_text(executor: ClusterExecutor) -> None:
+def test_an_error_that_cannot_be_sent_is_sent_as_text(executor: DaskExecutor) -> None:
     def fail(_: int) -> None:
         class OddError(Exception):
             def __init__(self, a: int, b: int) -> None:
@@ -222,7 +225,7 @@ def test_an_error_that_cannot_be_sent_is_sent_as_text(executor: ClusterExecutor)
 
 def test_a_request_to_stop_ends_after_the_tasks_in_flight(client: Client) -> None:
     stopping: list[int] = []
-    executor = ClusterExecutor(client, should_stop=lambda: len(stopping))
+    executor = DaskExecutor(client, should_stop=lambda: len(stopping))
     executor.wait_for_workers(10)
 
     def tasks() -> Iterator[int]:
@@ -247,13 +250,15 @@ def test_a_cluster_that_changes(tmp_path: Path, many_store: Path, monkeypatch: p
     with start_cluster(tmp_path) as changing, Client(changing.address, set_as_default=False) as client:
         monkeypatch.setattr(cluster, "WORKERS_SECONDS", 0.3)
         path = tmp_path / "a.zarr"
-        with pytest.raises(ClusterError, match=r"has no workers, waited 0 s; start some: dask worker tcp://"):
+        with pytest.raises(
+            ClusterError, match=r"has had no workers for 0\.3 s; start some: dask worker tcp://"
+        ):
             build(path, executor="dask", scheduler=changing.address, **MANY)
         assert not path.exists()
 
         monkeypatch.setattr(cluster, "WORKERS_SECONDS", 60)
         changing.add_worker()
-        executor = ClusterExecutor(client)
+        executor = DaskExecutor(client)
         executor.wait_for_workers(60)  # for one that is only just being started
         (first,) = client.nthreads()
         seen: dict[str, int] = {}
@@ -312,23 +317,16 @@ def pretended_versions(client: Client, versions: dict[str, str | None]) -> Itera
     """Make the workers say that they have other versions, or None of a package."""
 
     def pretend(versions: dict[str, str | None]) -> None:
-        from importlib import metadata
+        from distributed import versions as module
 
-        original = metadata.version
-
-        def version(name: str) -> str:
-            found = versions.get(name, "as it is")
-            if found is None:
-                raise metadata.PackageNotFoundError(name)
-            return original(name) if name not in versions else found
-
-        version.original = original  # type: ignore[attr-defined]
-        metadata.version = version
+        original = module.get_package_info
+        module.get_package_info = lambda packages: original(packages) | versions
+        module.get_package_info.original = original  # type: ignore[attr-defined]
 
     def stop_pretending() -> None:
-        from importlib import metadata
+        from distributed import versions as module
 
-        metadata.version = metadata.version.original  # type: ignore[attr-defined]
+        module.get_package_info = module.get_package_info.original  # type: ignore[attr-defined]
 
     client.run(pretend, versions)
     try:
@@ -340,8 +338,8 @@ def pretended_versions(client: Client, versions: dict[str, str | None]) -> Itera
 @pytest.mark.parametrize(
     ("versions", "text"),
     [
-        ({"numpy": "1.26.4"}, f"found numpy 1.26.4, expected numpy {version('numpy')} as the client has"),
-        ({"trajstore": None}, f"found no trajstore, expected trajstore {version('trajstore')}"),
+        ({"numpy": "1.26.4"}, f"found numpy 1.26.4, expected {version('numpy')} as the client has"),
+        ({"trajstore": None}, f"found trajstore missing, expected {version('trajstore')}"),
     ],
 )
 def test_workers_that_are_not_like_the_client_are_named_and_nothing_is_created(
@@ -356,14 +354,14 @@ def test_workers_that_are_not_like_the_client_are_named_and_nothing_is_created(
 
 
 def test_a_worker_that_comes_later_compares_its_versions_itself(
-    executor: ClusterExecutor, monkeypatch: pytest.MonkeyPatch
+    executor: DaskExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "list_versions", lambda: (("numpy", "0.1"), ("numba", version("numba"))))
+    monkeypatch.setattr(remote, "find_versions", lambda: {"numpy": "0.1", "numba": version("numba")})
     outcomes = list(executor.run(lambda task: task, [1]))
     assert f"found numpy {version('numpy')}, expected 0.1 as the client has" in str(outcomes[0].error)
 
 
-def test_a_worker_that_cannot_import_what_it_is_sent_ends_the_run(executor: ClusterExecutor) -> None:
+def test_a_worker_that_cannot_import_what_it_is_sent_ends_the_run(executor: DaskExecutor) -> None:
     class Unknown:
         def __reduce__(self) -> Any:
             return __import__, ("a_package_that_is_not_there",)
@@ -381,7 +379,7 @@ def test_a_worker_without_trajstore_is_refused(tmp_path: Path) -> None:
         Client(bare.address, set_as_default=False) as client,
     ):
         bare.add_worker(setup="import sys; sys.modules['trajstore'] = None")
-        executor = ClusterExecutor(client)
+        executor = DaskExecutor(client)
         executor.wait_for_workers(60)
         (outcome,) = executor.run(abs, [1])
         assert "a worker cannot run 1: ModuleNotFoundError: No module named 'trajstore" in str(outcome.error)
@@ -467,7 +465,7 @@ def test_arguments_that_do_not_go_together_are_refused(
     "address", ["tcp://10.0.0.1:8786", "tls://a.b-c.de:1", "localhost:8786", "tcp://[::1]:65535"]
 )
 def test_addresses_of_schedulers_are_accepted(address: str) -> None:
-    check_choice("dask", scheduler=address, workers=None)
+    check_options("dask", scheduler=address, workers=None)
 
 
 def test_a_store_in_memory_is_no_place_for_workers() -> None:
@@ -476,7 +474,7 @@ def test_a_store_in_memory_is_no_place_for_workers() -> None:
 
 
 def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(choosing, "find_spec", lambda _: None)
+    monkeypatch.setattr(options, "find_spec", lambda _: None)
     with pytest.raises(MissingExtraError, match=re.escape("pip install 'trajstore[dask]'")):
         build(tmp_path / "a.zarr", executor="dask")
 
@@ -532,6 +530,29 @@ def start_build(path: Path, folder: Path, *options: str) -> subprocess.Popen[str
     )
 
 
+def find_listeners(folder: Path) -> set[str]:
+    """Addresses at which the processes of a command, which `find_processes` finds, wait for connections."""
+    addresses = set()
+    for process in find_processes(folder):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            connections = process.net_connections(kind="inet")
+            addresses |= {link.laddr.ip for link in connections if link.status == psutil.CONN_LISTEN}
+    return addresses
+
+
+def test_nobody_reaches_a_local_cluster_from_another_machine(own_folder: Path, tmp_path: Path) -> None:
+    """A scheduler runs whatever it is sent: each of its processes listens on this machine's own address alone."""
+    path = tmp_path / "a.zarr"
+    command = start_build(path, own_folder, "--workers", "2")
+    try:
+        wait_until(lambda: (path / "video_written/c.3").exists())
+        assert len(find_processes(own_folder)) >= 4
+        assert find_listeners(own_folder) == {"127.0.0.1"}
+    finally:
+        command.terminate()
+        command.communicate(timeout=60)
+
+
 def test_a_local_cluster_says_nothing_of_its_own_and_leaves_nothing(
     own_folder: Path, tmp_path: Path, many_store: Path
 ) -> None:
@@ -563,11 +584,28 @@ def test_a_command_that_is_ended_leaves_no_workers(
     assert_flags_are_true(path, many_store)
 
 
+def test_local_workers_that_cannot_be_started_or_have_ended_are_one_clear_line(
+    own_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill_all(event: Progress) -> None:
+        if event.phase == "video" and event.fresh:
+            for process in find_processes(own_folder):
+                process.kill()
+
+    with pytest.raises(ClusterError, match=r"the local workers have ended \(exit code -9.*continue with"):
+        build(tmp_path / "a.zarr", executor="dask", workers=1, progress=kill_all, **MANY)
+    wait_until(lambda: not find_processes(own_folder))
+    monkeypatch.setenv("DASK_DISTRIBUTED__NANNY__PRELOAD", "a_module_that_is_not_there")
+    with pytest.raises(ClusterError, match=r"cannot be started \(exit code 1: .*a_module_that_is_not_there"):
+        build(tmp_path / "b.zarr", executor="dask", workers=1, **MANY)
+    assert not (tmp_path / "b.zarr").exists()
+
+
 # ------------------------------------------------------------------------------------------- what ends workers
 
 
 def test_a_task_that_ends_every_worker_is_given_up(
-    executor: ClusterExecutor, monkeypatch: pytest.MonkeyPatch
+    executor: DaskExecutor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "DEATHS_MAX", 4)
 
@@ -576,14 +614,13 @@ def test_a_task_that_ends_every_worker_is_given_up(
             os.kill(os.getpid(), signal.SIGKILL)
         return task
 
-    executor.learn(1, float("inf"))
     outcomes = {outcome.task: outcome for outcome in executor.run(die, range(3))}
     assert "4 workers ended while they ran 1, the last was tcp://127.0.0.1:" in str(outcomes.pop(1).error)
     assert all(outcome.error is None for outcome in outcomes.values())
 
 
 def test_what_has_arrived_is_not_run_again_when_its_worker_ends(
-    executor: ClusterExecutor, client: Client, tmp_path: Path
+    executor: DaskExecutor, client: Client, tmp_path: Path
 ) -> None:
     ran = tmp_path / "ran"
 

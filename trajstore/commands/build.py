@@ -11,7 +11,7 @@ from typing import Any
 
 from trajstore.commands.info import Summary, summarize
 from trajstore.errors import ClusterError, SpecError
-from trajstore.executors.choosing import check_choice, open_dask
+from trajstore.executors.options import check_options
 from trajstore.executors.run import RunOptions
 from trajstore.progress import Report
 from trajstore.spec import DatasetSpec
@@ -119,7 +119,7 @@ def build(
 
 def check_run(location: Location, options: RunOptions) -> None:
     """Refuse an executor that is not there, or whose workers would not see the store."""
-    check_choice(options.executor, scheduler=options.scheduler, workers=options.workers)
+    check_options(options.executor, scheduler=options.scheduler, workers=options.workers)
     if options.executor == "dask" and location.url.startswith("memory:"):
         message = f"{location}: only this process sees it, expected a location that all workers see"
         raise SpecError(message)
@@ -132,10 +132,10 @@ def run_build(plan: BuildPlan, options: RunOptions) -> BuildReport:
     with ExitStack() as stack:
         cluster = None
         if options.executor == "dask" and any(map(len, plan.pending.values())):
+            from trajstore.executors.dask import open_cluster  # only where Dask is used
+
             cluster = stack.enter_context(
-                open_dask(
-                    scheduler=options.scheduler, workers=options.workers, should_stop=options.stop_signal
-                )
+                open_cluster(options.scheduler, workers=options.workers, should_stop=options.stop_signal)
             )
         try:
             store = plan.store or create_store(plan.storage, plan.spec)

@@ -12,17 +12,7 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True)
 class Outcome(Generic[Item, Value]):
-    """How one task ended.
-
-    Attributes
-    ----------
-    task : Item
-        The task.
-    value : Value or None
-        What the function returned.
-    error : Exception or None
-        What it raised instead.
-    """
+    """How one task ended: with the value that the function returned, or the error that it raised."""
 
     task: Item
     value: Value | None = None
@@ -33,19 +23,9 @@ class Executor(Protocol):
     """Runs a function over tasks, in parallel."""
 
     def run(self, function: Callable[[Item], Value], tasks: Iterable[Item]) -> Iterator[Outcome[Item, Value]]:
-        """Run a function over tasks and yield outcomes as they finish, in any order.
+        """Run a function over tasks and yield an outcome for each task taken, as they finish, in any order.
 
-        Parameters
-        ----------
-        function : callable
-            Called once with each task; what it raises becomes an outcome and stops nothing.
-        tasks : iterable
-            Consumed only as fast as tasks finish: whoever ends the iterable early stops the run after the tasks in
-            flight.
-
-        Yields
-        ------
-        Outcome
-            One for each task taken.
+        What the function raises becomes an outcome and stops nothing. Tasks are taken only as fast as others finish:
+        whoever ends the iterable early stops the run after the tasks in flight.
         """
         ...

@@ -1,4 +1,4 @@
-"""A Dask cluster on this machine: a scheduler in this process, workers in processes of their own."""
+"""A Dask cluster of this machine's processes, which nobody can reach from another machine."""
 
 from __future__ import annotations
 
@@ -9,106 +9,76 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from subprocess import PIPE
 from typing import Final
 
 import dask
 from distributed import LocalCluster
 
-PATIENCE_SECONDS: Final = 10.0
-"""Workers that have not ended so long after they were asked to are killed."""
+from trajstore.errors import ClusterError
+
+LOOPBACK: Final = "127.0.0.1"
+PATIENCE_SECONDS: Final = 10.0  # between asking processes to end and killing them
 
 
+@dataclass(frozen=True)
 class LocalWorkers:
-    """A scheduler and its workers, which end with the context, and by themselves if this process is killed.
+    """A scheduler and its workers that run on this machine; made by `start_workers`."""
 
-    Workers are started by ``dask worker`` and not by ``LocalCluster``: so they import nothing of the program that calls
-    us, which may lack ``if __name__ == "__main__"``, and a Ctrl-C in the terminal reaches this process alone.
-
-    Parameters
-    ----------
-    workers : int
-        Processes, of one thread each.
-
-    Attributes
-    ----------
-    address : str
-        The scheduler's.
-    """
-
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
-        self.address = ""
-        self._process: subprocess.Popen[bytes] | None = None
-        self._log: Path | None = None
-
-    @contextlib.contextmanager
-    def running(self) -> Iterator[LocalWorkers]:
-        """Start all, and end all.
-
-        Yields
-        ------
-        LocalWorkers
-            Itself.
-        """
-        with (
-            tempfile.TemporaryDirectory(prefix="trajstore-dask-", ignore_cleanup_errors=True) as folder,
-            # whatever the port, it is free; without bokeh nothing is shown there
-            dask.config.set({"distributed.scheduler.http.routes": []}),
-            LocalCluster(
-                n_workers=0,
-                processes=True,
-                host="127.0.0.1",
-                dashboard_address=":0",
-                silence_logs=False,
-            ) as cluster,
-        ):
-            self.address = str(cluster.scheduler_address)
-            self._log = Path(folder) / "workers.log"
-            with self._log.open("wb") as log:
-                self._process = subprocess.Popen(
-                    self._command(folder),
-                    env=os.environ | {"NUMBA_NUM_THREADS": os.environ.get("NUMBA_NUM_THREADS", "1")},
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                    start_new_session=True,
-                )
-            try:
-                yield self
-            finally:
-                self._end()
+    address: str
+    process: subprocess.Popen[bytes]
+    log: Path
 
     @property
     def ended(self) -> str | None:
-        """Why there are no workers any more; None as long as there may be some."""
-        if self._process is None or self._process.poll() is None:
+        """Why scheduler and workers have ended; None as long as they run."""
+        if self.process.poll() is None:
             return None
-        lines = self._log.read_text(errors="replace").split("\n") if self._log else []
-        said = [line for line in lines if line.strip()][-1:]
-        return f"exit code {self._process.returncode}{': ' if said else ''}{''.join(said)}"
+        *_, last_line = self.log.read_text(errors="replace").strip().split("\n")
+        return f"exit code {self.process.returncode}: {last_line}"
 
-    def _command(self, folder: str) -> list[str]:
-        """What starts all workers, each with a guard that starts it again."""
-        return [
-            sys.executable,
-            "-c",
-            "from distributed.cli.dask_worker import main; main()",
-            self.address,
-            f"--nworkers={self._workers}",
-            "--nthreads=1",
-            "--no-dashboard",
-            "--death-timeout=20",
-            f"--local-directory={folder}",
-        ]
 
-    def _end(self) -> None:
-        """Ask the workers to end, then make them."""
-        assert self._process is not None
-        with contextlib.suppress(ProcessLookupError):
-            self._process.terminate()
+@contextlib.contextmanager
+def start_workers(count: int) -> Iterator[LocalWorkers]:
+    """Start a scheduler and workers, which end with the context, and by themselves if this process is killed."""
+    with tempfile.TemporaryDirectory(prefix="trajstore-dask-", ignore_cleanup_errors=True) as folder:
+        log = Path(folder) / "workers.log"
+        # Not a LocalCluster of this process: its workers would import the program that calls us, which may lack
+        # `if __name__ == "__main__"`, and a Ctrl-C in the terminal would reach them.
+        command = [sys.executable, "-c", f"from {__name__} import serve; serve({count}, {folder!r})"]
+        with log.open("wb") as file:
+            process = subprocess.Popen(command, stdin=PIPE, stdout=PIPE, stderr=file, start_new_session=True)
+        try:
+            assert process.stdout is not None
+            local = LocalWorkers(process.stdout.read().decode(), process, log)
+            if not local.address:
+                process.wait()
+                message = f"the local workers cannot be started ({local.ended})"
+                raise ClusterError(message)
+            yield local
+        finally:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(PATIENCE_SECONDS)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # the session's other processes, if any is left
-        self._process.wait()
+                process.communicate(timeout=PATIENCE_SECONDS)  # closes its input, which asks all to end
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(process.pid, signal.SIGKILL)  # the session's other processes, if any is left
+            process.wait()
+
+
+def serve(count: int, folder: str) -> None:
+    """Run a scheduler, write its address to the standard output, and run workers until the standard input ends."""
+    output = os.dup(1)
+    os.dup2(2, 1)  # whatever workers print belongs in the log
+    # what is killed is started again, however slowly
+    dask.config.set({"temporary-directory": folder, "distributed.deploy.lost-worker-timeout": "1d"})
+    # servers for HTTP cannot be left out: these have nothing to show, on whatever port is free
+    dask.config.set({"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []})
+    options: dict[str, object] = dict.fromkeys(
+        ["dashboard_address", "worker_dashboard_address"], f"{LOOPBACK}:0"
+    )
+    options |= {"host": LOOPBACK, "scheduler_kwargs": {"dashboard": False}}
+    with LocalCluster(n_workers=count, threads_per_worker=1, **options) as cluster:
+        os.write(output, cluster.scheduler_address.encode())
+        os.close(output)
+        sys.stdin.read()

@@ -12,13 +12,7 @@ from trajstore.executors.interface import Item, Outcome, Value
 
 
 class ThreadExecutor:
-    """An executor of threads.
-
-    Parameters
-    ----------
-    workers : int, optional
-        Threads; by default as many as this process has processors.
-    """
+    """Runs tasks on threads, by default as many as this process has processors."""
 
     def __init__(self, workers: int | None = None) -> None:
         if workers is not None and workers < 1:
@@ -27,20 +21,7 @@ class ThreadExecutor:
         self.workers = workers or count_processors()
 
     def run(self, function: Callable[[Item], Value], tasks: Iterable[Item]) -> Iterator[Outcome[Item, Value]]:
-        """Run a function over tasks; see `trajstore.executors.Executor`.
-
-        Parameters
-        ----------
-        function : callable
-            Called once with each task.
-        tasks : iterable
-            Consumed as threads become free.
-
-        Yields
-        ------
-        Outcome
-            One for each task taken, as they finish.
-        """
+        """Run a function once over each task and yield an outcome for each, as they finish."""
         remaining = iter(tasks)
         pending: dict[Future[Value], Item] = {}
         with ThreadPoolExecutor(self.workers, thread_name_prefix="trajstore") as pool:
@@ -60,13 +41,7 @@ class ThreadExecutor:
 
 
 def count_processors() -> int:
-    """How many processors this process may use.
-
-    Returns
-    -------
-    int
-        At least 1.
-    """
+    """How many processors this process may use, at least 1."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -22,7 +22,7 @@ from trajstore.store.write import WriteTask
 from trajstore.text import format_count
 
 if TYPE_CHECKING:
-    from trajstore.executors.cluster import ClusterExecutor
+    from trajstore.executors.dask import DaskExecutor
 
 WAITING_THREADS: Final = 3
 """Threads beside those that compute, so that writes to the disk overlap with computing."""
@@ -35,7 +35,7 @@ PASSES_MAX: Final = 3
 
 
 def fill_store(
-    store: StoreHandle, plan: BuildPlan, options: RunOptions, cluster: ClusterExecutor | None = None
+    store: StoreHandle, plan: BuildPlan, options: RunOptions, cluster: DaskExecutor | None = None
 ) -> int:
     """Write all pending tasks of a plan, a group as soon as a worker has no task of the one before.
 
@@ -58,9 +58,7 @@ def fill_store(
     raise ClusterError(message)
 
 
-def _fill_once(
-    store: StoreHandle, plan: BuildPlan, options: RunOptions, cluster: ClusterExecutor | None
-) -> int:
+def _fill_once(store: StoreHandle, plan: BuildPlan, options: RunOptions, cluster: DaskExecutor | None) -> int:
     """Write the pending tasks once."""
     tallies = {group.name: _start_tally(group, plan, options, cluster) for group in plan.layout.groups}
 
@@ -93,7 +91,7 @@ def _fill_once(
 
 
 def _start_tally(
-    group: ColumnGroup, plan: BuildPlan, options: RunOptions, cluster: ClusterExecutor | None
+    group: ColumnGroup, plan: BuildPlan, options: RunOptions, cluster: DaskExecutor | None
 ) -> Tally:
     """Begin to count and report a column group."""
     mine = plan.part.slice(len(group)) if plan.part else range(len(group))

@@ -57,6 +57,12 @@ class WriteTask:
         store.mark_written(task)
         return written
 
+    def prepare(self) -> None:
+        """Compile all kernels, or load them from where they are cached, before the first task needs them."""
+        spec = DatasetSpec.from_fields(samples=4, frames=2, height=8, width=8)
+        for group in plan_layout(spec).groups:
+            list(make_files(spec, group, group.task(0)))
+
     def __reduce__(self) -> tuple[Callable[..., WriteTask], tuple[Any, ...]]:
         """Small: where the store is and what it must be; whoever receives it opens the store."""
         store = self.store  # the receiver has another working folder
@@ -75,13 +81,6 @@ def _reopen(location: Location, samples: int, fingerprint: str) -> WriteTask:
         raise StoreError(message)
     check_generator(store)
     return WriteTask(store)
-
-
-def warm_up() -> None:
-    """Compile all kernels, or load them from where they are cached."""
-    spec = DatasetSpec.from_fields(samples=4, frames=2, height=8, width=8)
-    for group in plan_layout(spec).groups:
-        list(make_files(spec, group, group.task(0)))
 
 
 def make_files(

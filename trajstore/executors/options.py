@@ -1,0 +1,35 @@
+"""The options that say where tasks run, checked before anything is done: which go together, and what they need."""
+
+from __future__ import annotations
+
+import re
+from importlib.util import find_spec
+
+from trajstore.errors import MissingExtraError, SpecError
+from trajstore.executors.threads import ThreadExecutor
+
+_ADDRESS = re.compile(r"((tcp|tls|ucx|ws|wss)://)?([\w.-]+|\[[0-9a-fA-F:.%\w]+\]):(?P<port>\d{1,5})")
+
+
+def check_options(executor: str, *, scheduler: str | None, workers: int | None) -> None:
+    """Refuse an executor, a scheduler's address and a number of workers that do not go together."""
+    ThreadExecutor(workers)  # checks the number
+    message = ""
+    if executor not in ("threads", "dask"):
+        message = f"executor: found {executor!r}, expected one of threads, dask"
+    elif scheduler is not None and executor != "dask":
+        message = f"scheduler: found {scheduler!r} without the executor that uses it; add: --executor dask"
+    elif scheduler is not None and workers is not None:
+        message = (
+            f"workers: found {workers} beside the scheduler {scheduler}, expected one of both: the scheduler has "
+            "its workers, and without one they are started here"
+        )
+    elif scheduler is not None:
+        match = _ADDRESS.fullmatch(scheduler)
+        if match is None or not 0 < int(match["port"]) < 2**16:
+            message = f"scheduler: found {scheduler!r}, expected an address such as tcp://host:8786"
+    if message:
+        raise SpecError(message)
+    if executor == "dask" and find_spec("distributed") is None:
+        message = "executor dask: Dask is not installed; get it with: pip install 'trajstore[dask]'"
+        raise MissingExtraError(message)
