@@ -39,6 +39,8 @@ class ShardShuffleSampler(Sampler[int]):
 
     Examples
     --------
+    >>> from trajstore import DatasetSpec
+    >>> from trajstore.torch import GeneratedDataset
     >>> dataset = GeneratedDataset(DatasetSpec.from_fields(samples=8, frames=4, height=16, width=16))
     >>> sorted(ShardShuffleSampler(dataset, seed=3))
     [0, 1, 2, 3, 4, 5, 6, 7]
