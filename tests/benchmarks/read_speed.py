@@ -139,13 +139,12 @@ class BareStore:
 
     def __init__(self, path: Path) -> None:
         from numcodecs import Zstd
-        from support.stores import open_store
 
-        from trajstore.store.layout import plan_layout
+        import trajstore
         from trajstore.store.shard import index_size, parse_index
 
         store = json.loads((path / "store.json").read_text())
-        (video,) = plan_layout(open_store(store).spec).group("video").columns
+        video = trajstore.open_reader(store).layout.column("video")
         self.shape, self.codec = video.shape[1:], Zstd()
         self.descriptors, self.indices = [], []
         for shard in range(-(-video.shape[0] // SHARD)):
@@ -204,12 +203,13 @@ class Generated(Format):
         (self.path / "store.json").write_text(json.dumps(str(store)))
 
     def dataset(self) -> Any:
-        from support.stores import open_store
-
+        import trajstore
         from trajstore.torch import GeneratedDataset, collate
 
         type(self).collate = staticmethod(collate)
-        return GeneratedDataset(open_store(json.loads((self.path / "store.json").read_text())).spec)
+        return GeneratedDataset(
+            trajstore.open_reader(json.loads((self.path / "store.json").read_text())).spec
+        )
 
     def sampler(self, dataset: Any) -> Any:
         from trajstore.torch import ShardShuffleSampler

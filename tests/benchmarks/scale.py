@@ -24,7 +24,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 from distributed import Client
-from support.stores import create_store, open_store
 
 import trajstore
 from trajstore.executors.dask import DaskExecutor, open_cluster
@@ -32,7 +31,10 @@ from trajstore.executors.local import start_workers
 from trajstore.executors.threads import count_processors
 from trajstore.progress import Progress
 from trajstore.spec import DatasetSpec
+from trajstore.storage.location import Location
+from trajstore.storage.open import open_storage
 from trajstore.store.columns import Task
+from trajstore.store.handle import create_store, open_store
 from trajstore.store.shard import FLAG_WRITTEN
 from trajstore.store.write import make_files
 
@@ -163,13 +165,13 @@ def open_large_store(folder: Path, shards: int) -> None:
     spec = DatasetSpec.from_fields(
         samples=shards, samples_per_shard=1, frames=1, height=8, width=8, cameras=1
     )
-    store = create_store(path, spec)
+    store = create_store(open_storage(Location.parse(path)), spec)
     labels, video = store.layout.group("labels"), store.layout.group("video")
     for task in labels.tasks():
-        for key, data in make_files(spec, store.layout, task):
+        for key, data in make_files(spec, labels, task):
             write(path / key, data)
         write(path / labels.flags.key(task.index), FLAG_WRITTEN)
-    ((_, shard),) = make_files(spec, store.layout, video.task(0))
+    ((_, shard),) = make_files(spec, video, video.task(0))
     (column,) = video.columns
     for index in range(shards):
         write(path / column.key(index), shard)
@@ -182,8 +184,8 @@ def open_large_store(folder: Path, shards: int) -> None:
 
     print(f"a store of {shards:,} video shards")
     for label, function in (
-        ("open", lambda: open_store(path)),
-        ("which tasks are pending", lambda: np.flatnonzero(~open_store(path).is_written(video))),
+        ("open", lambda: open_store(store.storage)),
+        ("which tasks are pending", lambda: np.flatnonzero(~open_store(store.storage).is_written(video))),
         ("info", lambda: trajstore.info(path)),
         ("build of what is complete", lambda: trajstore.build(path)),
     ):

@@ -25,7 +25,6 @@ from pathlib import Path
 
 import numpy as np
 from numcodecs import Zstd
-from support.stores import open_store
 
 import trajstore
 from trajstore.executors.threads import count_processors
@@ -45,7 +44,7 @@ def main() -> None:
 def measure(folder: Path, *, samples: int, rounds: int) -> None:
     path = folder / "store.zarr"
     trajstore.build(path, samples=samples)
-    shard = open_store(path).spec.storage.samples_per_shard
+    shard = trajstore.open_reader(path).spec.storage.samples_per_shard
     runs: dict[str, Callable[[], object]] = {
         "bound": lambda: read_and_decode(path),
         "verify": lambda: expect_sound(trajstore.verify(path)),
@@ -92,7 +91,7 @@ def expect_sound(report: trajstore.VerifyReport) -> None:
 
 def read_and_decode(path: Path) -> None:
     """Every chunk of every shard into one buffer a thread."""
-    (video,) = open_store(path).layout.group("video").columns
+    video = trajstore.open_reader(path).layout.column("video")
     capacity = prod(video.chunk_counts)
 
     def decode(file: Path) -> None:
