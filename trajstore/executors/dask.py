@@ -202,7 +202,7 @@ class _Run(Generic[Item, Value]):
         self._in_flight[future] = bundle
         future.add_done_callback(self._ended.put)
 
-    def _wait(self) -> list[tuple[list[_Try[Item]], bytes | None, BaseException | None]]:
+    def _wait(self) -> Iterator[tuple[list[_Try[Item]], bytes | None, Exception | None]]:
         """Bundles that have ended, with what `run_bundle` has returned or raised, if it has; none after a while."""
         self._executor.look()
         now, futures = time.monotonic(), []
@@ -215,13 +215,11 @@ class _Run(Generic[Item, Value]):
         results: dict[Future, bytes] = {}
         with contextlib.suppress(Exception):  # lost on the way: whatever it was, the tasks are run again
             results = dict(zip(done, self._client.gather(done), strict=True)) if done else {}
-        ended = []
         for future in futures:
             error = future.exception() if future.status == "error" else None
-            ended.append((self._in_flight.pop(future, []), results.get(future), error))
             # what is held when its worker ends Dask runs again, beside us or for nobody, even after the run
             future.release()
-        return ended
+            yield self._in_flight.pop(future, []), results.get(future), error
 
     def _unpack(self, bundle: list[_Try[Item]], data: bytes) -> Iterator[Outcome[Item, Value]]:
         """The outcomes of tasks that have run; those that have failed are tried again, or given up."""
@@ -241,9 +239,7 @@ class _Run(Generic[Item, Value]):
                 exit_code=3 if is_full(value.error) else getattr(value.error, "exit_code", 1),
             )
 
-    def _explain(
-        self, bundle: list[_Try[Item]], error: BaseException | None
-    ) -> Iterator[Outcome[Item, Value]]:
+    def _explain(self, bundle: list[_Try[Item]], error: Exception | None) -> Iterator[Outcome[Item, Value]]:
         """The outcomes of tasks that have not run, or nobody knows; most are tried again."""
         for attempt in bundle:
             is_final, text = False, f"{attempt.task} was lost"
@@ -256,11 +252,9 @@ class _Run(Generic[Item, Value]):
                     "storage.samples_per_shard in a new store"
                 )
             elif error is not None:  # otherwise it was cancelled with its scheduler, or by somebody else
-                is_final, packages = True, ", ".join(PACKAGES)
-                text = (
-                    f"a worker cannot run {attempt.task}: {_describe(error)}; install the same versions of Python, "
-                    f"{packages} on all workers"
-                )
+                is_final, packages = True, ", ".join(("Python", *PACKAGES))
+                text = f"a worker cannot run {attempt.task}: {_describe(error)}; "
+                text += f"install the same versions of {packages} on all workers"
             yield from self._retry(attempt, text, is_final=is_final)
 
     def _retry(

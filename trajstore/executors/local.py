@@ -72,13 +72,12 @@ def serve(count: int, folder: str) -> None:
     os.dup2(2, 1)  # whatever workers print belongs in the log
     # what is killed is started again, however slowly
     dask.config.set({"temporary-directory": folder, "distributed.deploy.lost-worker-timeout": "1d"})
+    dask.config.set({"distributed.comm.timeouts.connect": "5s"})  # and nobody waits 30 s for what was killed
     # servers for HTTP cannot be left out: these have nothing to show, on whatever port is free
     dask.config.set({"distributed.scheduler.http.routes": [], "distributed.worker.http.routes": []})
-    options: dict[str, object] = dict.fromkeys(
-        ["dashboard_address", "worker_dashboard_address"], f"{LOOPBACK}:0"
-    )
-    options |= {"host": LOOPBACK, "scheduler_kwargs": {"dashboard": False}}
-    with LocalCluster(n_workers=count, threads_per_worker=1, **options) as cluster:
+    addresses = dict.fromkeys(("host", "dashboard_address", "worker_dashboard_address"), LOOPBACK)
+    hidden = {"dashboard": False}
+    with LocalCluster(n_workers=count, threads_per_worker=1, scheduler_kwargs=hidden, **addresses) as cluster:
         os.write(output, cluster.scheduler_address.encode())
         os.close(output)
         sys.stdin.read()

@@ -8,11 +8,11 @@ import pickle
 import platform
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import cloudpickle
 from distributed.versions import get_versions
@@ -21,7 +21,6 @@ from trajstore.errors import ClusterError, TrajstoreError
 
 PACKAGES: Final = ("trajstore", "numpy", "numba", "zstandard")  # their versions decide the bytes of a store
 FINAL_NUMBERS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}  # will not pass
-Versions: TypeAlias = Mapping[str, str | None]
 
 _lock = threading.Lock()
 
@@ -85,7 +84,7 @@ def find_versions() -> dict[str, str | None]:
     return {package: found[package] for package in PACKAGES}
 
 
-def check_versions(found: Versions, expected: Versions, where: str = "") -> None:
+def check_versions(found: dict[str, Any], expected: dict[str, Any], where: str = "") -> None:
     """Refuse a worker that has other versions of packages than the client, and name each."""
     differing = [name for name, version in expected.items() if found.get(name) != version]
     if differing:
