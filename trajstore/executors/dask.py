@@ -215,11 +215,11 @@ class _Run(Generic[Item, Value]):
         results: dict[Future, bytes] = {}
         with contextlib.suppress(Exception):  # lost on the way: whatever it was, the tasks are run again
             results = dict(zip(done, self._client.gather(done), strict=True)) if done else {}
-        for future in futures:
-            error = future.exception() if future.status == "error" else None
-            # what is held when its worker ends Dask runs again, beside us or for nobody, even after the run
+        errors = {future: future.exception() for future in futures if future.status == "error"}
+        for future in futures:  # what is held when its worker ends Dask runs again, for nobody, even after the run
             future.release()
-            yield self._in_flight.pop(future, []), results.get(future), error
+        for future in futures:
+            yield self._in_flight.pop(future, []), results.get(future), errors.get(future)
 
     def _unpack(self, bundle: list[_Try[Item]], data: bytes) -> Iterator[Outcome[Item, Value]]:
         """The outcomes of tasks that have run; those that have failed are tried again, or given up."""
