@@ -18,8 +18,8 @@ from trajstore.executors.remote import (
     Bundle,
     Failure,
     check_versions,
-    describe_failure,
     find_versions,
+    make_failure,
     pack_function,
     run_bundle,
 )
@@ -41,7 +41,7 @@ from trajstore.store.write import WriteTask
     ],
 )
 def test_failures_keep_their_error_on_the_way(error: Exception, is_final: bool) -> None:
-    failure: Failure = pickle.loads(pickle.dumps(describe_failure(error)))
+    failure: Failure = pickle.loads(pickle.dumps(make_failure(error)))
     assert (type(failure.error), str(failure.error)) == (type(error), str(error))
     assert vars(failure.error) == vars(error)
     assert failure.is_final is is_final

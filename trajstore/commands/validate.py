@@ -8,7 +8,7 @@ from pathlib import Path
 from trajstore.executors import ThreadExecutor
 from trajstore.executors.run import RunOptions
 from trajstore.exporters import find_format
-from trajstore.exporters.check import FAULTS_MAX, ValidationReport, check_folder, check_is_export
+from trajstore.exporters.check import FAULTS_MAX, ValidationReport, check_is_export, inspect_folder
 from trajstore.progress import Report
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
@@ -66,4 +66,4 @@ def validate(
     find_format("pt")
     store = None if against is None else open_store(open_storage(Location.parse(against, storage_options)))
     options = RunOptions(workers=workers, progress=progress, should_stop=should_stop)
-    return check_folder(root, store, options, max_faults=max_faults)
+    return inspect_folder(root, store, options, max_faults=max_faults)

@@ -63,7 +63,7 @@ def run_bundle(function: bytes, tasks: bytes) -> bytes:
                 call = _make_ready(function)
             values.append(call(task))
         except Exception as error:  # noqa: BLE001  whatever it is, the client has to know
-            values.append(describe_failure(error))
+            values.append(make_failure(error))
     return bytes(cloudpickle.dumps((time.perf_counter() - started, values)))
 
 
@@ -93,7 +93,7 @@ def check_versions(found: dict[str, Any], expected: dict[str, Any], where: str =
         raise ClusterError(message)
 
 
-def describe_failure(error: Exception) -> Failure:
+def make_failure(error: Exception) -> Failure:
     """Turn an exception into what can be sent: as it is, or its text where it would not arrive as it is."""
     is_final = isinstance(error, (TrajstoreError, ImportError, PermissionError)) or (
         isinstance(error, OSError) and error.errno in FINAL_NUMBERS

@@ -199,7 +199,7 @@ class ValidationReport:
         return {"is_valid": self.is_valid, "fault_count": self.fault_count, **asdict(self)}
 
 
-def check_folder(
+def inspect_folder(
     root: Path, against: StoreHandle | None, options: RunOptions, *, max_faults: int
 ) -> ValidationReport:
     """Look at all of an export, compare it with a store where one is given, and list every fault."""
@@ -420,9 +420,9 @@ class _CheckBatch:
         checked = _Checked()
         for row, expected in self._expect(batch):
             if row in self.labels.names:
-                self._check_label(row, checked, None if expected is None else expected[1])
+                self._inspect_label(row, checked, None if expected is None else expected[1])
             if row in self.videos.names:
-                self._check_video(row, checked, None if expected is None else expected[0])
+                self._inspect_video(row, checked, None if expected is None else expected[0])
         return checked
 
     def _expect(self, batch: RowBatch) -> Iterator[tuple[int, tuple[NDArray[np.uint8], Label] | None]]:
@@ -437,7 +437,7 @@ class _CheckBatch:
         for row in batch.rows:
             yield row, (frames, next(stored)[1]) if row in compared else None
 
-    def _check_video(self, row: int, checked: _Checked, expected: NDArray[np.uint8] | None) -> None:
+    def _inspect_video(self, row: int, checked: _Checked, expected: NDArray[np.uint8] | None) -> None:
         """Check a tensor file, and compare it with what the store holds."""
         path = self.videos.path(row)
         try:
@@ -463,7 +463,7 @@ class _CheckBatch:
                 "content-video", path, f"{differing:,} of {wanted.size:,} values differ from the store"
             )
 
-    def _check_label(self, row: int, checked: _Checked, expected: Label | None) -> None:
+    def _inspect_label(self, row: int, checked: _Checked, expected: Label | None) -> None:
         """Check a label, and compare it with what the store holds."""
         path = self.labels.path(row)
         try:

@@ -28,7 +28,7 @@ from trajstore.exporters.records import ExportRecord, Source, read_labels
 from trajstore.progress import Tally
 from trajstore.scene.order import SPLIT_NAMES
 from trajstore.storage.disk_space import (
-    describe_full_disk,
+    explain_full_disk,
 )
 from trajstore.storage.durable import make_folders, publish, publish_all, remove, sweep
 from trajstore.text import format_count
@@ -193,5 +193,5 @@ def explain_error(plan: ExportPlan, error: OSError) -> TrajstoreError:
     """The error to show for one that the filesystem raised."""
     state = describe_state(plan)
     if is_full(error):
-        return describe_full_disk(str(plan.folder), state=state)
+        return explain_full_disk(str(plan.folder), state=state)
     return ExportError(f"{plan.folder}: cannot be written: {error.strerror or error}; {state}")

@@ -55,7 +55,7 @@ class CheckTask:
     def __call__(self, task: Task) -> TaskState:
         """Compare a task's flag and files with what the spec gives."""
         # the flag first: a builder sets it after the data
-        state = self._check_flag(task)
+        state = self._read_flag(task)
         faults: list[Finding] = []
         read_bytes = 0
         expected = _Expected(self.store.spec, self.store.layout.group(task.group), task, deep=self.deep)
@@ -74,10 +74,10 @@ class CheckTask:
             faults += check(expected, column, data)
         if faults and state.flag == "set":
             # a repair or an extension may have cleared the flag meanwhile
-            state = self._check_flag(task)
+            state = self._read_flag(task)
         return replace(state, faults=tuple(faults), has_data=read_bytes > 0, read_bytes=read_bytes)
 
-    def _check_flag(self, task: Task) -> TaskState:
+    def _read_flag(self, task: Task) -> TaskState:
         """The state of a task as far as its flag goes."""
         key = self.store.layout.group(task.group).flags.key(task.index)
         try:

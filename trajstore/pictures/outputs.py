@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from trajstore.errors import MissingExtraError, OutputError, SpecError, is_full
-from trajstore.storage.disk_space import describe_full_disk
+from trajstore.storage.disk_space import explain_full_disk
 from trajstore.storage.durable import publish
 from trajstore.storage.location import Location
 
@@ -61,6 +61,6 @@ def write_output(path: Path, data: bytes | memoryview) -> None:
         publish(path, data)
     except OSError as error:
         if is_full(error):
-            raise describe_full_disk(str(path), state="nothing was written") from error
+            raise explain_full_disk(str(path), state="nothing was written") from error
         message = f"output {path}: cannot be written: {error.strerror or error}"
         raise OutputError(message) from error

@@ -62,7 +62,7 @@ class SampleGenerator(Samples):
 
     def _load(self, column: Column, chunk: int) -> NDArray[Any]:
         """A column of a block."""
-        scene, first = self._describe(chunk), chunk * BLOCK_ROWS
+        scene, first = self._find_scene(chunk), chunk * BLOCK_ROWS
         if column.name in scene.columns:  # without a copy
             return scene.columns[column.name]
         values = np.empty((min(BLOCK_ROWS, len(self) - first), *column.shape[1:]), column.dtype)
@@ -75,11 +75,11 @@ class SampleGenerator(Samples):
         rig = place_cameras(self.spec)
         return {"intrinsics": rig.intrinsics, "extrinsics": rig.extrinsics}[column.name]
 
-    def _describe(self, block: int) -> Scene:
+    def _find_scene(self, block: int) -> Scene:
         """Everything about a block of rows but their pixels."""
-        return self._blocks.get().get(block, self._describe_anew)
+        return self._blocks.get().get(block, self._make_scene)
 
-    def _describe_anew(self, block: int) -> Scene:
+    def _make_scene(self, block: int) -> Scene:
         """Compute a block that is not kept any more, or not yet."""
         first = block * BLOCK_ROWS
         return make_scene(self.spec, range(first, min(first + BLOCK_ROWS, len(self))))
@@ -108,7 +108,7 @@ class SampleGenerator(Samples):
         ]
         for place in places.tolist():
             block, index = divmod(int(rows[place]), BLOCK_ROWS)
-            scene = self._describe(block)
+            scene = self._find_scene(block)
             for to, part in parts:
                 draw(scene, column, slice(index, index + 1), part, out[(slice(place, place + 1), *to)])
 

@@ -108,7 +108,7 @@ def check_space(
         raise NotEnoughSpaceError(message)
 
 
-def describe_full_disk(location: str, *, state: str) -> NotEnoughSpaceError:
+def explain_full_disk(location: str, *, state: str) -> NotEnoughSpaceError:
     """The error to show when a filesystem became full."""
     filesystem = inspect_filesystem(location)
     hint = filesystem.hint()

@@ -13,7 +13,7 @@ from trajstore.errors import ClusterError, StoreError, TrajstoreError, is_full
 from trajstore.executors import Executor, ThreadExecutor
 from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.progress import Tally
-from trajstore.storage.disk_space import describe_full_disk
+from trajstore.storage.disk_space import explain_full_disk
 from trajstore.store.columns import ColumnGroup, Task
 from trajstore.store.handle import StoreHandle, open_store
 from trajstore.store.layout import FRAMES
@@ -135,4 +135,4 @@ def explain_error(plan: BuildPlan, error: OSError) -> TrajstoreError:
     state = describe_state(plan)
     if not is_full(error):
         return StoreError(f"{plan.location}: cannot be written: {error.strerror or error}; {state}")
-    return describe_full_disk(str(plan.location), state=state)
+    return explain_full_disk(str(plan.location), state=state)
