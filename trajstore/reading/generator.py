@@ -72,8 +72,8 @@ class SampleGenerator(Samples):
 
     def _load_static(self, column: Column) -> NDArray[np.float64]:
         """An array of the cameras."""
-        rig = place_cameras(self.spec)
-        return {"intrinsics": rig.intrinsics, "extrinsics": rig.extrinsics}[column.name]
+        values: NDArray[np.float64] = getattr(place_cameras(self.spec), column.name)
+        return values
 
     def _find_scene(self, block: int) -> Scene:
         """Everything about a block of rows but their pixels."""
