@@ -216,9 +216,8 @@ class _Run(Generic[Item, Value]):
         with contextlib.suppress(Exception):  # lost on the way: whatever it was, the tasks are run again
             results = dict(zip(done, self._client.gather(done), strict=True)) if done else {}
         errors = {future: future.exception() for future in futures if future.status == "error"}
-        for (
-            future
-        ) in futures:  # what is held when its worker ends Dask runs again, for nobody, even after the run
+        # what is held when its worker ends Dask runs again, beside us or for nobody, even after the run
+        for future in futures:
             future.release()
         for future in futures:
             yield self._in_flight.pop(future, []), results.get(future), errors.get(future)
