@@ -135,7 +135,7 @@ def test_samples_exchanged_within_a_shard_are_found_by_deep(tiny_copy: Path, tin
     store = open_store(tiny_copy)
     task = store.layout.group("video").task(2)
     right = (tiny_copy / key).read_bytes()
-    other = bytes(next(tasks.make_files(store.spec.replace(seed=9), store.layout.group("video"), task))[1])
+    other = bytes(tasks.make_files(store.spec.replace(seed=9), store.layout.group("video"), task)[0][1])
     chunks = []
     for number in range(8):
         data = right if number == choose_sample(task) else other

@@ -27,11 +27,12 @@ FIELDS = {"samples": 44, "frames": 4, "height": 16, "width": 16, "cameras": 2, "
 ROWS = 10
 
 
-def draw_mean_color(scene: Any, column: Column, rows: slice, part: tuple[slice, ...], out: Any) -> None:
+def draw_mean_color(scene: Any, column: Column, rows: slice, part: tuple[slice, ...], out: Any) -> Any:
     clip = np.empty((2, 4, 3, 16, 16), np.uint8)
     for place, index in enumerate(range(rows.start, rows.stop)):
         scene.draw(index, slice(None), slice(None), clip)
         out[place] = clip.mean(axis=(3, 4), dtype=np.float32)[part]
+    return out
 
 
 def define_chunked(spec: DatasetSpec) -> ColumnGroup:

@@ -439,7 +439,7 @@ def _exchange_content(store: Path, rng: random.Random) -> Planted:
     group = rng.choice(handle.layout.groups)
     task = group.task(rng.randrange(len(group)))
     other = handle.spec.replace(seed=handle.spec.dataset.seed + 1)
-    key, data = rng.choice(list(make_files(other, group, task)))
+    key, data = rng.choice(make_files(other, group, task))
     (store / key).write_bytes(data)
     return Planted({key}, {"different"})
 

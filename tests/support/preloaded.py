@@ -12,4 +12,4 @@ _spec = DatasetSpec.from_fields(samples=4, frames=2, height=8, width=8)
 _layout = plan_layout(_spec)
 place_cameras(_spec)
 for _group in _layout.groups:
-    list(make_files(_spec, _group, _group.task(0)))
+    make_files(_spec, _group, _group.task(0))

@@ -323,8 +323,8 @@ def _draw_row(spec: DatasetSpec, group: ColumnGroup, row: int) -> Iterator[NDArr
     scene = make_scene(spec, range(row, row + 1))
     for column in group.columns:
         values = np.empty((1, *column.shape[1:]), column.dtype)
-        group.draw(scene, column, slice(0, 1), tuple(slice(0, size) for size in column.shape[1:]), values)
-        yield values
+        whole = tuple(slice(0, size) for size in column.shape[1:])
+        yield group.draw(scene, column, slice(0, 1), whole, values)
 
 
 def _clear(store: StoreHandle, inspection: Inspection, todo: RepairPlan) -> None:

@@ -200,8 +200,8 @@ def _compare_rows(
             continue
         if place in expected.drawn:
             at = place - expected.drawn.start
-            expected.group.draw(expected.drawn_scene, column, slice(at, at + 1), part, drawn)
-            if not _is_same(stored, drawn):
+            values = expected.group.draw(expected.drawn_scene, column, slice(at, at + 1), part, drawn)
+            if not _is_same(stored, values):
                 different[row] = None
     return list(corrupt), list(different)
 

@@ -62,13 +62,10 @@ class SampleGenerator(Samples):
 
     def _load(self, column: Column, chunk: int) -> NDArray[Any]:
         """A column of a block."""
-        scene, first = self._find_scene(chunk), chunk * BLOCK_ROWS
-        if column.name in scene.columns:  # without a copy
-            return scene.columns[column.name]
-        values = np.empty((min(BLOCK_ROWS, len(self) - first), *column.shape[1:]), column.dtype)
-        whole = tuple(slice(0, size) for size in column.shape[1:])
-        self.layout.group_of(column.name).draw(scene, column, slice(0, len(values)), whole, values)
-        return values
+        values = np.empty((min(BLOCK_ROWS, len(self) - chunk * BLOCK_ROWS), *column.shape[1:]), column.dtype)
+        rows, whole = slice(0, len(values)), tuple(slice(0, size) for size in column.shape[1:])
+        draw = self.layout.group_of(column.name).draw
+        return draw(self._find_scene(chunk), column, rows, whole, values)
 
     def _load_static(self, column: Column) -> NDArray[np.float64]:
         """An array of the cameras."""
@@ -110,7 +107,10 @@ class SampleGenerator(Samples):
             block, index = divmod(int(rows[place]), BLOCK_ROWS)
             scene = self._find_scene(block)
             for to, part in parts:
-                draw(scene, column, slice(index, index + 1), part, out[(slice(place, place + 1), *to)])
+                target = out[(slice(place, place + 1), *to)]
+                values = draw(scene, column, slice(index, index + 1), part, target)
+                if values is not target:  # they were there already
+                    target[...] = values
 
 
 def _find_runs(indices: tuple[int, ...]) -> list[tuple[slice, slice]]:

@@ -68,8 +68,11 @@ class Column:
         return f"{self.name}/{'.'.join(['c', str(index), *['0'] * (len(self.dims) - 1)])}"
 
 
-Draw = Callable[["Scene", Column, slice, tuple[slice, ...], NDArray[Any]], None]
-"""Puts some rows of a column, counted from the scene's first, and a part of their other dimensions into an array."""
+Draw = Callable[["Scene", Column, slice, tuple[slice, ...], NDArray[Any]], NDArray[Any]]
+"""Makes some rows of a column, counted from the scene's first, and a part of their other dimensions.
+
+It puts them into the array that it is given and returns that, or returns another where they are without a copy.
+"""
 
 
 @dataclass(frozen=True)

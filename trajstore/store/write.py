@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -27,10 +28,10 @@ from trajstore.store.shard import assemble_shard, encode_chunk
 
 
 class _Local(threading.local):
-    """What each thread keeps from task to task."""
+    """What each thread keeps from task to task: memory for the shards of each column."""
 
     def __init__(self) -> None:
-        self.buffer = PageBuffer()
+        self.buffers: dict[str, PageBuffer] = defaultdict(PageBuffer)
 
 
 _local = _Local()
@@ -46,14 +47,11 @@ class WriteTask:
     def __call__(self, task: Task) -> int:
         """Write a task; its stored bytes."""
         store, written = self.store, 0
-        files = make_files(store.spec, store.layout.group(task.group), task, _local.buffer)
-        while True:
-            with self.turn:  # computing; writing is not counted
-                file = next(files, None)
-            if file is None:
-                break
-            store.storage.write(*file)
-            written += len(file[1])
+        with self.turn:  # computing; writing is not counted
+            files = make_files(store.spec, store.layout.group(task.group), task, _local.buffers)
+        for key, data in files:
+            store.storage.write(key, data)
+            written += len(data)
         store.mark_written(task)
         return written
 
@@ -61,7 +59,7 @@ class WriteTask:
         """Compile all kernels, or load them from where they are cached, before the first task needs them."""
         spec = DatasetSpec.from_fields(samples=4, frames=2, height=8, width=8)
         for group in plan_layout(spec).groups:
-            list(make_files(spec, group, group.task(0)))
+            make_files(spec, group, group.task(0))
 
     def __reduce__(self) -> tuple[Callable[..., WriteTask], tuple[Any, ...]]:
         """Small: where the store is and what it must be; whoever receives it opens the store."""
@@ -84,25 +82,26 @@ def _reopen(location: Location, samples: int, fingerprint: str) -> WriteTask:
 
 
 def make_files(
-    spec: DatasetSpec, group: ColumnGroup, task: Task, buffer: PageBuffer | None = None
-) -> Iterator[tuple[str, Bytes]]:
+    spec: DatasetSpec, group: ColumnGroup, task: Task, buffers: dict[str, PageBuffer] | None = None
+) -> list[tuple[str, Bytes]]:
     """Everything that a task writes but its flag: a pure function.
 
-    A file may be a view of ``buffer``: it is valid until the next one is asked for.
+    Shards are views of ``buffers``, by column: valid until these are used again.
     """
     compressor = ZstdCompressor(level=spec.storage.compression_level)
     scene = make_scene(spec, task.rows)
-    shard = buffer or PageBuffer()
+    shards = defaultdict(PageBuffer) if buffers is None else buffers
+    files: list[tuple[str, Bytes]] = []
     for column in group.columns:
         chunks = (
             encode_chunk(values, compressor) for values in draw_file(group, column, scene, len(task.rows))
         )
         if column.shard_shape is None:
-            (chunk,) = chunks
-            yield column.key(task.index), chunk
+            files += [(column.key(task.index), chunk) for chunk in chunks]
         else:
-            assemble_shard(chunks, shard, capacity=prod(column.chunk_counts))
-            yield column.key(task.index), shard.view()
+            assemble_shard(chunks, shards[column.name], capacity=prod(column.chunk_counts))
+            files.append((column.key(task.index), shards[column.name].view()))
+    return files
 
 
 def draw_file(group: ColumnGroup, column: Column, scene: Scene, count: int) -> Iterator[NDArray[Any]]:
@@ -120,10 +119,11 @@ def draw_file(group: ColumnGroup, column: Column, scene: Scene, count: int) -> I
     for first in range(0, count, step):
         rows = slice(first, min(first + step, count))
         present = rows.stop - rows.start
-        buffer[present:] = column.fill_value
         for part in column.parts:
-            group.draw(scene, column, rows, part, buffer[:present])
-            yield buffer
+            values = group.draw(scene, column, rows, part, buffer[:present])
+            if present < step:
+                buffer[:present], buffer[present:], values = values, column.fill_value, buffer
+            yield np.ascontiguousarray(values)
 
 
 def measure_rows(spec: DatasetSpec, rows: range) -> dict[str, float]:

@@ -29,10 +29,10 @@ def define_labels(spec: DatasetSpec) -> ColumnGroup:
 
 
 def draw_labels(
-    scene: Scene, column: Column, rows: slice, part: tuple[slice, ...], out: NDArray[Any]
-) -> None:
-    """Put labels into an array; see `trajstore.store.columns.Draw`."""
-    out[...] = scene.columns[column.name][(rows, *part)]
+    scene: Scene, column: Column, rows: slice, part: tuple[slice, ...], _: NDArray[Any]
+) -> NDArray[Any]:
+    """Find labels in a scene, which has them all; see `trajstore.store.columns.Draw`."""
+    return scene.columns[column.name][(rows, *part)]
 
 
 def _count_rows(spec: DatasetSpec) -> int:

@@ -27,11 +27,12 @@ def define_video(spec: DatasetSpec) -> ColumnGroup:
 
 def draw_frames(
     scene: Scene, column: Column, rows: slice, part: tuple[slice, ...], out: NDArray[Any]
-) -> None:
+) -> NDArray[Any]:
     """Draw some cameras and frames of some rows; see `trajstore.store.columns.Draw`."""
     cameras, frames, *_ = part
     for place, index in enumerate(range(rows.start, rows.stop)):
         scene.draw(index, cameras, frames, out[place])
+    return out
 
 
 def _define_column(spec: DatasetSpec) -> Column:
