@@ -35,6 +35,9 @@ THREADS_MAX: Final = 8
 WAITING_THREADS: Final = 16
 """The same where reading waits for a network."""
 
+SELECTIONS_MAX: Final = 64
+"""Choices of cameras and frames that are kept."""
+
 _ONLY: Final = np.zeros(1, np.intp)
 
 
@@ -81,7 +84,7 @@ class Samples(ABC):
         self.spec = spec
         self.threads = threads
         self.waits = waits
-        self._whole: dict[str, Selection] = {}
+        self._selections: dict[tuple[object, ...] | None, Selection] = {}
 
     @cached_property
     def layout(self) -> Layout:
@@ -338,8 +341,10 @@ class Samples(ABC):
         column: str = FRAMES,
     ) -> Selection:
         """Check a choice of cameras, counted from 0, and of frames, counted from 1; all by default."""
-        if cameras is None and frames is None and column in self._whole:
-            return self._whole[column]  # made once: it takes a fiftieth of the time of reading
+        # kept, because planning anew which chunks hold it takes a fiftieth of the time of reading
+        key = _make_key(column, cameras, frames)
+        if key in self._selections:
+            return self._selections[key]
         _check_name(column, self._sharded)
         found = self._sharded[column]
         choices = {"camera": (cameras, 0), "frame": (frames, 1)}
@@ -357,8 +362,10 @@ class Samples(ABC):
                 raise SpecError(message)
         shape = (*map(len, indices), *found.shape[len(indices) + 1 :])
         selection = Selection(found, tuple(indices), shape, np.dtype(found.dtype))
-        if cameras is None and frames is None:
-            self._whole[column] = selection
+        if key is not None:
+            if len(self._selections) >= SELECTIONS_MAX:
+                self._selections.clear()
+            self._selections[key] = selection
         return selection
 
     def check_rows(self, rows: ArrayLike) -> NDArray[np.int64]:
@@ -430,6 +437,15 @@ def _check_name(name: str, known: Collection[str]) -> None:
     if name not in known:
         message = f"column: found {name!r}, expected one of {', '.join(known)}"
         raise SpecError(message)
+
+
+def _make_key(column: str, *choices: Sequence[int] | None) -> tuple[object, ...] | None:
+    """What a choice of cameras and frames is kept by; None for one that is not of plain integers, and may be wrong."""
+    if not all(choice is None or isinstance(choice, list | tuple | range) for choice in choices):
+        return None
+    if any(type(number) is not int for choice in choices if choice for number in choice):
+        return None
+    return (column, *(choice if choice is None else tuple(choice) for choice in choices))
 
 
 def _check_choice(what: str, chosen: Sequence[int] | None, *, first: int, count: int) -> tuple[int, ...]:
