@@ -111,10 +111,11 @@ def build(
     ...     report.summary.classes
     {'Linear': 2, 'Circular': 2, 'Helical': 2, 'Parabolic': 2}
     """
+    started = time.monotonic()
     options = RunOptions(workers, executor, scheduler, progress, should_stop, force)
     location = Location.parse(path, storage_options)
     check_run(location, options)
-    return run_build(plan_build(open_storage(location), spec, part=part, **fields), options)
+    return run_build(plan_build(open_storage(location), spec, part=part, **fields), options, started=started)
 
 
 def check_run(location: Location, options: RunOptions) -> None:
@@ -125,9 +126,8 @@ def check_run(location: Location, options: RunOptions) -> None:
         raise SpecError(message)
 
 
-def run_build(plan: BuildPlan, options: RunOptions) -> BuildReport:
+def run_build(plan: BuildPlan, options: RunOptions, *, started: float) -> BuildReport:
     """Do what is planned: create the store or go on with it, until its flags say that all is there."""
-    started = time.monotonic()
     check_fits(plan, force=options.force)
     with ExitStack() as stack:
         cluster = None

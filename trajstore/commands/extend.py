@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -76,6 +77,7 @@ def extend(
     ...     trajstore.extend(f"{folder}/tiny.zarr", samples=20).summary.written
     {'labels': 20, 'video': 20}
     """
+    started = time.monotonic()
     options = RunOptions(workers, executor, scheduler, progress, should_stop, force)
     location = Location.parse(path, storage_options)
     check_run(location, options)
@@ -88,7 +90,7 @@ def extend(
             store = grow_store(store, plan.spec)
         except OSError as error:
             raise explain_error(plan, error) from error
-    return run_build(make_plan(store.storage, store.spec, store), options)
+    return run_build(make_plan(store.storage, store.spec, store), options, started=started)
 
 
 def _enlarge(store: StoreHandle, samples: int) -> DatasetSpec:
