@@ -17,7 +17,6 @@ from trajstore.storage.location import Location
 from trajstore.text import format_count
 
 STILL: Final = (".png", ".svg", ".pdf")
-MOVING: Final = (".gif", ".mp4")
 ENDINGS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(STILL, ("matplotlib",)),
     ".gif": ("matplotlib", "imageio"),

@@ -11,8 +11,6 @@ from typing import Final
 from trajstore.errors import NotEnoughSpaceError
 from trajstore.text import format_bytes, format_count
 
-"""Error numbers of a filesystem or a quota that is full."""
-
 RESERVE: Final = 1.05
 """An estimate has to fit with this much to spare."""
 
