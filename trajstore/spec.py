@@ -8,11 +8,12 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 import numpy as np
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -36,7 +37,27 @@ STRONGEST_CHANNEL_MIN: Final = 0.8
 DARK_OBJECT_MAX: Final = 140
 """Over a bright background, the most that any channel of an object's colour is."""
 
+BODIES_MAX: Final = 254
+"""Bodies of a row, the target among them: what tells them apart in a segmentation is one byte, and 0 is background."""
+
+Shape = Literal["sphere", "cube", "cylinder", "cone"]
+SHAPES: Final[tuple[str, ...]] = get_args(Shape)
+"""Shapes of bodies; the code of a shape is its place in this list."""
+
+Pattern = Literal["plain", "gradient", "checker", "noise"]
+PATTERNS: Final[tuple[str, ...]] = get_args(Pattern)
+"""Patterns of backgrounds; the code of a pattern is its place in this list."""
+
+
+def _pair(value: Any) -> Any:
+    """A number as the range that holds nothing else."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return (value, value) if is_number else value
+
+
 Range = Annotated[tuple[float, float], Field(strict=False)]
+NumberOrRange = Annotated[tuple[float, float], BeforeValidator(_pair), Field(strict=False)]
+CountOrRange = Annotated[tuple[int, int], BeforeValidator(_pair), Field(strict=False)]
 
 
 def _check_range(name: str, values: tuple[float, float], *, below: float) -> None:
@@ -44,6 +65,14 @@ def _check_range(name: str, values: tuple[float, float], *, below: float) -> Non
     low, high = values
     if not 0.0 < low <= high < below:
         message = f"{name}: found ({low}, {high}), expected 0 < low ≤ high < {below}"
+        raise ValueError(message)
+
+
+def _check_limits(name: str, values: tuple[float, float], *, least: float, most: float) -> None:
+    """Raise unless least ≤ low ≤ high ≤ most."""
+    low, high = values
+    if not least <= low <= high <= most:
+        message = f"{name}: found ({low}, {high}), expected {least} ≤ low ≤ high ≤ {most}"
         raise ValueError(message)
 
 
@@ -150,8 +179,56 @@ class CameraSection(_Section):
     azimuth: float = Field(default=45.0, ge=-360.0, le=360.0)
     """Azimuth of the first camera from the x axis, degrees."""
 
-    margin: float = Field(default=0.04, ge=0.0, lt=1.0)
-    """What is left free around the image of the unit ball, as a share of half the image's shorter side."""
+    margin: float = Field(default=0.04, ge=-9.0, lt=1.0)
+    """What is left free around the image of the unit ball, as a share of half the image's shorter side. Below 0 the ball
+    is larger than the image, at -1 twice as large, and bodies may be out of view."""
+
+    azimuth_jitter: Annotated[float, Since("0.2")] = Field(default=0.0, ge=0.0, le=180.0)
+    """By how much the azimuth of each camera departs from its own at most, degrees; drawn by row and camera."""
+
+    elevation_jitter: Annotated[float, Since("0.2")] = Field(default=0.0, ge=0.0, le=178.0)
+    """By how much the elevation of each camera departs from `elevation` at most, degrees; drawn by row and camera."""
+
+    distance_jitter: Annotated[float, Since("0.2")] = Field(default=0.0, ge=0.0, lt=1.0)
+    """By which share the distance of each camera departs from `distance` at most; drawn by row and camera. The focal
+    length is the same for all and follows from the nearest distance that may come."""
+
+    roll_jitter: Annotated[float, Since("0.2")] = Field(default=0.0, ge=0.0, le=180.0)
+    """By how much each camera is turned around its own axis at most, degrees; drawn by row and camera."""
+
+    orbit: Annotated[NumberOrRange, Since("0.2")] = (0.0, 0.0)
+    """How far the cameras travel around the z axis from the first to the last seen frame, degrees, smallest and largest;
+    drawn by row, the same for all cameras."""
+
+    @model_validator(mode="after")
+    def _check_camera(self) -> Self:
+        _check_limits("camera.orbit", self.orbit, least=-36_000.0, most=36_000.0)
+        steepest = max(abs(self.elevation - self.elevation_jitter), abs(self.elevation + self.elevation_jitter))
+        if steepest > 89.0:
+            message = (
+                f"camera.elevation_jitter: found {self.elevation_jitter} around an elevation of {self.elevation}, "
+                "expected at most 89 degrees up or down in all"
+            )
+            raise ValueError(message)
+        nearest = self.distance * (1.0 - self.distance_jitter)
+        if nearest <= 1.0:
+            message = (
+                f"camera.distance_jitter: found {self.distance_jitter}, which brings a camera from {self.distance} to "
+                f"{nearest:.4g}, expected more than 1, the radius of the ball in which all bodies are"
+            )
+            raise ValueError(message)
+        return self
+
+    @property
+    def is_jittered(self) -> bool:
+        """Whether the cameras stand elsewhere in each row."""
+        jitters = (self.azimuth_jitter, self.elevation_jitter, self.distance_jitter, self.roll_jitter)
+        return any(jitters)
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether the cameras move during a clip."""
+        return self.orbit != (0.0, 0.0)
 
 
 class RenderSection(_Section):
@@ -166,6 +243,9 @@ class RenderSection(_Section):
     light: Annotated[tuple[float, float, float], Field(strict=False)] = (0.4, -0.3, 0.85)
     """Direction towards the light in the world; its length does not matter."""
 
+    light_jitter: Annotated[float, Since("0.2")] = Field(default=0.0, ge=0.0, le=180.0)
+    """By how much the direction towards the light departs from `light` at most, degrees; drawn by row."""
+
     @model_validator(mode="after")
     def _check_render(self) -> Self:
         most = min(int(STRONGEST_CHANNEL_MIN * 255 * self.ambient), 255 - DARK_OBJECT_MAX)
@@ -178,6 +258,99 @@ class RenderSection(_Section):
         if not 1e-6 <= max(map(abs, self.light)) <= 1e6:
             message = f"render.light: found {self.light}, expected a direction of a length from 1e-6 to 1e6"
             raise ValueError(message)
+        return self
+
+
+class BodiesSection(_Section):
+    """What else moves beside the target, which is body 0, and what all bodies are."""
+
+    distractors: CountOrRange = (0, 0)
+    """Bodies beside the target that are there during the whole clip, fewest and most; drawn by row."""
+
+    transients: CountOrRange = (0, 0)
+    """Bodies that are there for a few frames only, fewest and most; drawn by row."""
+
+    transient_frames: CountOrRange = (1, 3)
+    """How many successive frames a transient is there, fewest and most; drawn by body."""
+
+    shapes: Annotated[tuple[Shape, ...], Field(strict=False, min_length=1)] = ("sphere",)
+    """Shapes of bodies, the target among them; drawn by body. The radius is that of the sphere that encloses a body."""
+
+    orientation: Literal["fixed", "tumbling"] = "fixed"
+    """Whether a body keeps its orientation, which is drawn by body, or turns around an axis at a rate drawn by body."""
+
+    motion: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("Still",)
+    """Families of the paths of distractors and transients; drawn by body."""
+
+    clearance: float | None = Field(default=None, ge=0.0, le=1.0)
+    """Least distance between the enclosing spheres of the target and of any other body while both are there, world
+    units. By default bodies may touch the target and pass through it; among each other they always may. A body for
+    which no such place is found is left out."""
+
+    @field_validator("shapes", "motion")
+    @classmethod
+    def _check_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return _check_distinct(names)
+
+    @model_validator(mode="after")
+    def _check_bodies(self) -> Self:
+        _check_limits("bodies.distractors", self.distractors, least=0, most=BODIES_MAX - 1)
+        _check_limits("bodies.transients", self.transients, least=0, most=BODIES_MAX - 1)
+        _check_limits("bodies.transient_frames", self.transient_frames, least=1, most=100_000)
+        if self.count > BODIES_MAX:
+            message = (
+                f"bodies.distractors and bodies.transients: found up to {self.count} bodies with the target, "
+                f"expected at most {BODIES_MAX}"
+            )
+            raise ValueError(message)
+        return self
+
+    @property
+    def count(self) -> int:
+        """Most bodies of a row, the target among them."""
+        return 1 + self.distractors[1] + self.transients[1]
+
+    @property
+    def are_labelled(self) -> bool:
+        """Whether a store has columns of bodies: there may be several, or they are not all spheres."""
+        return self.count > 1 or self.shapes != ("sphere",)
+
+
+class BackgroundSection(_Section):
+    """What is behind the bodies: it stands still on the sensor."""
+
+    patterns: Annotated[tuple[Pattern, ...], Field(strict=False, min_length=1)] = ("plain",)
+    """Patterns; drawn by row. All but plain mix two colours of the same range."""
+
+    cell: NumberOrRange = (0.1, 0.3)
+    """Size of a checker's field, and distance of the points that value noise is interpolated between, smallest and
+    largest, as a share of the image's shorter side; drawn by row."""
+
+    @field_validator("patterns")
+    @classmethod
+    def _check_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        return _check_distinct(names)
+
+    @model_validator(mode="after")
+    def _check_background(self) -> Self:
+        _check_limits("background.cell", self.cell, least=0.01, most=10.0)
+        return self
+
+
+class SensorSection(_Section):
+    """What a real sensor adds."""
+
+    noise: NumberOrRange = (0.0, 0.0)
+    """Standard deviation of the noise of each pixel and channel, levels, smallest and largest; drawn by row."""
+
+    blur: NumberOrRange = (0.0, 0.0)
+    """How long the shutter is open, as a share of the time between two frames, shortest and longest; drawn by row. The
+    labels are those of the middle of that time."""
+
+    @model_validator(mode="after")
+    def _check_sensor(self) -> Self:
+        _check_limits("sensor.noise", self.noise, least=0.0, most=255.0)
+        _check_limits("sensor.blur", self.blur, least=0.0, most=1.0)
         return self
 
 
@@ -234,6 +407,20 @@ class DatasetSpec(_Section):
     render: RenderSection = RenderSection()
     splits: SplitsSection = SplitsSection()
     storage: StorageSection = StorageSection()
+    bodies: Annotated[BodiesSection, Since("0.2")] = BodiesSection()
+    background: Annotated[BackgroundSection, Since("0.2")] = BackgroundSection()
+    sensor: Annotated[SensorSection, Since("0.2")] = SensorSection()
+
+    @model_validator(mode="after")
+    def _check_transients(self) -> Self:
+        longest = self.bodies.transient_frames[1]
+        if self.bodies.transients[1] and longest > self.video.frames:
+            message = (
+                f"bodies.transient_frames: found up to {longest} frames, "
+                f"expected at most the {self.video.frames} of the clip"
+            )
+            raise ValueError(message)
+        return self
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any], *, source: str = "spec") -> Self:
@@ -392,6 +579,14 @@ class DatasetSpec(_Section):
         """SHA-256 of `content`, in hexadecimal: equal fingerprints mean equal rows."""
         canonical = json.dumps(self.content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _check_distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Raise if a name is there twice."""
+    if len(set(names)) != len(names):
+        message = f"one is named twice in {', '.join(names)}, expected each once"
+        raise ValueError(message)
+    return names
 
 
 def _to_plain(value: Any) -> Any:
