@@ -20,6 +20,7 @@ LAYERS = (
     ("store",),
     ("scene",),
     ("spec", "storage"),
+    ("families",),
     ("trajectories", "executors"),
     ("progress", "kernels"),
     ("errors", "text"),

@@ -48,6 +48,26 @@ OTHER_VALUES: dict[tuple[str, str], Any] = {
     ("splits", "test"): 0.3,
     ("storage", "samples_per_shard"): 100,
     ("storage", "compression_level"): 3,
+    ("dataset", "weights"): [2, 1, 1, 3],
+    ("dataset", "motion_labels"): True,
+    ("dataset", "families"): [{"name": "m:f", "version": "1", "source": "0" * 64, "parameters": ["turns"]}],
+    ("camera", "azimuth_jitter"): 5.0,
+    ("camera", "elevation_jitter"): 5.0,
+    ("camera", "distance_jitter"): 0.1,
+    ("camera", "roll_jitter"): 5.0,
+    ("camera", "orbit"): [-30.0, 30.0],
+    ("render", "light_jitter"): 20.0,
+    ("bodies", "distractors"): [0, 3],
+    ("bodies", "transients"): [1, 6],
+    ("bodies", "transient_frames"): [2, 3],
+    ("bodies", "shapes"): ["cube", "cone"],
+    ("bodies", "orientation"): "tumbling",
+    ("bodies", "motion"): ["Linear", "Still"],
+    ("bodies", "clearance"): 0.1,
+    ("background", "patterns"): ["checker", "plain"],
+    ("background", "cell"): [0.2, 0.3],
+    ("sensor", "noise"): [0.0, 2.0],
+    ("sensor", "blur"): [0.5, 0.5],
 }
 """A valid value of each field that is not its default."""
 
@@ -82,7 +102,27 @@ BAD: list[tuple[str, str, Any]] = [
     *[("camera", "distance", value) for value in (1.0, 0.0, -4.0, 1e9, math.inf, math.nan, "4")],
     *[("camera", "elevation", value) for value in (90.0, -90.0, math.nan)],
     ("camera", "azimuth", 361.0),
-    *[("camera", "margin", value) for value in (1.0, -0.1)],
+    *[("camera", "margin", value) for value in (1.0, -9.1, math.nan)],
+    *[("camera", "azimuth_jitter", value) for value in (-1.0, 181.0, "5")],
+    *[("camera", "elevation_jitter", value) for value in (-1.0, 65.0)],
+    *[("camera", "distance_jitter", value) for value in (-0.1, 0.75, 1.0)],
+    *[("camera", "roll_jitter", value) for value in (-1.0, 181.0)],
+    *[("camera", "orbit", value) for value in ([30.0, -30.0], [1.0], 1e9, True, "30")],
+    *[("render", "light_jitter", value) for value in (-1.0, 181.0)],
+    *[("dataset", "weights", value) for value in ([1], [0, 1, 1, 1], [1.5, 1, 1, 1], [998, 1, 1, 1], 4)],
+    ("dataset", "motion_labels", 1),
+    *[("dataset", "families", value) for value in ({}, ["m:f"], [{"name": "m:f"}])],
+    *[("bodies", "distractors", value) for value in ([3, 1], [-1, 2], 254, 1.5, [1], True)],
+    *[("bodies", "transients", value) for value in ([3, 1], 300, "2")],
+    *[("bodies", "transient_frames", value) for value in ([0, 3], [3, 1])],
+    *[("bodies", "shapes", value) for value in ([], ["blob"], ["cube", "cube"], "cube")],
+    ("bodies", "orientation", "spinning"),
+    *[("bodies", "motion", value) for value in ([], ["Cubic"], ["Still", "Still"])],
+    *[("bodies", "clearance", value) for value in (-0.1, 1.5, "far")],
+    *[("background", "patterns", value) for value in ([], ["stripes"], ["noise", "noise"])],
+    *[("background", "cell", value) for value in (0.0, [0.3, 0.2], 11.0)],
+    *[("sensor", "noise", value) for value in (-1.0, [2.0, 1.0], 256.0, math.nan)],
+    *[("sensor", "blur", value) for value in (-0.1, 1.1, [0.5, 0.1])],
     *[("render", "ambient", value) for value in (0.0, 1.1, -1.0, 0.1)],
     *[("render", "contrast", value) for value in (0, 256, 100, 40.0)],
     *[
@@ -146,7 +186,7 @@ def test_messages_tell_the_value_found_and_the_one_expected():
         DatasetSpec.from_fields(frames=0)
     with pytest.raises(SpecError, match=r"found 0\.5 \+ 0\.15 \+ 0\.15 = 0\.8, expected 1"):
         DatasetSpec.from_fields(train=0.5)
-    with pytest.raises(SpecError, match=r"unknown class 'Cubic', expected some of Linear, Circular"):
+    with pytest.raises(SpecError, match=r"unknown class 'Cubic', expected one of Linear, Circular"):
         DatasetSpec.from_fields(classes=["Linear", "Cubic"])
     with pytest.raises(SpecError, match=r"unknown field 'frame', expected some of samples, seed"):
         DatasetSpec.from_fields(frame=3)
@@ -182,7 +222,8 @@ def test_numpy_numbers_are_taken_as_numbers():
 def as_toml(data: dict[str, dict[str, Any]]) -> str:
     """TOML of sections of plain values, whose syntax JSON shares."""
     return "".join(
-        f"[{section}]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+        f"[{section}]\n"
+        + "".join(f"{name} = {json.dumps(value)}\n".replace('": ', '" = ') for name, value in values.items())
         for section, values in data.items()
     )
 
@@ -358,13 +399,13 @@ class LaterScene(SceneSection):
     """A section with fields of later versions."""
 
     wobble: Annotated[float, Since("0.2")] = 0.0
-    shapes: Annotated[tuple[str, ...], pydantic.Field(strict=False), Since("0.3")] = ("sphere",)
+    forms: Annotated[tuple[str, ...], pydantic.Field(strict=False), Since("0.3")] = ("sphere",)
 
 
-class LaterBodies(_Section):
+class LaterWind(_Section):
     """A section of a later version, with a field that came later still."""
 
-    distractors: int = 0
+    gusts: int = 0
     speed: Annotated[float, Since("0.4")] = pydantic.Field(default=1.0, ge=0.0)
 
 
@@ -379,7 +420,7 @@ class LaterSpec(DatasetSpec):
 
     scene: LaterScene = LaterScene()
     storage: LaterStorage = LaterStorage()
-    bodies: Annotated[LaterBodies, Since("0.2")] = LaterBodies()
+    wind: Annotated[LaterWind, Since("0.2")] = LaterWind()
 
 
 @pytest.mark.parametrize("model", [DatasetSpec, LaterSpec])
@@ -394,7 +435,7 @@ def test_fingerprints_stay_what_they_were_also_when_the_spec_grows(
     assert model.from_mapping(spec.model_dump(mode="json")) == spec
 
 
-LATER_VALUES: dict[str, Any] = {"wobble": 0.5, "shapes": ["cube", "cone"], "distractors": 2, "speed": 0.0}
+LATER_VALUES: dict[str, Any] = {"wobble": 0.5, "forms": ["cube", "cone"], "gusts": 2, "speed": 0.0}
 
 
 def test_a_later_field_with_another_value_is_written_covered_and_named():
@@ -414,8 +455,8 @@ def test_a_later_field_with_another_value_is_written_covered_and_named():
             DatasetSpec.from_mapping(spec.model_dump(mode="json"))
     assert len(prints) == 1 + len(LATER_VALUES)
     # inside a later section, only what is later than the section is left out
-    assert base.replace(distractors=2).model_dump()["bodies"] == {"distractors": 2}
-    assert base.replace(speed=0.0).model_dump()["bodies"] == {"distractors": 0, "speed": 0.0}
+    assert base.replace(gusts=2).model_dump()["wind"] == {"gusts": 2}
+    assert base.replace(speed=0.0).model_dump()["wind"] == {"gusts": 0, "speed": 0.0}
 
 
 def test_a_later_field_that_decides_no_row_is_in_no_fingerprint():

@@ -503,8 +503,9 @@ def _print_estimate(
 
     plan = plan_build(open_storage(location), spec, part=part, **fields)
     filesystem = None if location.folder is None else inspect_filesystem(location.folder)
-    estimate = plan.estimate(filesystem.block if filesystem else 1)
-    _print(report.describe_plan(plan, estimate, filesystem))
+    block = filesystem.block if filesystem else 1
+    estimate = plan.estimate(block)
+    _print(report.describe_plan(plan, estimate, plan.estimate_quiet(block), filesystem))
     if filesystem:
         check_space(estimate, filesystem, location=str(location))
 

@@ -71,13 +71,18 @@ def describe_build(report: BuildReport, *, part: str | None, location: Location)
     return "\n".join(lines)
 
 
-def describe_plan(plan: BuildPlan, estimate: Estimate, filesystem: Filesystem | None) -> str:
-    """Describe what a build would write."""
+def describe_plan(
+    plan: BuildPlan, estimate: Estimate, quiet: Estimate | None, filesystem: Filesystem | None
+) -> str:
+    """Describe what a build would write, and what it would be without the sensor's noise if there is any."""
     rows, total = plan.pending_samples, plan.spec.dataset.samples
     lines = [
         f"{plan.location}: would write {format_count(rows)} of {format_count(total)} samples",
         *_rows(("size", f"about {format_bytes(estimate.bytes)} in {format_count(estimate.files)} files")),
     ]
+    if quiet is not None:
+        share = f"noise does not compress: without sensor.noise about {format_bytes(quiet.bytes)}"
+        lines += _rows(("noise", share))
     if filesystem is not None:
         lines += _rows(("free", f"{format_bytes(filesystem.free)} on the filesystem of {filesystem.path}"))
         lines += [f"note: {hint}"] if (hint := filesystem.hint()) else []

@@ -25,6 +25,7 @@ from pydantic import (
 from pydantic_core import to_jsonable_python
 
 from trajstore.errors import SpecError
+from trajstore.families import FamilyRecord, record_families
 from trajstore.text import describe_invalid
 from trajstore.trajectories import DEFAULT_CLASSES, FAMILIES
 
@@ -58,6 +59,26 @@ def _pair(value: Any) -> Any:
 Range = Annotated[tuple[float, float], Field(strict=False)]
 NumberOrRange = Annotated[tuple[float, float], BeforeValidator(_pair), Field(strict=False)]
 CountOrRange = Annotated[tuple[int, int], BeforeValidator(_pair), Field(strict=False)]
+
+
+Count = Annotated[int, Field(ge=1)]
+
+WEIGHTS_MAX: Final = 1000
+"""Rows of a group in which each class occurs as often as its weight says."""
+
+
+def check_names(field: str, names: tuple[str, ...], records: tuple[FamilyRecord, ...]) -> None:
+    """Raise unless every family is one of trajstore's or is recorded, and none is named twice."""
+    recorded = {record.name for record in records}
+    unknown = [name for name in names if name not in FAMILIES and name not in recorded]
+    if unknown:
+        message = (
+            f"{field}: unknown class {', '.join(map(repr, unknown))}, expected some of {', '.join(FAMILIES)}"
+        )
+        raise ValueError(message)
+    if len(set(names)) != len(names):
+        message = f"{field}: a class is named twice in {', '.join(names)}, expected each once"
+        raise ValueError(message)
 
 
 def _check_range(name: str, values: tuple[float, float], *, below: float) -> None:
@@ -119,17 +140,38 @@ class DatasetSection(_Section):
     classes: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=127)] = DEFAULT_CLASSES
     """Trajectory families, by name; the label of a class is its place in this list, counted from 0."""
 
-    @field_validator("classes")
-    @classmethod
-    def _check_classes(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        unknown = [name for name in classes if name not in FAMILIES]
-        if unknown:
-            message = f"unknown class {', '.join(map(repr, unknown))}, expected some of {', '.join(FAMILIES)}"
+    weights: Annotated[tuple[Count, ...], Field(strict=False), Since("0.2")] = ()
+    """How often each class occurs in every aligned group of as many rows as all weights make together; by default each
+    once."""
+
+    motion_labels: Annotated[bool, Since("0.2")] = False
+    """Whether speed, path length, direction and the numbers that describe a path are stored as labels, too."""
+
+    families: Annotated[tuple[FamilyRecord, ...], Field(strict=False), Since("0.2")] = ()
+    """What families of one's own among the classes and the motions of bodies were; recorded by itself."""
+
+    @model_validator(mode="after")
+    def _check_classes(self) -> Self:
+        check_names("dataset.classes", self.classes, self.families)
+        if self.weights and (len(self.weights) != len(self.classes) or sum(self.weights) > WEIGHTS_MAX):
+            message = (
+                f"dataset.weights: found {len(self.weights)} weights that sum to {sum(self.weights)}, expected "
+                f"{len(self.classes)}, one for each class, and a sum of at most {WEIGHTS_MAX}"
+            )
             raise ValueError(message)
-        if len(set(classes)) != len(classes):
-            message = f"a class is named twice in {', '.join(classes)}, expected each once"
-            raise ValueError(message)
-        return classes
+        return self
+
+    @property
+    def class_weights(self) -> tuple[int, ...]:
+        """How often each class occurs in a group of rows."""
+        return self.weights or (1,) * len(self.classes)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the numbers that describe the paths of some class, each once."""
+        recorded = {record.name: record.parameters for record in self.families}
+        named = (FAMILIES[name].parameters if name in FAMILIES else recorded[name] for name in self.classes)
+        return tuple(dict.fromkeys(parameter for names in named for parameter in names))
 
 
 class VideoSection(_Section):
@@ -180,8 +222,8 @@ class CameraSection(_Section):
     """Azimuth of the first camera from the x axis, degrees."""
 
     margin: float = Field(default=0.04, ge=-9.0, lt=1.0)
-    """What is left free around the image of the unit ball, as a share of half the image's shorter side. Below 0 the ball
-    is larger than the image, at -1 twice as large, and bodies may be out of view."""
+    """What is left free around the image of the unit ball, as a share of half the image's shorter side. Below 0 the
+    ball is larger than the image, at -1 twice as large, and bodies may be out of view."""
 
     azimuth_jitter: Annotated[float, Since("0.2")] = Field(default=0.0, ge=0.0, le=180.0)
     """By how much the azimuth of each camera departs from its own at most, degrees; drawn by row and camera."""
@@ -197,13 +239,15 @@ class CameraSection(_Section):
     """By how much each camera is turned around its own axis at most, degrees; drawn by row and camera."""
 
     orbit: Annotated[NumberOrRange, Since("0.2")] = (0.0, 0.0)
-    """How far the cameras travel around the z axis from the first to the last seen frame, degrees, smallest and largest;
-    drawn by row, the same for all cameras."""
+    """How far the cameras travel around the z axis from the first to the last seen frame, degrees, smallest and
+    largest; drawn by row, the same for all cameras."""
 
     @model_validator(mode="after")
     def _check_camera(self) -> Self:
         _check_limits("camera.orbit", self.orbit, least=-36_000.0, most=36_000.0)
-        steepest = max(abs(self.elevation - self.elevation_jitter), abs(self.elevation + self.elevation_jitter))
+        steepest = max(
+            abs(self.elevation - self.elevation_jitter), abs(self.elevation + self.elevation_jitter)
+        )
         if steepest > 89.0:
             message = (
                 f"camera.elevation_jitter: found {self.elevation_jitter} around an elevation of {self.elevation}, "
@@ -287,7 +331,7 @@ class BodiesSection(_Section):
     units. By default bodies may touch the target and pass through it; among each other they always may. A body for
     which no such place is found is left out."""
 
-    @field_validator("shapes", "motion")
+    @field_validator("shapes")
     @classmethod
     def _check_once(cls, names: tuple[str, ...]) -> tuple[str, ...]:
         return _check_distinct(names)
@@ -353,6 +397,16 @@ class SensorSection(_Section):
         _check_limits("sensor.blur", self.blur, least=0.0, most=1.0)
         return self
 
+    @property
+    def is_noisy(self) -> bool:
+        """Whether pixels are noisy."""
+        return self.noise != (0.0, 0.0)
+
+    @property
+    def is_blurred(self) -> bool:
+        """Whether what moves is blurred."""
+        return self.blur != (0.0, 0.0)
+
 
 class SplitsSection(_Section):
     """Shares of the splits; they sum to 1."""
@@ -382,7 +436,8 @@ class StorageSection(_Section):
     """How rows are laid out in files. Does not change what a row holds."""
 
     samples_per_shard: int = Field(default=250, ge=1, le=1_000_000)
-    """Samples in one shard, which is one file, one task and one written flag."""
+    """Samples in one shard, which is one file, one task and one written flag; of noisy ones, which hardly compress,
+    fewer where these would be more than 64 MiB."""
 
     compression_level: int = Field(default=-1, ge=-100, le=22)
     """Level of zstd. The default, -1, takes three quarters of the time of 1 for 5 % more bytes."""
@@ -412,7 +467,8 @@ class DatasetSpec(_Section):
     sensor: Annotated[SensorSection, Since("0.2")] = SensorSection()
 
     @model_validator(mode="after")
-    def _check_transients(self) -> Self:
+    def _check_bodies(self) -> Self:
+        check_names("bodies.motion", self.bodies.motion, self.dataset.families)
         longest = self.bodies.transient_frames[1]
         if self.bodies.transients[1] and longest > self.video.frames:
             message = (
@@ -443,6 +499,7 @@ class DatasetSpec(_Section):
         SpecError
             If a field is unknown or a value invalid; the message names every such field.
         """
+        data = _record_families(data, source)
         try:
             # through JSON, where an array is a tuple but 1.0 is no integer and "1" no number
             return cls.model_validate_json(json.dumps(data, default=_to_plain))
@@ -579,6 +636,27 @@ class DatasetSpec(_Section):
         """SHA-256 of `content`, in hexadecimal: equal fingerprints mean equal rows."""
         canonical = json.dumps(self.content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def _record_families(data: Mapping[str, Any], source: str) -> Mapping[str, Any]:
+    """Data of a spec with what families of one's own are, which are imported for it."""
+    dataset = data.get("dataset", {})
+    records = dataset.get("families", []) if isinstance(dataset, Mapping) else None
+    if not isinstance(records, list) or not all(isinstance(record, Mapping) for record in records):
+        return data  # refused when it is checked
+    records = list(records)
+    for section, field in (("dataset", "classes"), ("bodies", "motion")):
+        names = data[section].get(field) if isinstance(data.get(section), Mapping) else None
+        if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
+            continue
+        try:
+            known = {record.get("name") for record in records}
+            found = record_families(name for name in dict.fromkeys(names) if name not in known)
+        except SpecError as error:
+            message = f"{source}: {section}.{field}: {error}"
+            raise SpecError(message) from None
+        records += [record.model_dump() for record in found]
+    return {**data, "dataset": {**dataset, "families": records}} if records else data
 
 
 def _check_distinct(names: tuple[str, ...]) -> tuple[str, ...]:

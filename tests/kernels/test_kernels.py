@@ -406,16 +406,34 @@ def test_points_and_boxes_match_the_twin():
 def test_observing_all_is_observing_each():
     rig = place_cameras(DatasetSpec.from_fields(cameras=3))
     generator = np.random.default_rng(1)
-    position = generator.uniform(-0.5, 0.5, (4, 2, 3)).astype(np.float32)
-    radius = generator.uniform(0.05, 0.4, 4).astype(np.float32)
-    centers = np.empty((4, 3, 2, 3))
-    pixels, boxes = np.empty((4, 3, 2, 2), np.float32), np.empty((4, 3, 2, 4), np.float32)
-    observe(position, radius, rig.intrinsics, rig.extrinsics, centers, pixels, boxes)
-    for n, camera, frame in np.ndindex(4, 3, 2):
+    position = generator.uniform(-0.5, 0.5, (4, 2, 5, 3)).astype(np.float32)
+    radius = generator.uniform(0.05, 0.4, (4, 2)).astype(np.float32)
+    is_present = generator.random((4, 2, 5)) < 0.8
+    centers, depths = np.empty((4, 3, 5, 2, 3)), np.empty((4, 2, 3, 5), np.float32)
+    pixels, boxes = np.empty((4, 2, 3, 5, 2), np.float32), np.empty((4, 2, 3, 5, 4), np.float32)
+    observe(
+        position,
+        np.eye(3)[None, None, None],
+        is_present,
+        radius,
+        np.zeros((4, 2), np.uint8),
+        rig.intrinsics,
+        rig.extrinsics[None, :, None],
+        centers,
+        pixels,
+        depths,
+        boxes,
+    )
+    for n, body, camera, frame in np.ndindex(4, 2, 3, 5):
         center, pixel, box = np.empty(3), np.empty(2, np.float32), np.empty(4, np.float32)
-        transform_point(position[n, frame], rig.extrinsics[camera], center)
+        transform_point(position[n, body, frame], rig.extrinsics[camera], center)
+        assert centers[n, camera, frame, body].tobytes() == center.tobytes()
+        place = (n, body, camera, frame)
+        if not is_present[n, body, frame]:
+            assert np.isnan([*pixels[place], depths[place], *boxes[place]]).all()
+            continue
         project_point(center, rig.intrinsics[camera], pixel)
-        bound_silhouette(center, radius[n], rig.intrinsics[camera], box)
-        assert centers[n, camera, frame].tobytes() == center.tobytes()
-        assert pixels[n, camera, frame].tobytes() == pixel.tobytes()
-        assert boxes[n, camera, frame].tobytes() == box.tobytes()
+        bound_silhouette(center, radius[n, body], rig.intrinsics[camera], box)
+        assert pixels[place].tobytes() == pixel.tobytes()
+        assert depths[place] == np.float32(center[2])
+        assert boxes[place].tobytes() == box.tobytes()

@@ -66,10 +66,10 @@ def test_a_width_that_would_break_the_table_is_refused(width: int):
 @given(seeds, class_counts, cuts)
 def test_labels_and_splits_do_not_depend_on_slicing(seed: int, classes: int, edges: list[int]):
     def labels_of(rows: range) -> np.ndarray:
-        return class_labels(seed, first=rows.start, count=len(rows), classes=classes)
+        return class_labels(seed, first=rows.start, count=len(rows), weights=(1,) * classes)
 
     def splits_of(rows: range) -> np.ndarray:
-        return splits(seed, first=rows.start, count=len(rows), classes=classes, shares=DEFAULT_SHARES)
+        return splits(seed, first=rows.start, count=len(rows), group=classes, shares=DEFAULT_SHARES)
 
     parts = split_at(edges, 400)
     np.testing.assert_array_equal(np.concatenate([labels_of(r) for r in parts]), labels_of(range(400)))
@@ -79,8 +79,8 @@ def test_labels_and_splits_do_not_depend_on_slicing(seed: int, classes: int, edg
 @pytest.mark.parametrize("classes", [1, 2, 4, 5])
 def test_labels_and_splits_match_the_twin(classes: int):
     rows = range(150, 260)
-    labels = class_labels(11, first=rows.start, count=len(rows), classes=classes)
-    split = splits(11, first=rows.start, count=len(rows), classes=classes, shares=DEFAULT_SHARES)
+    labels = class_labels(11, first=rows.start, count=len(rows), weights=(1,) * classes)
+    split = splits(11, first=rows.start, count=len(rows), group=classes, shares=DEFAULT_SHARES)
     assert labels.tolist() == [naive.find_label(11, row=row, classes=classes) for row in rows]
     assert split.tolist() == [
         naive.find_split(11, row=row, classes=classes, per_block=(14, 3)) for row in rows
@@ -89,19 +89,19 @@ def test_labels_and_splits_match_the_twin(classes: int):
 
 @given(seeds, class_counts, st.integers(0, 10**9))
 def test_every_aligned_group_holds_each_class_once(seed: int, classes: int, first_group: int):
-    labels = class_labels(seed, first=first_group * classes, count=30 * classes, classes=classes)
+    labels = class_labels(seed, first=first_group * classes, count=30 * classes, weights=(1,) * classes)
     assert (np.sort(labels.reshape(30, classes), axis=1) == np.arange(classes)).all()
 
 
 @given(seeds, st.integers(2, 9), st.integers(0, 10**9), st.integers(1, 500))
 def test_every_contiguous_slice_is_balanced_within_two(seed: int, classes: int, first: int, count: int):
-    labels = class_labels(seed, first=first, count=count, classes=classes)
+    labels = class_labels(seed, first=first, count=count, weights=(1,) * classes)
     counts = np.bincount(labels, minlength=classes)
     assert counts.max() - counts.min() <= 2
 
 
 def test_all_orders_of_the_classes_occur_about_equally_often():
-    orders = class_labels(0, first=0, count=96_000, classes=4).reshape(-1, 4)
+    orders = class_labels(0, first=0, count=96_000, weights=(1,) * 4).reshape(-1, 4)
     _, counts = np.unique(orders, axis=0, return_counts=True)
     assert len(counts) == 24
     # 1,000 expected; the standard deviation is 31
@@ -110,15 +110,15 @@ def test_all_orders_of_the_classes_occur_about_equally_often():
 
 
 def test_default_shares_are_exact_over_ten_thousand_rows():
-    split = splits(0, first=0, count=10_000, classes=4, shares=DEFAULT_SHARES)
+    split = splits(0, first=0, count=10_000, group=4, shares=DEFAULT_SHARES)
     assert np.bincount(split).tolist() == [7000, 1500, 1500]
 
 
 @given(seeds, class_counts, st.sampled_from([DEFAULT_SHARES, (0.6, 0.25, 0.15), (0.5, 0.5, 0.0)]))
 def test_whole_shares_are_exact_over_each_block_and_for_each_class(seed: int, classes: int, shares: tuple):
     rows = {"first": 20 * classes * 5, "count": 20 * classes}
-    split = splits(seed, **rows, classes=classes, shares=shares)
-    labels = class_labels(seed, **rows, classes=classes)
+    split = splits(seed, **rows, group=classes, shares=shares)
+    labels = class_labels(seed, **rows, weights=(1,) * classes)
     for index, share in enumerate(shares):
         per_class = np.bincount(labels[split == index], minlength=classes)
         assert per_class.tolist() == [round(20 * share)] * classes
@@ -126,7 +126,7 @@ def test_whole_shares_are_exact_over_each_block_and_for_each_class(seed: int, cl
 
 @given(seeds, class_counts, shares_of_all.map(normalise), st.integers(1, 150))
 def test_odd_shares_hold_over_any_number_of_blocks(seed: int, classes: int, shares: tuple, blocks: int):
-    split = splits(seed, first=0, count=blocks * 20 * classes, classes=classes, shares=shares)
+    split = splits(seed, first=0, count=blocks * 20 * classes, group=classes, shares=shares)
     groups = np.bincount(split, minlength=3) / classes
     assert np.abs(groups - 20 * blocks * np.array(shares)).max() < 2
     assert not groups[np.array(shares) == 0.0].any()
@@ -134,19 +134,19 @@ def test_odd_shares_hold_over_any_number_of_blocks(seed: int, classes: int, shar
 
 @given(seeds, class_counts, shares_of_all.map(normalise))
 def test_a_split_takes_whole_groups(seed: int, classes: int, shares: tuple):
-    split = splits(seed, first=0, count=100 * classes, classes=classes, shares=shares).reshape(100, classes)
+    split = splits(seed, first=0, count=100 * classes, group=classes, shares=shares).reshape(100, classes)
     assert (split == split[:, :1]).all()
 
 
 @given(seeds, shares_of_all.map(normalise), st.integers(1, 2000), st.integers(1, 2000))
 def test_splits_stay_when_the_dataset_grows(seed: int, shares: tuple, samples: int, more: int):
-    small = splits(seed, first=0, count=samples, classes=4, shares=shares)
-    large = splits(seed, first=0, count=samples + more, classes=4, shares=shares)
+    small = splits(seed, first=0, count=samples, group=4, shares=shares)
+    large = splits(seed, first=0, count=samples + more, group=4, shares=shares)
     np.testing.assert_array_equal(small, large[:samples])
 
 
 def test_splits_are_shuffled():
-    split = splits(0, first=0, count=80_000, classes=4, shares=DEFAULT_SHARES)[::4].reshape(-1, 20)
+    split = splits(0, first=0, count=80_000, group=4, shares=DEFAULT_SHARES)[::4].reshape(-1, 20)
     share_of_test = (split == SPLIT_NAMES.index("test")).mean(axis=0)
     # each place in a block is as likely as any other: 0.15, with a standard deviation of 0.011
     assert np.abs(share_of_test - 0.15).max() < 0.05
@@ -154,7 +154,7 @@ def test_splits_are_shuffled():
 
 def test_seeds_give_other_orders_and_splits():
     def all_of(seed: int) -> bytes:
-        labels = class_labels(seed, first=0, count=400, classes=4)
-        return labels.tobytes() + splits(seed, first=0, count=400, classes=4, shares=DEFAULT_SHARES).tobytes()
+        labels = class_labels(seed, first=0, count=400, weights=(1,) * 4)
+        return labels.tobytes() + splits(seed, first=0, count=400, group=4, shares=DEFAULT_SHARES).tobytes()
 
     assert len({all_of(seed) for seed in (0, 1, 2, LARGEST_SEED)}) == 4

@@ -1,4 +1,4 @@
-"""Pinhole cameras: points and spheres in the world to pixels, depths and silhouette boxes.
+"""Pinhole cameras: points and bodies in the world to pixels, depths and silhouette boxes.
 
 OpenCV's convention: x right, y down, z forward; pixel centres at half-integers, origin at the top left corner.
 """
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.kernels.compiler import kernel
+from trajstore.kernels.shapes import SPHERE, bound_solid
 
 
 @kernel
@@ -91,36 +92,78 @@ def bound_silhouette(
 @kernel
 def observe(
     position: NDArray[np.float32],
+    rotation: NDArray[np.float64],
+    is_present: NDArray[np.bool_],
     radius: NDArray[np.float32],
+    shape: NDArray[np.uint8],
     intrinsics: NDArray[np.float64],
     extrinsics: NDArray[np.float64],
-    point_camera: NDArray[np.float64],
+    center_camera: NDArray[np.float64],
     pixel: NDArray[np.float32],
+    depth: NDArray[np.float32],
     box: NDArray[np.float32],
 ) -> None:
-    """See every sphere with every camera at every frame.
+    """See every body with every camera at every frame.
 
     Parameters
     ----------
-    position : (n, frames, 3) float32
-        Centres of the spheres, world units.
-    radius : (n,) float32
-        World units.
+    position : (n, bodies, frames, 3) float32
+        Centres of the spheres that enclose the bodies, world units.
+    rotation : (n or 1, bodies or 1, frames or 1, 3, 3) float64
+        Body to world; an axis of size 1 stands for all, here and below.
+    is_present : (n or 1, bodies, frames or 1) bool
+        Whether a body is there; where not, its pixel, depth and box are NaN.
+    radius : (n, bodies) float32
+        Of the spheres that enclose the bodies, world units.
+    shape : (n, bodies) uint8
+        Codes of `trajstore.kernels.shapes`.
     intrinsics : (cameras, 3, 3) float64
         ``K``, px.
-    extrinsics : (cameras, 3, 4) float64
+    extrinsics : (n or 1, cameras, frames or 1, 3, 4) float64
         ``[R | t]``, world to camera.
-    point_camera : (n, cameras, frames, 3) float64
-        Out: centres in the camera's frame, world units.
-    pixel : (n, cameras, frames, 2) float32
+    center_camera : (n, cameras, frames, bodies, 3) float64
+        Out: centres in the camera's frame, world units; of absent bodies, too.
+    pixel : (n, bodies, cameras, frames, 2) float32
         Out: projected centres, px.
-    box : (n, cameras, frames, 4) float32
-        Out: boxes of the silhouettes, px.
+    depth : (n, bodies, cameras, frames) float32
+        Out: z of the centres in the camera's frame, world units.
+    box : (n, bodies, cameras, frames, 4) float32
+        Out: boxes of the exact silhouettes, px.
     """
+    bodies, frames = position.shape[1], position.shape[2]
     for n in range(position.shape[0]):
-        for camera in range(intrinsics.shape[0]):
-            for frame in range(position.shape[1]):
-                center_camera = point_camera[n, camera, frame]
-                transform_point(position[n, frame], extrinsics[camera], center_camera)
-                project_point(center_camera, intrinsics[camera], pixel[n, camera, frame])
-                bound_silhouette(center_camera, radius[n], intrinsics[camera], box[n, camera, frame])
+        for body in range(bodies):
+            for camera in range(intrinsics.shape[0]):
+                for frame in range(frames):
+                    center = center_camera[n, camera, frame, body]
+                    pose = extrinsics[
+                        min(n, extrinsics.shape[0] - 1), camera, min(frame, extrinsics.shape[2] - 1)
+                    ]
+                    transform_point(position[n, body, frame], pose, center)
+                    place = (n, body, camera, frame)
+                    if not is_present[
+                        min(n, is_present.shape[0] - 1), body, min(frame, is_present.shape[2] - 1)
+                    ]:
+                        pixel[place][:] = np.nan
+                        depth[place] = np.nan
+                        box[place][:] = np.nan
+                        continue
+                    project_point(center, intrinsics[camera], pixel[place])
+                    depth[place] = center[2]
+                    if shape[n, body] == SPHERE:
+                        bound_silhouette(center, radius[n, body], intrinsics[camera], box[place])
+                    else:
+                        turn = rotation[
+                            min(n, rotation.shape[0] - 1),
+                            min(body, rotation.shape[1] - 1),
+                            min(frame, rotation.shape[2] - 1),
+                        ]
+                        bound_solid(
+                            center,
+                            turn,
+                            pose,
+                            float(radius[n, body]),
+                            shape[n, body],
+                            intrinsics[camera],
+                            box[place],
+                        )

@@ -145,9 +145,8 @@ def draw_sphere(
 @kernel
 def render(
     center_camera: NDArray[np.float64],
-    radius: NDArray[np.float64],
+    radius: float,
     color: NDArray[np.uint8],
-    drawing_order: NDArray[np.intp],
     background_color: NDArray[np.uint8],
     intrinsics: NDArray[np.float64],
     light_camera: NDArray[np.float64],
@@ -155,20 +154,16 @@ def render(
     spans: NDArray[np.float64],
     out: NDArray[np.uint8],
 ) -> None:
-    """Draw a clip: every camera, every frame, every sphere.
+    """Draw a clip of one sphere over a plain background: every camera, every frame.
 
     Parameters
     ----------
-    center_camera : (cameras, frames, bodies, 3) float64
-        The spheres' centres in each camera's frame, world units, z > radius.
-    radius : (bodies,) float64
+    center_camera : (cameras, frames, 3) float64
+        The sphere's centre in each camera's frame, world units, z > radius.
+    radius : float
         World units.
-    color : (bodies, 3) uint8
-        RGB at full brightness.
-    drawing_order : (cameras, frames, bodies) integers
-        Indices of the bodies: the first is drawn first, and what is drawn later hides it.
-    background_color : (3,) uint8
-        RGB.
+    color, background_color : (3,) uint8
+        RGB; the sphere's at full brightness.
     intrinsics : (cameras, 3, 3) float64
         ``K``, px.
     light_camera : (cameras, 3) float64
@@ -183,15 +178,13 @@ def render(
     for camera in range(out.shape[0]):
         for frame in range(out.shape[1]):
             fill_background(background_color, out[camera, frame])
-            for place in range(drawing_order.shape[2]):
-                body = drawing_order[camera, frame, place]
-                draw_sphere(
-                    center_camera[camera, frame, body],
-                    radius[body],
-                    color[body],
-                    intrinsics[camera],
-                    light_camera[camera],
-                    ambient,
-                    spans,
-                    out[camera, frame],
-                )
+            draw_sphere(
+                center_camera[camera, frame],
+                radius,
+                color,
+                intrinsics[camera],
+                light_camera[camera],
+                ambient,
+                spans,
+                out[camera, frame],
+            )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trajstore.reading.samples import Samples, Selection
 from trajstore.scene.cameras import place_cameras
-from trajstore.scene.order import class_labels, splits
+from trajstore.scene.order import label_rows, split_rows
 from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
 from trajstore.storage.caching import LoadingCache, PerProcess
@@ -48,12 +48,10 @@ class SampleGenerator(Samples):
 
     def _read_run(self, name: str, rows: range) -> NDArray[Any]:
         """Read successive rows of a column; classes and splits without tracing paths: thousands of times as fast."""
-        dataset, shares = self.spec.dataset, self.spec.splits
-        which = {"first": rows.start, "count": len(rows), "classes": len(dataset.classes)}
         if name == "class_label":
-            return class_labels(dataset.seed, **which)
+            return label_rows(self.spec, rows)
         if name == "split":
-            return splits(dataset.seed, **which, shares=(shares.train, shares.val, shares.test))
+            return split_rows(self.spec, rows)
         return super()._read_run(name, rows)
 
     def _count_loaded(self, column: Column) -> int:
@@ -69,8 +67,7 @@ class SampleGenerator(Samples):
 
     def _load_static(self, column: Column) -> NDArray[np.float64]:
         """An array of the cameras."""
-        values: NDArray[np.float64] = getattr(place_cameras(self.spec), column.name)
-        return values
+        return place_cameras(self.spec).static(column.name)
 
     def _find_scene(self, block: int) -> Scene:
         """Everything about a block of rows but their pixels."""

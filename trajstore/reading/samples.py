@@ -300,23 +300,43 @@ class Samples(ABC):
         """
         return (range(len(self)) if within is None else within,)
 
-    def calibration(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def calibration(self, rows: ArrayLike | None = None) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Read what the cameras are.
+
+        Parameters
+        ----------
+        rows : (n,) integers, optional
+            Of which rows; has to be given where the cameras stand elsewhere in each row, or move.
 
         Returns
         -------
         intrinsics : (cameras, 3, 3) float64
             ``K``, px; pixel centres at half-integers, origin top left.
         extrinsics : (cameras, 3, 4) float64
-            ``[R | t]``, world to camera, world units; OpenCV's x right, y down, z forward.
+            ``[R | t]``, world to camera, world units; OpenCV's x right, y down, z forward. With rows
+            (n, cameras, 3, 4); where the cameras move, (n, cameras, frames, 3, 4).
 
         Raises
         ------
+        SpecError
+            If the cameras of a row are not those of another, and no rows are given.
+        RowRangeError
+            If there is no such row.
+        IncompleteStoreError
+            If a row is not written yet.
         CorruptDataError
             If they are damaged.
         """
-        intrinsics, extrinsics = map(self._load_static, self.layout.static)
-        return intrinsics, extrinsics
+        intrinsics, *static = map(self._load_static, self.layout.static)
+        if static:
+            (extrinsics,) = static
+            if rows is not None:
+                extrinsics = np.broadcast_to(extrinsics, (len(self.check_rows(rows)), *extrinsics.shape))
+            return intrinsics, extrinsics
+        if rows is None:
+            message = f"{self.location}: the cameras of each row are others; name the rows: calibration(rows)"
+            raise SpecError(message)
+        return intrinsics, self.column("extrinsics", rows)
 
     def is_written(self, shard: int) -> bool:
         """Whether a shard of frames can be read.

@@ -15,37 +15,57 @@ def choose_looks(
     spec: DatasetSpec, rows: range
 ) -> tuple[NDArray[np.float32], NDArray[np.uint8], NDArray[np.uint8]]:
     """Radius (n,), object colour (n, 3) and background colour (n, 3) of some rows."""
+    # uniforms: radius; bright on dark or dark on bright; hue, saturation and strength; the background's three channels
     table = uniforms(spec.dataset.seed, Stream.APPEARANCE, first=rows.start, count=len(rows), width=8)
     smallest, largest = spec.scene.radius
     radius = (smallest + (largest - smallest) * table[:, 0]).astype(np.float32)
-    return radius, *_choose_colors(spec, table[:, 1:])
+    dark = is_dark(spec, rows)
+    background_color = mix_background_colors(spec, dark, table[:, 5:])
+    return radius, mix_object_colors(dark, table[:, 2:5]), background_color
 
 
-def _choose_colors(
-    spec: DatasetSpec, table: NDArray[np.float64]
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Object and background colours: bright on dark or dark on bright, with the spec's contrast kept.
+def is_dark(spec: DatasetSpec, rows: range) -> NDArray[np.bool_]:
+    """Whether the background of each row (n,) is dark, with bright bodies in front.
 
-    The seven uniforms of a row are: which of both, the object's hue, saturation and strongest channel, and the
-    background's red, green and blue.
+    The colour alone does not tell: with much ambient light and little contrast some colours may be either.
     """
-    contrast = spec.render.contrast
-    dark_max = floor(STRONGEST_CHANNEL_MIN * 255 * spec.render.ambient) - contrast
-    bright_min = max(DARK_OBJECT_MAX + contrast, 180)
-    is_dark = table[:, 0, None] < 0.5
+    table = uniforms(spec.dataset.seed, Stream.APPEARANCE, first=rows.start, count=len(rows), width=8)
+    return table[:, 1] < 0.5
 
-    hue = table[:, 1, None] * 6.0 + np.array([0.0, 4.0, 2.0])
+
+def mix_object_colors(is_dark: NDArray[np.bool_], table: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Colours of bodies (..., 3), bright in front of dark backgrounds (...), dark in front of bright ones.
+
+    The three uniforms of a body are its hue, its saturation and how strong its strongest channel is.
+    """
+    dark = is_dark[..., None]
+    hue = table[..., 0, None] * 6.0 + np.array([0.0, 4.0, 2.0])
     pure = np.clip(np.abs(np.mod(hue, 6.0) - 3.0) - 1.0, 0.0, 1.0)
-    saturation = 0.4 + 0.6 * table[:, 2, None]
-    strength = table[:, 3, None]
+    saturation = 0.4 + 0.6 * table[..., 1, None]
+    strength = table[..., 2, None]
     strongest = np.where(
-        is_dark,
+        dark,
         255.0 * (STRONGEST_CHANNEL_MIN + (1.0 - STRONGEST_CHANNEL_MIN) * strength),
         DARK_OBJECT_MAX * (0.6 + 0.4 * strength),
     )
-    object_color = np.ceil(strongest * (1.0 - saturation * (1.0 - pure)))
-    object_color = np.where(is_dark, object_color, np.minimum(object_color, DARK_OBJECT_MAX))
-    background_color = np.where(
-        is_dark, np.floor(dark_max * table[:, 4:]), np.ceil(bright_min + (255.0 - bright_min) * table[:, 4:])
+    color = np.ceil(strongest * (1.0 - saturation * (1.0 - pure)))
+    mixed: NDArray[np.uint8] = np.where(dark, color, np.minimum(color, DARK_OBJECT_MAX)).astype(np.uint8)
+    return mixed
+
+
+def mix_background_colors(
+    spec: DatasetSpec, is_dark: NDArray[np.bool_], table: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """Colours of dark or bright backgrounds (..., 3), far enough from those of all bodies, from three uniforms each."""
+    bright_min = max(DARK_OBJECT_MAX + spec.render.contrast, 180)
+    color = np.where(
+        is_dark[..., None],
+        np.floor(_limit_dark(spec) * table),
+        np.ceil(bright_min + (255.0 - bright_min) * table),
     )
-    return object_color.astype(np.uint8), background_color.astype(np.uint8)
+    return color.astype(np.uint8)
+
+
+def _limit_dark(spec: DatasetSpec) -> int:
+    """The most that any channel of a dark background is."""
+    return floor(STRONGEST_CHANNEL_MIN * 255 * spec.render.ambient) - spec.render.contrast

@@ -1,80 +1,131 @@
-"""How the target moves: the path that its class traces, turned, scaled and moved into the unit ball."""
+"""How bodies move: the path that a family traces, turned, scaled and moved into the unit ball."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.kernels.portable import norm, rotate, sin_cos_turns
-from trajstore.scene.randomness import Stream, uniforms
-from trajstore.spec import DatasetSpec
-from trajstore.trajectories import FAMILIES, FAMILY_UNIFORMS
+from trajstore.families import trace_family
+from trajstore.kernels.portable import norm, rotate
+from trajstore.scene.rotations import random_directions, random_quaternions, to_matrices, turn_around
+from trajstore.trajectories import Family
 
 INSIDE = 1.0 - 1e-6
 """Paths are fitted into a ball this much smaller than the unit ball, so that rounding to float32 keeps them in it."""
 
+UP: Final = np.array([0.0, 0.0, 1.0])
 
-def trace_paths(
-    spec: DatasetSpec, rows: range, *, label: NDArray[np.int8], radius: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Paths of the spheres' centres (n, frames + horizon, 3), at every frame up to the future one, in world units."""
-    return _place(spec, rows, _trace(spec, rows, label), radius.astype(np.float64))
+ARRAYS: Final = ("family", "uniforms", "middle", "scale", "rotation", "offset")
+"""What a motion has for each body."""
 
 
-def _trace(spec: DatasetSpec, rows: range, label: NDArray[np.int8]) -> NDArray[np.float64]:
-    """Paths as the families give them: of any size, at any place."""
-    video = spec.video
-    # all frames up to the future one, because the sphere must stay in the unit ball in between, too
-    times = np.arange(video.frames + video.horizon) / max(video.frames - 1, 1)
-    table = uniforms(
-        spec.dataset.seed, Stream.SHAPE, first=rows.start, count=len(rows), width=FAMILY_UNIFORMS
-    )
-    path = np.empty((len(rows), len(times), 3))
-    for index, name in enumerate(spec.dataset.classes):
-        is_class = label == index
-        path[is_class] = FAMILIES[name](table[is_class], times)
-    return path
+@dataclass(frozen=True)
+class Motion:
+    """How some bodies move: from where a family traces a path to where it lies in the world.
 
-
-def _place(
-    spec: DatasetSpec, rows: range, path: NDArray[np.float64], radius: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Paths turned, scaled and moved so that each sphere stays inside the unit ball."""
-    table = uniforms(spec.dataset.seed, Stream.PLACEMENT, first=rows.start, count=len(rows), width=8)
-    low, high = spec.scene.size
-
-    middle = (path.min(axis=1) + path.max(axis=1)) / 2.0
-    centered = path - middle[:, None]
-    extent = norm(centered).max(axis=1)
-    room = (1.0 - radius) * INSIDE
-    size = (low + (high - low) * table[:, 3]) * room
-    scaled = centered * (size / extent)[:, None, None]
-
-    height = 2.0 * table[:, 4] - 1.0
-    sine, cosine = sin_cos_turns(table[:, 5])
-    across = np.sqrt(1.0 - height * height)
-    direction = np.stack([across * cosine, across * sine, height], axis=-1)
-    offset = direction * ((room - size) * np.maximum(table[:, 6], table[:, 7]))[:, None]
-    return rotate(_random_rotations(table[:, :3])[:, None], scaled) + offset[:, None]
-
-
-def _random_rotations(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rotation matrices (n, 3, 3), uniform over all rotations, from (n, 3) uniforms.
-
-    References: Shoemake, "Uniform random rotations", Graphics Gems III, 1992.
+    Attributes
+    ----------
+    family : (m,) integers
+        Which of ``families`` each body follows.
+    uniforms : (m, FAMILY_UNIFORMS) float64
+        What decides its path.
+    middle, offset : (m, 3) float64
+        What is taken from the traced path, and what is added after turning it.
+    scale : (m,) float64
+        World units of one unit of the traced path.
+    rotation : (m, 3, 3) float64
+        How it is turned.
     """
-    sine_a, cosine_a = sin_cos_turns(table[:, 1])
-    sine_b, cosine_b = sin_cos_turns(table[:, 2])
-    short, long = np.sqrt(1.0 - table[:, 0]), np.sqrt(table[:, 0])
-    x, y, z, w = short * sine_a, short * cosine_a, long * sine_b, long * cosine_b
-    matrix = np.empty((len(table), 3, 3))
-    matrix[:, 0, 0] = 1.0 - 2.0 * (y * y + z * z)
-    matrix[:, 0, 1] = 2.0 * (x * y - z * w)
-    matrix[:, 0, 2] = 2.0 * (x * z + y * w)
-    matrix[:, 1, 0] = 2.0 * (x * y + z * w)
-    matrix[:, 1, 1] = 1.0 - 2.0 * (x * x + z * z)
-    matrix[:, 1, 2] = 2.0 * (y * z - x * w)
-    matrix[:, 2, 0] = 2.0 * (x * z - y * w)
-    matrix[:, 2, 1] = 2.0 * (y * z + x * w)
-    matrix[:, 2, 2] = 1.0 - 2.0 * (x * x + y * y)
-    return matrix
+
+    families: Sequence[Family]
+    family: NDArray[np.integer]
+    uniforms: NDArray[np.float64]
+    middle: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    rotation: NDArray[np.float64]
+    offset: NDArray[np.float64]
+
+    def at(self, times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Where the bodies are (m, k, 3), world units, at times (k,) or (m, k): 0 at frame 1, 1 at the last one."""
+        return self.place(_trace(self.families, self.family, self.uniforms, times))
+
+    def place(self, path: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Turn, scale and move traced paths (m, k, 3)."""
+        scaled = (path - self.middle[:, None]) * self.scale[:, None, None]
+        placed: NDArray[np.float64] = rotate(self.rotation[:, None], scaled) + self.offset[:, None]
+        return placed
+
+    def take(self, chosen: NDArray[np.bool_] | slice) -> Motion:
+        """The motion of some of the bodies."""
+        return replace(self, **{name: getattr(self, name)[chosen] for name in ARRAYS})
+
+    def put(self, chosen: NDArray[np.intp], other: Motion) -> Motion:
+        """The same with the motion of some bodies replaced."""
+        arrays = {name: getattr(self, name).copy() for name in ARRAYS}
+        for name, values in arrays.items():
+            values[chosen] = getattr(other, name)
+        return replace(self, **arrays)
+
+
+def plan_motion(
+    families: Sequence[Family],
+    family: NDArray[np.integer],
+    uniforms: NDArray[np.float64],
+    placement: NDArray[np.float64],
+    *,
+    times: NDArray[np.float64],
+    radius: NDArray[np.float64],
+    size: tuple[float, float],
+) -> tuple[Motion, NDArray[np.float64]]:
+    """Place paths so that a sphere around each body stays inside the unit ball at all given times.
+
+    ``placement`` (m, 8) uniforms decide rotation, size and place; ``radius`` (m,) is the spheres', world units. Returns
+    the paths (m, len(times), 3), too.
+    """
+    path = _trace(families, family, uniforms, times)
+    low, high = size
+    middle = (path.min(axis=1) + path.max(axis=1)) / 2.0
+    extent = norm(path - middle[:, None]).max(axis=1)
+    is_still = extent == 0.0
+    room = (1.0 - radius) * INSIDE
+    extents = np.where(is_still, 0.0, (low + (high - low) * placement[:, 3]) * room)
+
+    rotation = to_matrices(random_quaternions(placement[:, :3]))
+    is_upright = np.array([one.is_upright for one in families])[family]
+    if is_upright.any():
+        rotation[is_upright] = to_matrices(turn_around(UP, placement[is_upright, 0]))
+    away = (room - extents) * np.maximum(placement[:, 6], placement[:, 7])
+    motion = Motion(
+        families,
+        family,
+        uniforms,
+        middle=middle,
+        scale=extents / np.where(is_still, 1.0, extent),
+        rotation=rotation,
+        offset=random_directions(placement[:, 4:6]) * away[:, None],
+    )
+    return motion, motion.place(path)
+
+
+def _trace(
+    families: Sequence[Family],
+    family: NDArray[np.integer],
+    uniforms: NDArray[np.float64],
+    times: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Paths (m, k, 3) as the families give them: of any size, at any place."""
+    path = np.empty((len(family), times.shape[-1], 3))
+    for index, one in enumerate(families):
+        bodies = np.flatnonzero(family == index)
+        if times.ndim == 1:
+            path[bodies] = trace_family(one, uniforms[bodies], times)
+            continue
+        # a family takes one list of times: where exposures differ, bodies of the same one go together
+        for moments in np.unique(times[bodies], axis=0):
+            alike = bodies[(times[bodies] == moments).all(axis=1)]
+            path[alike] = trace_family(one, uniforms[alike], moments)
+    return path

@@ -6,32 +6,54 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.scene.randomness import Stream, uniforms
+from trajstore.spec import DatasetSpec
 
 SPLIT_NAMES = ("train", "val", "test")
 GROUPS_PER_SPLIT_BLOCK = 20
 """Splits are exact over each aligned block of this many class groups (70/15/15 gives 14 + 3 + 3)."""
 
 
-def class_labels(seed: int, *, first: int, count: int, classes: int) -> NDArray[np.int8]:
-    """Class of each row: every aligned group of ``classes`` rows holds each class once, in shuffled order.
+def label_rows(spec: DatasetSpec, rows: range) -> NDArray[np.int8]:
+    """Class of each of some rows (n,)."""
+    dataset = spec.dataset
+    return class_labels(dataset.seed, first=rows.start, count=len(rows), weights=dataset.class_weights)
+
+
+def split_rows(spec: DatasetSpec, rows: range) -> NDArray[np.int8]:
+    """Split of each of some rows (n,): places in `SPLIT_NAMES`."""
+    shares, group = spec.splits, sum(spec.dataset.class_weights)
+    return splits(
+        spec.dataset.seed,
+        first=rows.start,
+        count=len(rows),
+        group=group,
+        shares=(shares.train, shares.val, shares.test),
+    )
+
+
+def class_labels(seed: int, *, first: int, count: int, weights: tuple[int, ...]) -> NDArray[np.int8]:
+    """Class of each row: every aligned group of ``sum(weights)`` rows holds each class so often, in shuffled order.
 
     Returns
     -------
     (count,) int8
-        Labels 0 … classes − 1. Over any contiguous slice the counts of two classes differ by at most two.
+        Labels 0 … classes − 1. With weights of 1 the counts of two classes differ by at most two over any
+        contiguous slice.
     """
+    group = sum(weights)
     rows = np.arange(first, first + count)
-    first_group, groups = _spanned(first, count, classes)
-    width = -(-classes // 4) * 4
+    first_group, groups = _spanned(first, count, group)
+    width = -(-group // 4) * 4
     table = uniforms(seed, Stream.CLASS_ORDER, first=first_group, count=groups, width=width)
-    order = np.argsort(table[:, :classes], axis=1, kind="stable")
-    return order[rows // classes - first_group, rows % classes].astype(np.int8)
+    order = np.argsort(table[:, :group], axis=1, kind="stable")
+    label = np.repeat(np.arange(len(weights)), weights).astype(np.int8)
+    return label[order[rows // group - first_group, rows % group]]
 
 
 def splits(
-    seed: int, *, first: int, count: int, classes: int, shares: tuple[float, float, float]
+    seed: int, *, first: int, count: int, group: int, shares: tuple[float, float, float]
 ) -> NDArray[np.int8]:
-    """Split of each row; whole class groups go to one split, so each split is balanced over the classes.
+    """Split of each row; whole groups of rows go to one split, so each split has the classes in the same shares.
 
     Returns
     -------
@@ -39,7 +61,7 @@ def splits(
         0 train, 1 val, 2 test. Of the first n blocks of 20 groups, each split holds its share, give or take less
         than two groups; a row's split never depends on the size of the dataset.
     """
-    block_rows = classes * GROUPS_PER_SPLIT_BLOCK
+    block_rows = group * GROUPS_PER_SPLIT_BLOCK
     rows = np.arange(first, first + count)
     first_block, blocks = _spanned(first, count, block_rows)
     table = uniforms(seed, Stream.SPLIT, first=first_block, count=blocks, width=GROUPS_PER_SPLIT_BLOCK)
@@ -52,7 +74,7 @@ def splits(
     val_start = np.diff(train_groups)[:, None]
     test_start = val_start + np.diff(val_groups)[:, None]
     split = (rank >= val_start).astype(np.int8) + (rank >= test_start)
-    return split[rows // block_rows - first_block, rows // classes % GROUPS_PER_SPLIT_BLOCK].astype(np.int8)
+    return split[rows // block_rows - first_block, rows // group % GROUPS_PER_SPLIT_BLOCK].astype(np.int8)
 
 
 def _round_share(groups: NDArray[np.float64], share: float) -> NDArray[np.float64]:

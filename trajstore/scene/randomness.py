@@ -20,6 +20,15 @@ class Stream(IntEnum):
     SHAPE = 2
     PLACEMENT = 3
     APPEARANCE = 4
+    BODIES = 5
+    BODY_LOOKS = 6
+    BODY_SHAPE = 7
+    BODY_PLACEMENT = 8
+    ORIENTATION = 9
+    BACKGROUND = 10
+    CAMERAS = 11
+    LIGHT = 12
+    SENSOR = 13
 
 
 def uniforms(seed: int, stream: int, *, first: int, count: int, width: int) -> NDArray[np.float64]:
@@ -47,3 +56,8 @@ def uniforms(seed: int, stream: int, *, first: int, count: int, width: int) -> N
     generator = np.random.Philox(key=np.array([seed, stream], dtype=np.uint64))
     generator.advance(first * width // 4)
     return np.random.Generator(generator).random((count, width))
+
+
+def to_keys(table: NDArray[np.float64]) -> NDArray[np.uint64]:
+    """Keys (...) of hashes from uniforms (...): as integers, the 53 bits that decide each."""
+    return (table * 2.0**53).astype(np.uint64)

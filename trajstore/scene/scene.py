@@ -1,57 +1,161 @@
-"""The scene of some rows: cameras, motion and looks put together into label columns and pictures."""
+"""The scene of some rows: bodies, cameras, background and sensor put together into label columns and pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.kernels.cameras import observe
 from trajstore.kernels.raster import SCANLINES, render
-from trajstore.scene.appearance import choose_looks
-from trajstore.scene.cameras import Rig, place_cameras
-from trajstore.scene.motion import trace_paths
-from trajstore.scene.order import class_labels, splits
+from trajstore.kernels.sensor import add_noise
+from trajstore.kernels.world import count_visible, make_scratch, render_world
+from trajstore.scene.background import Backgrounds, choose_backgrounds
+from trajstore.scene.bodies import ABSENT, Bodies, make_bodies
+from trajstore.scene.cameras import Rig, is_in_view, place_cameras
+from trajstore.scene.column_names import MOTION_LABELS, list_columns
+from trajstore.scene.motion_labels import describe_motion
+from trajstore.scene.order import label_rows, split_rows
+from trajstore.scene.rotations import to_matrices
+from trajstore.scene.sensor import Sensor, choose_sensor, open_shutter
 from trajstore.spec import DatasetSpec
+
+UNTURNED: Final = np.eye(3)[None, None, None]
+"""How bodies are turned that look alike from all sides."""
+
+
+class Columns(Mapping[str, NDArray[Any]]):
+    """Label columns by name, each computed when it is first asked for."""
+
+    def __init__(self, functions: Mapping[str, Callable[[], NDArray[Any]]]) -> None:
+        self._functions = functions
+        self._values: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._values:
+            self._values[name] = np.ascontiguousarray(self._functions[name]())
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._functions)
+
+    def __len__(self) -> int:
+        return len(self._functions)
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A range of rows: all their labels, and what it takes to draw them.
+class Seen:
+    """What the cameras see of the bodies at each frame; NaN where there is none.
 
     Attributes
     ----------
     center_camera : (n, cameras, frames, bodies, 3) float64
-        Centres of the spheres in each camera's frame, world units.
-    radius : (n, bodies) float64
-        World units.
-    color : (n, bodies, 3) uint8
-        RGB at full brightness.
+        Centres of the enclosing spheres in each camera's frame, world units.
+    pixel, depth, box : (n, bodies, cameras, frames, …) float32
+        Projected centre, its z, and the box of the silhouette.
     """
 
-    columns: Mapping[str, NDArray[Any]]
     center_camera: NDArray[np.float64]
-    radius: NDArray[np.float64]
-    color: NDArray[np.uint8]
-    rig: Rig
-    ambient: float
+    pixel: NDArray[np.float32]
+    depth: NDArray[np.float32]
+    box: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A range of rows: all their labels, and what it takes to draw them."""
+
+    spec: DatasetSpec
+    rows: range
+    label: NDArray[np.int8]
+    bodies: Bodies
 
     @cached_property
-    def drawing_order(self) -> NDArray[np.intp]:
-        """Indices of the bodies (n, cameras, frames, bodies), farthest first.
+    def rig(self) -> Rig:
+        """The cameras and the light at each frame."""
+        return place_cameras(self.spec, self.rows)
 
-        Spheres that do not touch are parted by a plane, from whose points the tangents to both are equally long. The
-        sphere with the shorter tangents is on the camera's side of it: so this order is right even where that of the
-        centres' depths is not, with a large sphere beside a small one or in the corner of a picture.
-        """
-        x, y, z = np.moveaxis(self.center_camera, -1, 0)
-        radius = self.radius[:, None, None]
-        tangent_square = x * x + y * y + z * z - radius * radius
-        return np.argsort(-tangent_square, axis=-1, kind="stable")
+    @cached_property
+    def background(self) -> Backgrounds:
+        """What is behind the bodies."""
+        return choose_backgrounds(self.spec, self.rows, self.bodies.background_color)
+
+    @cached_property
+    def sensor(self) -> Sensor:
+        """Noise and exposure."""
+        return choose_sensor(self.spec, self.rows)
+
+    @cached_property
+    def orientation(self) -> NDArray[np.float64]:
+        """How the bodies are turned at each frame, (n, bodies, frames or 1, 4) unit quaternions, w first."""
+        return self.bodies.orient(slice(0, len(self.rows)), self._times)
+
+    @cached_property
+    def rotation(self) -> NDArray[np.float64]:
+        """The same as matrices, (n or 1, bodies or 1, frames or 1, 3, 3)."""
+        return to_matrices(self.orientation) if self.bodies.are_turned else UNTURNED
+
+    @cached_property
+    def seen(self) -> Seen:
+        """What the cameras see of the bodies."""
+        video, bodies = self.spec.video, self.bodies
+        n, count = bodies.role.shape
+        shape = (n, count, video.cameras, video.frames)
+        seen = Seen(
+            np.empty((n, video.cameras, video.frames, count, 3)),
+            np.empty((*shape, 2), np.float32),
+            np.empty(shape, np.float32),
+            np.empty((*shape, 4), np.float32),
+        )
+        observe(
+            self._position, self.rotation, bodies.is_present, bodies.radius, bodies.shape,
+            self.rig.intrinsics, self.rig.extrinsics, seen.center_camera, seen.pixel, seen.depth, seen.box,
+        )  # fmt: skip
+        return seen
+
+    @cached_property
+    def columns(self) -> Mapping[str, NDArray[Any]]:
+        """The label columns that the spec asks for."""
+        bodies = self.bodies
+        motion = (*MOTION_LABELS, *self.spec.dataset.parameters)
+        functions: dict[str, Callable[[], NDArray[Any]]] = {
+            "class_label": lambda: self.label,
+            "split": lambda: split_rows(self.spec, self.rows),
+            "position": lambda: self._position[:, 0],
+            "future_position": lambda: bodies.path[:, 0, -1],
+            "pixel": lambda: self.seen.pixel[:, 0],
+            "depth": lambda: self.seen.depth[:, 0],
+            "box": lambda: self.seen.box[:, 0],
+            "in_view": lambda: self._is_in_view()[:, 0],
+            "radius": lambda: bodies.radius[:, 0],
+            "object_color": lambda: bodies.color[:, 0],
+            "background_color": lambda: bodies.background_color,
+            "background_second_color": lambda: self.background.second_color,
+            "background_pattern": lambda: self.background.pattern.astype(np.int8),
+            "light": lambda: self.rig.light.astype(np.float32),
+            "noise": lambda: self.sensor.noise,
+            "shutter": lambda: self.sensor.shutter,
+            "extrinsics": self._get_extrinsics,
+            "body_role": lambda: bodies.role,
+            "body_shape": lambda: np.where(self._is_absent, ABSENT, bodies.shape).astype(np.int8),
+            "body_radius": lambda: _blank(bodies.radius, self._is_absent),
+            "body_color": lambda: bodies.color,
+            "first_frame": lambda: bodies.first_frame,
+            "last_frame": lambda: bodies.last_frame,
+            "body_position": lambda: _blank(self._position, ~bodies.is_present),
+            "body_orientation": self._get_orientation,
+            "body_pixel": lambda: self.seen.pixel,
+            "body_depth": lambda: self.seen.depth,
+            "body_box": lambda: self.seen.box,
+            "body_in_view": self._is_in_view,
+            "visible_pixels": self._count_visible,
+            **{name: partial(self._get_motion, name) for name in motion},
+        }
+        return Columns({name: functions[name] for name in list_columns(self.spec)})
 
     def draw(self, index: int, cameras: slice, frames: slice, out: NDArray[np.uint8]) -> None:
         """Draw some cameras and frames of one row.
@@ -61,53 +165,154 @@ class Scene:
         out : (cameras, frames, 3, height, width) uint8
             The pictures; every pixel is written.
         """
-        render(
-            self.center_camera[index, cameras, frames],
-            self.radius[index],
-            self.color[index],
-            self.drawing_order[index, cameras, frames],
-            self.columns["background_color"][index],
-            self.rig.intrinsics[cameras],
-            self.rig.light_camera[cameras],
-            self.ambient,
-            np.empty((SCANLINES, 2)),
+        bodies, rig, ambient = self.bodies, self.rig, self.spec.render.ambient
+        cameras = slice(*cameras.indices(self.spec.video.cameras)[:2])
+        frames = slice(*frames.indices(self.spec.video.frames)[:2])
+        if self._is_plain:
+            render(
+                self.seen.center_camera[index, cameras, frames, 0],
+                float(bodies.radius[index, 0]),
+                bodies.color[index, 0],
+                bodies.background_color[index],
+                rig.intrinsics[cameras],
+                rig.light_camera[cameras],
+                ambient,
+                np.empty((SCANLINES, 2)),
+                out,
+            )
+            return
+        position, rotation, extrinsics = self._expose(index, frames)
+        render_world(
+            position,
+            rotation,
+            bodies.is_present[index, :, frames].T.copy(),
+            bodies.radius[index].astype(np.float64),
+            bodies.color[index],
+            bodies.shape[index],
+            self.background.paint(index, cameras, *out.shape[-2:]),
+            rig.intrinsics[cameras],
+            extrinsics[cameras],
+            rig.light[index if len(rig.light) > 1 else 0],
+            ambient,
+            make_scratch(bodies.role.shape[1], *out.shape[-2:]),
             out,
         )
+        if (level := self.sensor.noise[index]) > 0.0:
+            add_noise(level, self.sensor.key[index], cameras.start, frames.start, out)
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        """Whether there is nothing but a sphere before a plain background, seen by cameras that stand still."""
+        spec = self.spec
+        return not (
+            spec.bodies.are_labelled
+            or spec.background.patterns != ("plain",)
+            or spec.sensor.is_noisy
+            or spec.sensor.is_blurred
+            or spec.camera.is_jittered
+            or spec.camera.is_moving
+            or spec.render.light_jitter
+        )
+
+    @cached_property
+    def _times(self) -> NDArray[np.float64]:
+        """Time of each frame: 0 at frame 1, 1 at the last."""
+        frames = self.spec.video.frames
+        return np.arange(frames) / max(frames - 1, 1)
+
+    @cached_property
+    def _position(self) -> NDArray[np.float32]:
+        """Centres of all bodies at each frame (n, bodies, frames, 3)."""
+        return self.bodies.path[:, :, : self.spec.video.frames]
+
+    @cached_property
+    def _is_absent(self) -> NDArray[np.bool_]:
+        """Which bodies are not there at all (n, bodies)."""
+        return np.asarray(self.bodies.role == ABSENT)
+
+    def _expose(
+        self, index: int, frames: slice
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+        """Positions, rotations and cameras of a row, at some frames or while the shutter is open for them."""
+        rig, rotation = self.rig, self.rotation
+        if not self.spec.sensor.is_blurred:
+            extrinsics = rig.extrinsics[index if len(rig.extrinsics) > 1 else 0]
+            turned = rotation[index if len(rotation) > 1 else 0]
+            return (
+                _by_moment(self._position[index, :, frames].astype(np.float64)),
+                _by_moment(turned[:, frames] if turned.shape[1] > 1 else turned),
+                extrinsics[:, frames] if extrinsics.shape[1] > 1 else extrinsics,
+            )
+        moments = open_shutter(self.sensor.shutter[index], frames)
+        times, count = moments / max(self.spec.video.frames - 1, 1), self.bodies.role.shape[1]
+        position = self.bodies.motion.take(slice(index * count, (index + 1) * count)).at(times)
+        turned = UNTURNED[0]
+        if self.bodies.are_turned:
+            turned = to_matrices(self.bodies.orient(slice(index, index + 1), times)[0])
+        row = self.rows[index]
+        extrinsics = place_cameras(self.spec, range(row, row + 1), moments[None]).extrinsics[0]
+        return _by_moment(position), _by_moment(turned), extrinsics
+
+    def _is_in_view(self) -> NDArray[np.bool_]:
+        """Whether each body is in each camera's picture (n, bodies, cameras, frames)."""
+        return is_in_view(self.seen.box, self.spec.video.height, self.spec.video.width)
+
+    @cached_property
+    def _motion(self) -> dict[str, NDArray[Any]]:
+        """Motion labels by name."""
+        return describe_motion(self.spec, self.rows, self.label, self._position[:, 0])
+
+    def _get_motion(self, name: str) -> NDArray[Any]:
+        """A motion label."""
+        return self._motion[name]
+
+    def _get_extrinsics(self) -> NDArray[np.float64]:
+        """The cameras of each row (n, cameras, [frames,] 3, 4)."""
+        extrinsics = self.rig.extrinsics
+        return extrinsics if self.spec.camera.is_moving else extrinsics[:, :, 0]
+
+    def _get_orientation(self) -> NDArray[np.float32]:
+        """How each body is turned at each frame, as unit quaternions."""
+        present = self.bodies.is_present
+        whole = np.broadcast_to(self.orientation, (*present.shape, 4))
+        return _blank(whole.astype(np.float32), ~present)
+
+    def _count_visible(self) -> NDArray[np.int32]:
+        """Pixels whose centre sees each body (n, bodies, cameras, frames)."""
+        bodies, rig, video, rotation = self.bodies, self.rig, self.spec.video, self.rotation
+        n, count = bodies.role.shape
+        visible = np.empty((n, count, video.cameras, video.frames), np.int32)
+        scratch = make_scratch(count, video.height, video.width)
+        for index in range(n):
+            count_visible(
+                _by_moment(self._position[index].astype(np.float64)),
+                _by_moment(rotation[index if len(rotation) > 1 else 0]),
+                bodies.is_present[index].T.copy(),
+                bodies.radius[index].astype(np.float64),
+                bodies.shape[index],
+                rig.intrinsics,
+                rig.extrinsics[index if len(rig.extrinsics) > 1 else 0],
+                video.height,
+                video.width,
+                scratch,
+                visible[index],
+            )
+        return visible
 
 
 def make_scene(spec: DatasetSpec, rows: range) -> Scene:
     """Everything about some rows but their pixels, which `Scene.draw` makes: a pure function of (spec, rows)."""
-    seed, video = spec.dataset.seed, spec.video
-    order = {"first": rows.start, "count": len(rows), "classes": len(spec.dataset.classes)}
-    label = class_labels(seed, **order)
-    split = splits(seed, **order, shares=(spec.splits.train, spec.splits.val, spec.splits.test))
-    radius, object_color, background_color = choose_looks(spec, rows)
-    path = trace_paths(spec, rows, label=label, radius=radius).astype(np.float32)
-    position = np.ascontiguousarray(path[:, : video.frames])
+    label = label_rows(spec, rows)
+    return Scene(spec, rows, label, make_bodies(spec, rows, label=label))
 
-    rig = place_cameras(spec)
-    seen = (len(rows), video.cameras, video.frames)
-    center_camera = np.empty((*seen, 3))
-    pixel = np.empty((*seen, 2), np.float32)
-    box = np.empty((*seen, 4), np.float32)
-    observe(position, radius, rig.intrinsics, rig.extrinsics, center_camera, pixel, box)
-    columns: dict[str, NDArray[Any]] = {
-        "class_label": label,
-        "split": split,
-        "position": position,
-        "future_position": np.ascontiguousarray(path[:, -1]),
-        "pixel": pixel,
-        "depth": center_camera[..., 2].astype(np.float32),
-        "box": box,
-        "radius": radius,
-        "object_color": object_color,
-        "background_color": background_color,
-    }
-    return Scene(
-        columns=columns,
-        center_camera=center_camera[:, :, :, None],
-        radius=radius[:, None].astype(np.float64),
-        color=object_color[:, None],
-        rig=rig,
-        ambient=spec.render.ambient,
-    )
+
+def _by_moment(values: NDArray[Any]) -> NDArray[Any]:
+    """Values of each body and moment, (bodies, k, …), with the moment first."""
+    return np.ascontiguousarray(values.swapaxes(0, 1))
+
+
+def _blank(values: NDArray[np.float32], where: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """A copy with NaN where there is no body."""
+    filled: NDArray[np.float32] = values.copy()
+    filled[where] = np.nan
+    return filled

@@ -102,7 +102,7 @@ def create_store(storage: Storage, spec: DatasetSpec) -> StoreHandle:
     """Create a store with all its metadata and no rows, or open the one that another builder has created first."""
     attributes = StoreAttributes.created(spec)
     metadata = render_metadata(attributes)
-    check_is_free(storage, metadata)
+    check_is_free(storage, spec)
     root = metadata.pop(ROOT_KEY)
     for key, data in metadata.items():
         storage.write(key, data)
@@ -227,12 +227,12 @@ def describe_versions(store: StoreHandle) -> str:
     return f"it was built by trajstore {', '.join(built)}, installed is {now}"
 
 
-def check_is_free(storage: Storage, allowed: Iterable[str] | None = None) -> None:
+def check_is_free(storage: Storage, spec: DatasetSpec) -> None:
     """Check that a store can be created here, without writing anything; a store of ours is no obstacle.
 
-    ``allowed`` are names that an interrupted creation may have left.
+    Nor is what an interrupted creation may have left.
     """
-    keys = set(render_metadata(StoreAttributes.created(DatasetSpec())) if allowed is None else allowed)
+    keys = render_metadata(StoreAttributes.created(spec)).keys()
     try:
         storage.check_free(keys - {ROOT_KEY})
     except NotAStoreError:

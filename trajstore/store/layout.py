@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from trajstore.spec import DatasetSpec
 from trajstore.store.columns import Column, ColumnGroup, Layout
-from trajstore.store.groups.labels import define_labels
+from trajstore.store.groups.labels import EXTRINSICS_DIMS, EXTRINSICS_TEXTS, define_labels
 from trajstore.store.groups.video import define_video
 
 FORMAT_VERSION: Final = 1
@@ -26,22 +26,20 @@ def plan_layout(spec: DatasetSpec) -> Layout:
 
 
 def _define_cameras(spec: DatasetSpec) -> tuple[Column, ...]:
-    """The calibration of the cameras: each array in a single chunk, named as in `trajstore.scene.cameras.Rig`."""
-    shapes = {"intrinsics": (spec.video.cameras, 3, 3), "extrinsics": (spec.video.cameras, 3, 4)}
-    dims = {"intrinsics": "column", "extrinsics": "column_homogeneous"}
-    attributes = {
-        "intrinsics": {
-            "long_name": "camera matrix K",
-            "units": "px",
-            "comment": "pixel centres at half-integers",
-        },
-        "extrinsics": {
-            "long_name": "world-to-camera transform [R|t]",
-            "units": "world units",
-            "comment": "OpenCV: x right, y down, z forward",
-        },
-    }
-    return tuple(
-        Column(name, ("camera", "row", dims[name]), shape, shape, "float64", float("nan"), attributes[name])
-        for name, shape in shapes.items()
+    """The calibration of the cameras: each array in a single chunk, named as in `trajstore.scene.cameras.Rig`.
+
+    The extrinsics are a label where the cameras stand elsewhere in each row, or move.
+    """
+    cameras = spec.video.cameras
+
+    def column(name: str, dims: Mapping[str, int], long_name: str, units: str, comment: str) -> Column:
+        shape = (cameras, *dims.values())
+        attributes = {"long_name": long_name, "units": units, "comment": comment}
+        return Column(name, ("camera", *dims), shape, shape, "float64", float("nan"), attributes)
+
+    intrinsics = column(
+        "intrinsics", {"row": 3, "column": 3}, "camera matrix K", "px", "pixel centres at half-integers"
     )
+    if spec.camera.is_jittered or spec.camera.is_moving:
+        return (intrinsics,)
+    return (intrinsics, column("extrinsics", EXTRINSICS_DIMS, **EXTRINSICS_TEXTS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any, Final
 
@@ -87,6 +87,12 @@ class BuildPlan:
         """Bytes and files that this build will add, from rendering some rows."""
         return self._add_up(measure_rows(self.spec, range(min(PROBE_ROWS, self.spec.dataset.samples))), block)
 
+    def estimate_quiet(self, block: int) -> Estimate | None:
+        """The same without the sensor's noise; None where there is none anyway."""
+        if not self.spec.sensor.is_noisy:
+            return None
+        return replace(self, spec=self.spec.replace(noise=0.0)).estimate(block)
+
     def bound(self, block: int) -> Estimate:
         """More bytes than this build can possibly add, at no cost: those of incompressible rows."""
         columns = (column for group in self.layout.groups for column in group.columns)
@@ -137,7 +143,7 @@ def plan_build(
     base = spec or (store.spec if store else DatasetSpec())
     wanted = base.replace(**fields) if fields else base
     if store is None:
-        check_is_free(storage)
+        check_is_free(storage, wanted)
     else:
         check_same(store.spec, wanted, storage.location)
         check_generator(store)

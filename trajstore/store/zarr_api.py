@@ -48,11 +48,12 @@ def _render_arrays(spec: DatasetSpec, layout: Layout) -> Mapping[str, bytes]:
 
     memory = MemoryStore()
     root = zarr.create_group(memory, zarr_format=3)
+    flags = {group.flags.name for group in layout.groups}
     for column in layout.columns:
-        _create_array(root, column, spec)
+        _create_array(root, column, spec, is_compressed=column.name not in flags)
     rig = place_cameras(spec)
     for column in layout.static:
-        root[column.name][...] = getattr(rig, column.name)  # type: ignore[index]
+        root[column.name][...] = rig.static(column.name)  # type: ignore[index]
     with warnings.catch_warnings():
         # zarr 3.1 warns that consolidated metadata is no part of the specification; without it xarray warns
         warnings.simplefilter("ignore")
@@ -75,7 +76,7 @@ def _read(memory: Store, key: str) -> bytes:
     return value.to_bytes()
 
 
-def _create_array(root: zarr.Group, column: Column, spec: DatasetSpec) -> None:
+def _create_array(root: zarr.Group, column: Column, spec: DatasetSpec, *, is_compressed: bool) -> None:
     """Create one array with the codecs that `trajstore.store.shard` writes."""
     checksum = Crc32cCodec()
     zstd = ZstdCodec(level=spec.storage.compression_level)
@@ -85,7 +86,7 @@ def _create_array(root: zarr.Group, column: Column, spec: DatasetSpec) -> None:
         dtype=column.dtype,
         chunks=column.chunk_shape,
         shards=column.shard_shape,
-        compressors=[checksum] if column.dtype == "bool" else [zstd, checksum],
+        compressors=[zstd, checksum] if is_compressed else [checksum],
         filters=None,
         fill_value=column.fill_value,
         dimension_names=column.dims,

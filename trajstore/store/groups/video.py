@@ -13,6 +13,9 @@ from trajstore.store.columns import FRAME_NOTE, Column, ColumnGroup
 if TYPE_CHECKING:
     from trajstore.scene.scene import Scene  # imports numba, which reading does without
 
+SHARD_BYTES_MAX: Final = 64 * 2**20
+"""A shard of noisy frames has at most about so many raw bytes: each processor holds one in memory."""
+
 CHUNK_BYTES_MAX: Final = 8 * 2**20
 """A sample with more raw bytes than this is split into several chunks: by camera, then by frames."""
 
@@ -20,8 +23,15 @@ CHUNK_BYTES_MAX: Final = 8 * 2**20
 def define_video(spec: DatasetSpec) -> ColumnGroup:
     """The frames of all cameras, a shard in a task."""
     rows = spec.storage.samples_per_shard
+    if spec.sensor.is_noisy:  # what cannot be compressed would take the memory of all of a shard's frames
+        rows = max(1, min(rows, SHARD_BYTES_MAX // prod(_shape_sample(spec))))
     return ColumnGroup(
-        "video", (_define_column(spec),), spec.dataset.samples, rows, draw_frames, flag_dim="video_shard"
+        "video",
+        (_define_column(spec, rows),),
+        spec.dataset.samples,
+        rows,
+        draw_frames,
+        flag_dim="video_shard",
     )
 
 
@@ -35,16 +45,21 @@ def draw_frames(
     return out
 
 
-def _define_column(spec: DatasetSpec) -> Column:
-    """Describe the frames."""
+def _shape_sample(spec: DatasetSpec) -> tuple[int, ...]:
+    """Shape of a sample."""
     video = spec.video
-    sample = (video.cameras, video.frames, 3, video.height, video.width)
+    return (video.cameras, video.frames, 3, video.height, video.width)
+
+
+def _define_column(spec: DatasetSpec, rows: int) -> Column:
+    """Describe the frames, of which so many rows are in a shard."""
+    sample = _shape_sample(spec)
     return Column(
         name="video",
         dims=("sample", "camera", "frame", "channel", "y", "x"),
         shape=(spec.dataset.samples, *sample),
         chunk_shape=(1, *_split_sample(sample)),
-        shard_shape=(spec.storage.samples_per_shard, *sample),
+        shard_shape=(rows, *sample),
         dtype="uint8",
         fill_value=0,
         attributes={"long_name": "RGB frames", "comment": f"channels are red, green, blue; {FRAME_NOTE}"},
