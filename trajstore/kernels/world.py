@@ -778,11 +778,16 @@ def meet_side(
     else:
         c -= across * across
     root = sqrt(max(0.0, b * b - a * c))
-    # a ray along the side of a cone meets it once; the second root is the one that is left where the first is on the
-    # other half of the double cone, above the tip
-    depth = c / (b + root) if b + root > 0.0 else z
-    if shape == CONE and depth * ray_along > tip_along and abs(a) > 1e-12:
-        depth = (b + root) / a
+    depth = c / (b + root) if b + root > 0.0 else pose[CENTER + 2]
+    if shape == CONE:
+        # the first of the two roots that is before the camera and on the half of the double cone below the tip; a ray
+        # along the side has one root only
+        first, second = (b - root) / a, (b + root) / a
+        if abs(a) < 1e-12:
+            first = second = 0.5 * c / b
+        if first > second:
+            first, second = second, first
+        depth = first if first > 0.0 and first * ray_along <= tip_along else second
     p_x, p_y, p_z = depth * r_x - t_x, depth * r_y - t_y, depth * r_z - t_z
     length = sqrt(p_x * p_x + p_y * p_y + p_z * p_z)
     scale = 1.0 / (max(length, 1e-12) * sqrt(1.0 + slope * slope))
