@@ -55,7 +55,7 @@ def draw_world(axes: Axes, scene: Scene) -> None:
         draw_axis(axes, WORLD_VIEW @ end, color, name)
     axes.plot(*WORLD_VIEW @ scene.columns["position"][0].T, color="black")
     axes.annotate("unit ball", (-0.87, 0.5), (-3.3, 1.5), arrowprops={"arrowstyle": "-", "color": GREY})
-    rig = scene.rig.extrinsics
+    rig = scene.rig.static("extrinsics")
     for index, (rotation, shift) in enumerate(zip(rig[:, :, :3], rig[:, :, 3], strict=True)):
         center = -rotation.T @ shift
         corners = center + 0.4 * np.array([[-1, -1, 2], [1, -1, 2], [1, 1, 2], [-1, 1, 2]]) @ rotation

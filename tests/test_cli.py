@@ -530,3 +530,11 @@ def test_the_second_signal_ends_a_build_at_once(tmp_path: Path, long_reference: 
     assert_flags_are_true(path, long_reference)
     assert run("build", path, "--part", "1/100", "-q").code == 0
     assert_flags_are_true(path, long_reference)
+
+
+def test_a_dry_run_says_what_noise_does_to_the_size(command: Any, tmp_path: Path):
+    spec = tmp_path / "spec.toml"
+    spec.write_text("[dataset]\nsamples = 100\n[video]\nframes = 4\n[sensor]\nnoise = 2.0\n")
+    done = command("build", "noisy.zarr", "--spec", str(spec), "--dry-run")
+    assert done.code == 0
+    assert "noise does not compress: without sensor.noise about" in done.out

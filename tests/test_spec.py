@@ -25,6 +25,9 @@ NOT_CONTENT = {
 }
 """Fields that do not change what a row holds."""
 
+RECORD = {"name": "m:f", "version": "1", "source": "0" * 64, "is_upright": True, "parameters": ["turns"]}
+"""What a spec says about a family of one's own; there is none of that name."""
+
 OTHER_VALUES: dict[tuple[str, str], Any] = {
     ("dataset", "samples"): 20_000,
     ("dataset", "seed"): 1,
@@ -50,7 +53,7 @@ OTHER_VALUES: dict[tuple[str, str], Any] = {
     ("storage", "compression_level"): 3,
     ("dataset", "weights"): [2, 1, 1, 3],
     ("dataset", "motion_labels"): True,
-    ("dataset", "families"): [{"name": "m:f", "version": "1", "source": "0" * 64, "parameters": ["turns"]}],
+    ("dataset", "families"): [RECORD],
     ("camera", "azimuth_jitter"): 5.0,
     ("camera", "elevation_jitter"): 5.0,
     ("camera", "distance_jitter"): 0.1,
@@ -111,7 +114,9 @@ BAD: list[tuple[str, str, Any]] = [
     *[("render", "light_jitter", value) for value in (-1.0, 181.0)],
     *[("dataset", "weights", value) for value in ([1], [0, 1, 1, 1], [1.5, 1, 1, 1], [998, 1, 1, 1], 4)],
     ("dataset", "motion_labels", 1),
-    *[("dataset", "families", value) for value in ({}, ["m:f"], [{"name": "m:f"}])],
+    *[("dataset", "families", value) for value in ({}, 4, ["m:f"], [{"name": "m:f"}], [RECORD] * 2)],
+    ("dataset", "families", [RECORD | {"name": "m f"}]),
+    ("dataset", "families", [RECORD | {"source": "0"}]),
     *[("bodies", "distractors", value) for value in ([3, 1], [-1, 2], 254, 1.5, [1], True)],
     *[("bodies", "transients", value) for value in ([3, 1], 300, "2")],
     *[("bodies", "transient_frames", value) for value in ([0, 3], [3, 1])],

@@ -25,12 +25,15 @@ if TYPE_CHECKING:
     from trajstore.exporters.check import ValidationReport
     from trajstore.reading.as_xarray import open  # noqa: A004
     from trajstore.reading.store import StoreReader, open_reader
+    from trajstore.scene.captions import caption
     from trajstore.spec import DatasetSpec
+    from trajstore.trajectories import Family
 
 __all__ = [
     "BuildReport",
     "DatasetSpec",
     "ExportReport",
+    "Family",
     "PreviewReport",
     "RepairReport",
     "StoreReader",
@@ -40,6 +43,7 @@ __all__ = [
     "VerifyReport",
     "ViewReport",
     "build",
+    "caption",
     "export",
     "extend",
     "info",
@@ -57,6 +61,7 @@ _MODULES = {
     "BuildReport": "trajstore.commands.build",
     "DatasetSpec": "trajstore.spec",
     "ExportReport": "trajstore.commands.export",
+    "Family": "trajstore.trajectories",
     "PreviewReport": "trajstore.commands.preview",
     "RepairReport": "trajstore.commands.repair",
     "StoreReader": "trajstore.reading.store",
@@ -65,6 +70,7 @@ _MODULES = {
     "VerifyReport": "trajstore.commands.verify",
     "ViewReport": "trajstore.commands.view",
     "build": "trajstore.commands.build",
+    "caption": "trajstore.scene.captions",
     "ValidationReport": "trajstore.exporters.check",
     "export": "trajstore.commands.export",
     "extend": "trajstore.commands.extend",

@@ -150,6 +150,12 @@ class DatasetSection(_Section):
     families: Annotated[tuple[FamilyRecord, ...], Field(strict=False), Since("0.2")] = ()
     """What families of one's own among the classes and the motions of bodies were; recorded by itself."""
 
+    @field_validator("families")
+    @classmethod
+    def _check_once(cls, records: tuple[FamilyRecord, ...]) -> tuple[FamilyRecord, ...]:
+        _check_distinct(tuple(record.name for record in records))
+        return records
+
     @model_validator(mode="after")
     def _check_classes(self) -> Self:
         check_names("dataset.classes", self.classes, self.families)
@@ -436,8 +442,8 @@ class StorageSection(_Section):
     """How rows are laid out in files. Does not change what a row holds."""
 
     samples_per_shard: int = Field(default=250, ge=1, le=1_000_000)
-    """Samples in one shard, which is one file, one task and one written flag; of noisy ones, which hardly compress,
-    fewer where these would be more than 64 MiB."""
+    """Samples in one shard, which is one file, one task and one written flag; fewer where noise or many bodies
+    would make it larger than about 32 MiB."""
 
     compression_level: int = Field(default=-1, ge=-100, le=22)
     """Level of zstd. The default, -1, takes three quarters of the time of 1 for 5 % more bytes."""
@@ -588,7 +594,15 @@ class DatasetSpec(_Section):
                 message = f"unknown field {name!r}, expected some of {', '.join(section_of)}"
                 raise SpecError(message)
             data.setdefault(section_of[name], {})[name] = value
-        return self.from_mapping(data)
+        spec = self.from_mapping(data)
+        return spec if "families" in fields else spec._forget_unused_families()
+
+    def _forget_unused_families(self) -> Self:
+        """The spec without records of families that it does not name any more: equal rows, equal fingerprints."""
+        records = {record.name: record for record in self.dataset.families}
+        used = dict.fromkeys((*self.dataset.classes, *self.bodies.motion))
+        families = tuple(records[name] for name in used if name in records)
+        return self.model_copy(update={"dataset": self.dataset.model_copy(update={"families": families})})
 
     def walk(self) -> Iterator[tuple[tuple[str, str], Any]]:
         """Iterate over all fields.
@@ -639,10 +653,10 @@ class DatasetSpec(_Section):
 
 
 def _record_families(data: Mapping[str, Any], source: str) -> Mapping[str, Any]:
-    """Data of a spec with what families of one's own are, which are imported for it."""
+    """Data of a spec with what families of one's own are; those that it does not record yet are imported."""
     dataset = data.get("dataset", {})
     records = dataset.get("families", []) if isinstance(dataset, Mapping) else None
-    if not isinstance(records, list) or not all(isinstance(record, Mapping) for record in records):
+    if not isinstance(records, list | tuple) or not all(isinstance(record, Mapping) for record in records):
         return data  # refused when it is checked
     records = list(records)
     for section, field in (("dataset", "classes"), ("bodies", "motion")):
@@ -650,7 +664,7 @@ def _record_families(data: Mapping[str, Any], source: str) -> Mapping[str, Any]:
         if not isinstance(names, list | tuple) or not all(isinstance(name, str) for name in names):
             continue
         try:
-            known = {record.get("name") for record in records}
+            known = [record.get("name") for record in records]
             found = record_families(name for name in dict.fromkeys(names) if name not in known)
         except SpecError as error:
             message = f"{source}: {section}.{field}: {error}"

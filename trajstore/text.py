@@ -86,8 +86,12 @@ def _describe_detail(detail: ErrorDetails) -> str:
             message = "unknown field, expected one that its schema names (see schemas/)"
         case "missing":
             message = "found nothing, expected a value"
-        case "value_error" if re.match(r"\w+\.\w+", message):
-            return message  # a validator of several fields names them itself
+        case "value_error" if named := re.match(r"(\w+)\.\w+", message):
+            # a validator of several fields names them itself, with their section
+            *outer, section = detail["loc"] or ("",)
+            return ".".join(
+                [*map(str, outer), *([section] if section not in (named[1], "") else []), message]
+            )
         case "value_error" | "json_invalid":
             pass
         case _:

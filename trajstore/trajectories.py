@@ -7,20 +7,21 @@ of one's own needs no change here: see `trajstore.scene.families`.
 Time is 0 at frame 1 and 1 at the last frame that is seen; the future position lies beyond 1. What keeps the families
 apart therefore holds over the frames that a model sees, whatever the horizon:
 
-========== ==================================================================== ==========================
+========== ==================================================================== ================================
 family     what is guaranteed over the seen frames                              so it cannot be taken for
-========== ==================================================================== ==========================
+========== ==================================================================== ================================
 Linear     lies on a line
 Circular   planar; turns by 0.6 to 1.5 turns (216° to 540°)                     Linear, Parabolic
 Helical    1.25 to 2.5 turns, advancing along its axis by 0.75 to 2 diameters   Circular
 Parabolic  planar; sagitta 0.28 to 0.8 of the chord; turns by less than 150°    Linear, Circular
-Bouncing   planar; meets the floor at least twice, always moving on             Parabolic, Pendulum
-Pendulum   1 to 2.5 swings to and fro on an arc of 72° to 144°                  Circular, Parabolic, Linear
-RandomWalk winds both ways and stays off every plane by 0.06 of its extent      Helical, and all planar ones
+Bouncing   planar; meets the floor at least twice, in kinks, always moving on   Linear, Parabolic, Pendulum
+Pendulum   1 to 2.5 swings to and fro on an arc of 72° to 144°                  Linear, Circular, Parabolic
+RandomWalk twists by 65° and more to either side, off every plane by 0.045 rms  Helical, and all that are planar
 Still      does not move                                                        all others
-========== ==================================================================== ==========================
+========== ==================================================================== ================================
 
-The last four are for those who ask for them. Bouncing and Pendulum are upright: their gravity points along −z.
+Distances off a plane are in halves of a path's extent. The last four are for those who ask for them. Bouncing and
+Pendulum are upright: their gravity points along −z.
 
 `MARGINS` states the limits that the tests measure over thousands of rows.
 """
@@ -88,8 +89,10 @@ MARGINS: Final = {
     "parabola_turning_degrees_max": 150.0,
     "bounces_min": 2.0,
     "pendulum_swings_min": 1.0,
+    "pendulum_arc_degrees_min": 72.0,
     "pendulum_arc_degrees_max": 144.0,
-    "random_walk_thickness_min": 0.06,
+    "random_walk_off_plane_min": 0.045,
+    "random_walk_twist_degrees_min": 65.0,
 }
 """Limits that keep the families apart, over the seen frames."""
 
@@ -228,7 +231,7 @@ def pendulum(uniforms: NDArray[np.float64], times: NDArray[np.float64]) -> NDArr
 def random_walk(uniforms: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
     """Smooth walk: a cubic B-spline through steps each of which is about across the two before, to either side.
 
-    It comes to rest at time 1.5.
+    It comes to rest after all its steps, before time 1.7.
 
     Parameters
     ----------
@@ -243,9 +246,9 @@ def random_walk(uniforms: NDArray[np.float64], times: NDArray[np.float64]) -> ND
         Points of the paths.
     """
     corners = _walk(uniforms)
-    # knots at distance 1 for each step; before the first and behind the last corner the walker stands
-    place = np.clip(times * (STEPS / 1.5), 0.0, STEPS)
-    knot = np.minimum(np.floor(place), STEPS - 1.0)
+    # a knot a step; the last corner is there three times, which slows the walker down until it stands
+    place = np.minimum(times * (STEPS / 1.5), STEPS + 1.0)
+    knot = np.clip(np.floor(place), 0.0, STEPS)
     x = (place - knot)[:, None]
     first = knot.astype(np.intp)
     rest = 1.0 - x
@@ -255,7 +258,7 @@ def random_walk(uniforms: NDArray[np.float64], times: NDArray[np.float64]) -> ND
         3.0 * rest * rest * rest - 6.0 * rest * rest + 4.0,
         x * x * x,
     )
-    padded = np.concatenate([corners[:, :1], corners, corners[:, -1:]], axis=1)
+    padded = np.concatenate([corners[:, :1], corners, corners[:, -1:], corners[:, -1:]], axis=1)
     points = sum(weight * padded[:, first + number] for number, weight in enumerate(weights))
     return np.asarray(points) / 6.0
 
@@ -367,7 +370,8 @@ def _swings(uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _amplitude(uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
     """Largest angle of a pendulum, turns."""
-    return _between(0.1, MARGINS["pendulum_arc_degrees_max"] / 720.0, uniforms[:, 1])
+    least, most = MARGINS["pendulum_arc_degrees_min"], MARGINS["pendulum_arc_degrees_max"]
+    return _between(least / 720.0, most / 720.0, uniforms[:, 1])
 
 
 FAMILIES: Final[Mapping[str, Family]] = {

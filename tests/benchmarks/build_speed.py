@@ -139,7 +139,7 @@ def kernel_bound(spec: DatasetSpec, threads: int, count: int) -> float:
     def loop() -> None:
         buffer, compressor = np.empty(shape, np.uint8), ZstdCompressor(level=spec.storage.compression_level)
         for index in range(count):
-            scene.draw(index % len(scene.center_camera), ALL, ALL, buffer)
+            scene.draw(index % len(scene.rows), ALL, ALL, buffer)
             compressor.compress(buffer.data)
 
     pool = [threading.Thread(target=loop) for _ in range(threads)]

@@ -43,7 +43,6 @@ WORLDS: dict[str, dict[str, Any]] = {
         "distractors": 5, "transients": 2, "motion": MOVING, "shapes": ALL_SHAPES, "orientation": "tumbling",
         "patterns": ["gradient", "checker", "noise"], "noise": 2.0, "blur": 0.5, "light_jitter": 20.0, **ORBIT,
     },
-    "8 x 128 x 256 x 256": {"cameras": 8, "frames": 128, "height": 256, "width": 256, "samples": 24},
 }  # fmt: skip
 
 PROGRAM = """

@@ -91,7 +91,7 @@ def test_the_command_line_says_it_in_one_line(
 
 CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "attribute": (lambda ours: ours.update(groups=["flow"]), r"trajstore\.groups: unknown field"),
-    "section": (lambda ours: ours["spec"].update(bodies={}), r"trajstore\.spec\.bodies: unknown field"),
+    "section": (lambda ours: ours["spec"].update(weather={}), r"trajstore\.spec\.weather: unknown field"),
     "class": (
         lambda ours: ours["spec"]["dataset"].update(classes=["Spiral"]),
         r"trajstore\.spec\.dataset\.classes: unknown class 'Spiral'",

@@ -151,7 +151,7 @@ def test_pictures_and_visible_pixels(bodies: int, size: tuple[int, int]):
             difference = np.abs(pictures[camera, frame] - world.picture(camera, frame))
             assert difference.mean() < 3.0
             # pixels where three surfaces meet are averaged in another way, and parted by depth at their centre
-            assert (difference.max(axis=0) > 40).mean() < 0.03
+            assert (difference.max(axis=0) > 40).mean() < 0.05
             ids = world.ids(camera, frame)
             true = np.bincount(ids.ravel(), minlength=bodies + 1)[1:]
             np.testing.assert_array_equal(counts[:, camera, frame], true)

@@ -36,7 +36,7 @@ def expect(spec: DatasetSpec) -> Arrays:
         "video": frames,
         **scene.columns,
         "intrinsics": rig.intrinsics,
-        "extrinsics": rig.extrinsics,
+        "extrinsics": rig.static("extrinsics"),
         "labels_written": np.ones(1, bool),
         "video_written": np.ones(-(-samples // spec.storage.samples_per_shard), bool),
     }

@@ -153,8 +153,7 @@ def test_columns_are_those_that_a_scene_describes(fields: dict[str, int]):
     rig = place_cameras(spec)
     static = {column.name: (column.shape, column.dtype) for column in layout.static}
     assert static == {
-        "intrinsics": (rig.intrinsics.shape, rig.intrinsics.dtype.name),
-        "extrinsics": (rig.extrinsics.shape, rig.extrinsics.dtype.name),
+        name: (rig.static(name).shape, rig.static(name).dtype.name) for name in ("intrinsics", "extrinsics")
     }
 
 

@@ -19,7 +19,7 @@ CHANGES = {
     \"\"\"A field that nothing reads.\"\"\"
 """,
     "    storage: StorageSection = StorageSection()\n": """
-    bodies: Annotated[BodiesSection, Since("0.9")] = BodiesSection()
+    weather: Annotated[WeatherSection, Since("0.9")] = WeatherSection()
 """,
     "\n\nclass DatasetSpec(_Section):\n": None,
 }
@@ -27,10 +27,10 @@ CHANGES = {
 
 SECTION = '''
 
-class BodiesSection(_Section):
+class WeatherSection(_Section):
     """A section that nothing reads."""
 
-    distractors: int = 0
+    drops: int = 0
     """A number."""
 '''
 

@@ -6,6 +6,7 @@ Written for reading, one item at a time in float64; a loop is preferred to a for
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,7 +67,68 @@ def parabolic(uniforms: Array, time: float) -> Array:
     return np.array([time, curvature * (time - vertex) ** 2, 0.0])
 
 
-SHAPES = {"Linear": linear, "Circular": circular, "Helical": helical, "Parabolic": parabolic}
+def bouncing(uniforms: Array, time: float) -> Array:
+    """A point of a ball that falls from height 1 and keeps a share of its speed at each contact with the floor."""
+    fall = 0.2 + 0.1 * uniforms[0]
+    restitution = 0.7 + 0.2 * uniforms[1]
+    gravity = 2.0 / fall**2
+    start, speed, height = -fall, gravity * fall, 0.0
+    for _ in range(24):
+        flight = 2.0 * speed / gravity
+        if start <= time < start + flight:
+            height = speed * (time - start) - gravity / 2.0 * (time - start) ** 2
+        start, speed = start + flight, speed * restitution
+    return np.array([(1.0 + 2.0 * uniforms[2]) * time, 0.0, height])
+
+
+def pendulum(uniforms: Array, time: float) -> Array:
+    """A point of a pendulum of length 1: 1 to 2.5 swings, 36 to 72 degrees to either side."""
+    largest = math.radians(36.0 + 36.0 * uniforms[1])
+    angle = largest * math.sin(2.0 * math.pi * (uniforms[2] + (1.0 + 1.5 * uniforms[0]) * time))
+    return np.array([math.sin(angle), 0.0, -math.cos(angle)])
+
+
+def random_walk(uniforms: Array, time: float) -> Array:
+    """A point of a cubic B-spline through the corners of a walk, by de Boor's recursion."""
+    corners, steps = [np.zeros(3)], [np.array([1.0, 0.0, 0.0]), np.array([0.0, 1.0, 0.0])]
+    is_left = False
+    for number, uniform in enumerate(uniforms):
+        # further digits of the number, as numbers of their own
+        length, first, second = (math.fmod(uniform * 2.0**bits, 1.0) for bits in (1, 17, 34))
+        is_left = not is_left if number in (2, 5) else uniform < 0.5
+        across = np.cross(steps[-2], steps[-1])
+        across *= (1.0 if is_left else -1.0) / np.linalg.norm(across)
+        step = across + 0.35 * ((first - 0.5) * steps[-2] + (second - 0.5) * steps[-1])
+        steps.append(step / np.linalg.norm(step))
+        corners.append(corners[-1] + (0.7 + 0.6 * length) * steps[-1])
+    points = np.array([corners[0], *corners, corners[-1], corners[-1]])
+    place = min(time * 8.0 / 1.5, 9.0)
+    knot = min(max(math.floor(place), 0), 8)
+    support = [points[knot + number] for number in range(4)]
+    for degree in (1, 2, 3):
+        # knots are the integers: the weight is how far between them the place is
+        support = [
+            before + (place - (knot + degree + number - 3)) / (4 - degree) * (after - before)
+            for number, (before, after) in enumerate(pairwise(support))
+        ]
+    return support[0]
+
+
+def still(_uniforms: Array, _time: float) -> Array:
+    """A point that does not move."""
+    return np.zeros(3)
+
+
+SHAPES = {
+    "Linear": linear,
+    "Circular": circular,
+    "Helical": helical,
+    "Parabolic": parabolic,
+    "Bouncing": bouncing,
+    "Pendulum": pendulum,
+    "RandomWalk": random_walk,
+    "Still": still,
+}
 
 
 def trace_path(name: str, *, seed: int, row: int, frames: int, horizon: int, radius: float) -> Array:

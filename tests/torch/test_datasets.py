@@ -47,7 +47,10 @@ def dataset(tiny_store: Path) -> TrajectoryDataset:
 
 
 def equal(sample: dict[str, Any], other: dict[str, Any]) -> bool:
-    return sample.keys() == other.keys() and all(torch.equal(sample[name], other[name]) for name in sample)
+    return sample.keys() == other.keys() and all(
+        torch.equal(value, other[name]) if isinstance(value, torch.Tensor) else value == other[name]
+        for name, value in sample.items()
+    )
 
 
 def double(sample: dict[str, Any]) -> Any:
@@ -90,6 +93,41 @@ def test_split_cameras_frames_columns_and_layout(tiny_store: Path, stored: xarra
     np.testing.assert_array_equal(sample["video"], expected)
     np.testing.assert_array_equal(sample["box"], stored.box[rows[2]])
     assert sample["split"] == 0
+
+
+def test_captions_are_text(tiny_store: Path, tiny_spec: DatasetSpec, monkeypatch: pytest.MonkeyPatch):
+    columns = ["caption", "class_label"]
+    stored, generated = (
+        TrajectoryDataset(tiny_store, columns=columns),
+        GeneratedDataset(tiny_spec, columns=columns),
+    )
+    assert stored[43]["caption"] == trajstore.caption(tiny_spec, 43)
+    indices = [3, 4, 40, 3, -1]
+    batch = stored.__getitems__(indices)
+    assert collate(batch)["caption"] == [trajstore.caption(tiny_spec, row) for row in (3, 4, 40, 3, 43)]
+    for dataset in (stored, generated):
+        samples = [dataset[index] for index in indices]
+        assert all(map(equal, samples, batch))
+        assert equal(collate(batch), default_collate(samples))
+    monkeypatch.setattr("trajstore.torch.datasets.get_worker_info", object)
+    make, arguments = collate(stored.__getitems__(indices)).__reduce__()
+    assert equal(make(*pickle.loads(pickle.dumps(arguments))), collate(batch))
+    with pytest.raises(SpecError, match=r"columns: found 'captions', expected some of .*, caption"):
+        TrajectoryDataset(tiny_store, columns=["captions"])
+
+
+def test_labels_of_bodies_and_moving_cameras(tiny_fields: dict[str, Any]):
+    spec = DatasetSpec.from_fields(**tiny_fields, distractors=1, margin=-0.5, orbit=30.0)
+    columns = ["in_view", "body_in_view", "extrinsics", "body_role", "visible_pixels"]
+    batch = collate(GeneratedDataset(spec, columns=columns).__getitems__([5, 2]))
+    found = {name: (tuple(batch[name].shape), batch[name].dtype) for name in columns}
+    assert found == {
+        "in_view": ((2, 2, 4), torch.bool),
+        "body_in_view": ((2, 2, 2, 4), torch.bool),
+        "extrinsics": ((2, 2, 4, 3, 4), torch.float64),
+        "body_role": ((2, 2), torch.int64),
+        "visible_pixels": ((2, 2, 2, 4), torch.int32),
+    }
 
 
 @pytest.mark.parametrize("layout", ["VTCHW", "VCTHW", "VTHWC", "TVHWC", "CVTHW"])
@@ -262,8 +300,9 @@ class Several(Dataset[Any]):
 @pytest.mark.parametrize("method", ["fork", "forkserver", "spawn"])
 def test_workers_however_they_start(tiny_store: Path, tiny_spec: DatasetSpec, method: str):
     multiprocessing.set_forkserver_preload(["trajstore.torch"])
-    unread, read = TrajectoryDataset(tiny_store), TrajectoryDataset(tiny_store, threads=2)
-    generated = GeneratedDataset(tiny_spec)
+    columns = ["class_label", "caption"]
+    unread, read = (TrajectoryDataset(tiny_store, columns=columns, threads=threads) for threads in (None, 2))
+    generated = GeneratedDataset(tiny_spec, columns=columns)
     read.__getitems__(range(44))
     options: dict[str, Any] = {"batch_size": 4, "collate_fn": collate}
     found = list(

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from trajstore.errors import ExportError, SpecError
 from trajstore.executors import ThreadExecutor
@@ -22,10 +22,20 @@ from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.exporters.plan import METADATA_FILE, UNFINISHED_FILE
 from trajstore.exporters.pt import LABEL_FOLDER, VIDEO_FOLDER
 from trajstore.exporters.read_pt import BadTensorError, open_tensor
-from trajstore.exporters.records import LABEL_COLUMNS, ExportRecord, Label, Source, read_labels
+from trajstore.exporters.records import (
+    LABEL_COLUMNS,
+    OPTIONAL,
+    BodyLabel,
+    ExportRecord,
+    Label,
+    Source,
+    read_labels,
+)
 from trajstore.exporters.write import RowBatch, make_batches
 from trajstore.progress import Tally
 from trajstore.reading.store import StoreReader
+from trajstore.scene.bodies import ROLES
+from trajstore.scene.column_names import list_columns
 from trajstore.scene.order import SPLIT_NAMES
 from trajstore.store.handle import StoreHandle
 from trajstore.store.layout import FRAMES
@@ -49,7 +59,7 @@ FAULTS: Final = {
     "label-unreadable": "a label cannot be read, or is not JSON",
     "label-invalid": "a label is not as its schema says",
     "label-mismatch": "fields of a label contradict each other or the metadata",
-    "class-balance": "classes are not equally frequent",
+    "class-balance": "classes are not as frequent as they should be",
     "store-mismatch": "the store holds another dataset",
     "store-missing": "a sample is not in the store, or not written yet",
     "content-video": "a tensor differs from the store",
@@ -66,6 +76,9 @@ ROWS_MAX: Final = 10**8
 
 IMBALANCE_MAX: Final = 0.1
 """In a folder that trajstore did not write, how far a class may be from its share."""
+
+EXACT: Final = ("extrinsics",)
+"""Fields of a label that are float64 in a store; other numbers are float32."""
 
 _DIMENSIONS: Final = ("cameras", "frames", "channels", "height", "width")
 _SUFFIXES: Final = {VIDEO_FOLDER: ".pt", LABEL_FOLDER: ".json"}
@@ -496,22 +509,81 @@ class _CheckBatch:
             frames = self.source.tensor_shape[1]
             if label.positions is None or len(label.positions) != frames:
                 yield f"positions: found {len(label.positions or ())}, expected {frames}, one for each frame"
+            yield from _find_in_world(label, self.source)
+
+
+def _find_in_world(label: Label, source: Source) -> Iterator[str]:
+    """What in a label does not fit the spec: what only some stores have, and the shape of it."""
+    spec, (cameras, frames) = source.spec, source.tensor_shape[:2]
+    columns = list_columns(spec)
+    for name, column in OPTIONAL.items():
+        has, wants = getattr(label, name) is not None, column in columns
+        if has != wants:
+            yield f"{name}: found {'some' if has else 'none'}, expected {'some' if wants else 'none'} by the spec"
+    if label.extrinsics is not None:
+        moving = (frames,) if spec.camera.is_moving else ()
+        shape, expected = np.shape(label.extrinsics), (cameras, *moving, 3, 4)
+        if shape != expected:
+            yield f"extrinsics: found shape {shape}, expected {expected}"
+    if label.bodies is None:
+        return
+    numbers = [body.body for body in label.bodies]
+    if numbers != sorted({0, *numbers}) or numbers[-1] >= spec.bodies.count:
+        yield f"bodies: found {numbers}, expected some of 0…{spec.bodies.count - 1} in this order, and 0 among them"
+    for body in label.bodies:
+        yield from (f"bodies: body {body.body}: {fault}" for fault in _find_in_body(body, cameras, frames))
+        if body.body == 0 and label.positions != body.positions:
+            yield "bodies: body 0: found other positions than those of the target"
+
+
+def _find_in_body(body: BodyLabel, cameras: int, frames: int) -> Iterator[str]:
+    """What in the label of a body contradicts itself."""
+    first, last = body.first_frame, body.last_frame
+    if (body.role == ROLES[0]) != (body.body == 0):
+        yield f"found role {body.role!r}, expected the target to be body 0"
+    if not first <= last <= frames:
+        yield f"found frames {first} to {last}, expected some of 1…{frames}"
+    if len(body.positions) != frames or np.shape(body.visible_pixels) != (cameras, frames):
+        expected = f"those of {cameras} cameras × {frames} frames"
+        yield f"found positions or visible_pixels of other frames, expected {expected}"
+        return
+    is_there = [first <= frame <= last for frame in range(1, frames + 1)]
+    if [point is not None for point in body.positions] != is_there:
+        yield f"found positions at other frames than those at which it is there, {first} to {last}"
+    if any(
+        count and not there
+        for counts in body.visible_pixels
+        for count, there in zip(counts, is_there, strict=True)
+    ):
+        yield f"found visible pixels at other frames than those at which it is there, {first} to {last}"
 
 
 def _differing(label: Label, expected: Label) -> Iterator[str]:
     """Fields of a label that differ from the store's, in the precision of the store."""
     for name in Label.model_fields:
         found, wanted = getattr(label, name), getattr(expected, name)
-        if found is None:
+        if found is None or found == wanted:
             continue
-        if name in ("future_position", "positions"):
-            is_same = np.shape(found) == np.shape(wanted) and np.array_equal(
-                np.float32(found), np.float32(wanted)
-            )
-        else:
-            is_same = found == wanted
-        if not is_same:
+        number = np.float64 if name in EXACT else np.float32
+        if not _is_same(found, wanted, number):
             yield name
+
+
+def _is_same(found: Any, wanted: Any, number: type[np.floating[Any]]) -> bool:
+    """Whether two parts of labels are the same, in the precision of a type of numbers."""
+    if isinstance(found, BaseModel) and isinstance(wanted, BaseModel):
+        return _is_same(dict(found), dict(wanted), number)
+    if isinstance(found, dict) and isinstance(wanted, dict):
+        return found.keys() == wanted.keys() and all(
+            _is_same(found[name], wanted[name], number) for name in found
+        )
+    if isinstance(found, tuple) and isinstance(wanted, tuple):
+        return len(found) == len(wanted) and all(
+            _is_same(one, other, number) for one, other in zip(found, wanted, strict=True)
+        )
+    if isinstance(found, float) and isinstance(wanted, float):
+        return bool(number(found) == number(wanted))
+    return bool(found == wanted)
 
 
 def _find_in_tensors(
@@ -573,10 +645,13 @@ def _find_in_balance(counts: dict[str, int], source: Source | None, faults: _Fau
     total = sum(counts.values())
     if not total:
         return
-    spread = max(counts.values()) - min(counts.values())
-    # any range of rows is balanced within two samples per class
+    dataset = source.spec.dataset if source else None
+    weights = dict(zip(dataset.classes, dataset.class_weights, strict=True)) if dataset else {}
+    shares = [count / weights.get(name, 1) for name, count in counts.items()]
+    # any range of rows is balanced within two samples per class, or twice its weight
     most = 2.0 * len(source.row_ranges) if source else max(2.0, IMBALANCE_MAX * total / len(counts))
-    if spread > most:
+    if max(shares) - min(shares) > most:
         listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-        detail = f"found {listed}; expected counts that differ by at most {most:.0f}"
+        by_weight = ", each divided by its weight," if dataset and dataset.weights else ""
+        detail = f"found {listed}; expected counts that{by_weight} differ by at most {most:.0f}"
         faults.add("class-balance", LABEL_FOLDER, detail)

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.exporters.records import Label
+from trajstore.exporters.records import Label, Source
 
 Dtype = Literal["uint8", "float32"]
 Bytes = bytes | bytearray | memoryview
@@ -39,8 +39,8 @@ class Format(Protocol):
         """Names of a sample's files."""
         ...
 
-    def measure_files(self, shape: tuple[int, ...], dtype: Dtype) -> tuple[int, ...]:
-        """About how large a sample's files are."""
+    def measure_files(self, source: Source) -> tuple[int, ...]:
+        """About how large a sample's files are, rather more than less."""
         ...
 
     def make_encoder(self, shape: tuple[int, ...], dtype: Dtype) -> Encoder:

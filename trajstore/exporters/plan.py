@@ -70,7 +70,7 @@ class ExportPlan:
 
     def estimate(self, block: int) -> Estimate:
         """Bytes and files that this export will add."""
-        sizes = self.format.measure_files(self.source.tensor_shape, self.source.tensor_dtype)
+        sizes = self.format.measure_files(self.source)
         missing = int((~self.is_there).sum())
         each = sum(round_up(size, block) for size in sizes)
         return Estimate(bytes=missing * each, files=missing * len(sizes) + 1)

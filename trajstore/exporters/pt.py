@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from trajstore.errors import MissingExtraError
 from trajstore.exporters.interface import Bytes, Dtype, Encoder
-from trajstore.exporters.records import Label
+from trajstore.exporters.records import Label, Source, measure_label
 
 VIDEO_FOLDER: Final = "videos"
 LABEL_FOLDER: Final = "labels"
@@ -52,9 +52,10 @@ class TorchFiles:
         """
         return f"{VIDEO_FOLDER}/sample_{row:04d}.pt", f"{LABEL_FOLDER}/sample_{row:04d}.json"
 
-    def measure_files(self, shape: tuple[int, ...], dtype: Dtype) -> tuple[int, ...]:
-        """About how large a sample's files are."""
-        return prod(shape) * np.dtype(dtype).itemsize + ARCHIVE_BYTES, 200 + 75 * (shape[1] + 1)
+    def measure_files(self, source: Source) -> tuple[int, ...]:
+        """About how large a sample's files are, rather more than less."""
+        tensor = prod(source.tensor_shape) * np.dtype(source.tensor_dtype).itemsize
+        return tensor + ARCHIVE_BYTES, measure_label(source.spec)
 
     def make_encoder(self, shape: tuple[int, ...], dtype: Dtype) -> Encoder:
         """Make an encoder for one thread."""

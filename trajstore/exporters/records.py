@@ -7,25 +7,40 @@ adds. Unknown fields are allowed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Final, Literal, Self
+from math import isnan
+from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from trajstore.reading.samples import Samples
+from trajstore.scene.bodies import ABSENT, ROLES
+from trajstore.scene.column_names import MOTION_LABELS
 from trajstore.scene.order import SPLIT_NAMES
-from trajstore.spec import DatasetSpec
-from trajstore.trajectories import FAMILIES
+from trajstore.spec import BODIES_MAX, SHAPES, DatasetSpec, Shape
 
 EXPORT_VERSION: Final = 1
 """Raised whenever exported folders are laid out in another way."""
 
 LABEL_COLUMNS: Final = ("class_label", "split", "position", "future_position")
-"""The columns that a label is made of."""
+"""The columns that every label is made of."""
+
+BODY_COLUMNS: Final = (
+    "body_role", "body_shape", "body_radius", "body_color", "first_frame", "last_frame", "body_position",
+    "visible_pixels",
+)  # fmt: skip
+"""Those that its bodies are made of, where the store has them."""
+
+OPTIONAL: Final = {"bodies": "body_role", "extrinsics": "extrinsics", "motion": "speed"}
+"""Fields of a label that only some stores have, by a column that these have."""
 
 Count = Annotated[int, Field(ge=0)]
+FrameNumber = Annotated[int, Field(ge=1)]
+Level = Annotated[int, Field(ge=0, le=255)]
 Point = tuple[float, float, float]
+MatrixRow = tuple[float, float, float, float]
+Matrix = tuple[MatrixRow, MatrixRow, MatrixRow]
 Split = Annotated[Literal["train", "val", "test"], Field(description="Part of the dataset.")]
 RowRange = Annotated[tuple[Count, Count], Field(description="First row, and the row after the last.")]
 Version = Annotated[Literal[1], Field(description="Version of the exported folder's layout.")]
@@ -64,15 +79,62 @@ class _Record(BaseModel):
     )
 
 
+class BodyLabel(_Record):
+    """A body of a sample."""
+
+    body: int = Field(ge=0, lt=BODIES_MAX)
+    """Its place along the dimension body of the store, counted from 0; 0 is the target."""
+
+    role: Literal["target", "distractor", "transient"]
+    """What it is there for."""
+
+    shape: Shape
+    """Its shape."""
+
+    radius: float = Field(gt=0)
+    """Radius of the sphere that encloses it, world units."""
+
+    color: tuple[Level, Level, Level]
+    """Its colour where it is fully lit: red, green, blue."""
+
+    first_frame: FrameNumber
+    """The first frame at which it is there, counted from 1."""
+
+    last_frame: FrameNumber
+    """The last frame at which it is there, counted from 1."""
+
+    positions: tuple[Point | None, ...]
+    """Its centre at each seen frame, frames × [x, y, z], z up, world units; null where it is not there."""
+
+    visible_pixels: tuple[tuple[Count, ...], ...]
+    """Pixels whose centre sees it, cameras × frames; 0 where it is hidden, out of view or not there."""
+
+
+class MotionLabel(_Record):
+    """How the target moves over the seen frames."""
+
+    speed: float = Field(ge=0)
+    """Mean speed, world units per frame."""
+
+    path_length: float = Field(ge=0)
+    """Length of the path, world units."""
+
+    direction: Point | None = None
+    """Unit vector of the net displacement; left out where there is none."""
+
+    parameters: dict[str, float]
+    """The numbers that describe a path of this class, by name."""
+
+
 class Label(_Record):
     """The label of one sample, `labels/sample_NNNN.json`, where NNNN is its row in the store, counted from 0."""
 
-    class_label: int = Field(ge=0, lt=len(FAMILIES))
+    class_label: int = Field(ge=0, lt=127)
     """Trajectory class: the place of its name among the dataset's classes, counted from 0. By default 0 Linear,
     1 Circular, 2 Helical, 3 Parabolic."""
 
     future_position: Point
-    """Centre of the sphere after the last seen frame, [x, y, z], z up, world units. Frames are numbered from 1: with
+    """Centre of the target after the last seen frame, [x, y, z], z up, world units. Frames are numbered from 1: with
     32 seen frames and a horizon of 5 this is frame 37."""
 
     class_name: str | None = None
@@ -81,29 +143,105 @@ class Label(_Record):
     split: Split | None = None
     """Which part of the dataset the sample belongs to."""
 
+    caption: str | None = None
+    """What is to be seen, in one English sentence."""
+
     positions: tuple[Point, ...] | None = None
-    """Centre of the sphere at each seen frame, frames × [x, y, z], z up, world units. Frames are numbered from 1: array
+    """Centre of the target at each seen frame, frames × [x, y, z], z up, world units. Frames are numbered from 1: array
     index = frame − 1."""
+
+    bodies: tuple[BodyLabel, ...] | None = None
+    """The bodies that are there at some frame, the target first; left out where it is the only one and a sphere."""
+
+    extrinsics: tuple[Matrix, ...] | tuple[tuple[Matrix, ...], ...] | None = None
+    """World-to-camera transforms [R|t], cameras × 3 × 4, or cameras × frames × 3 × 4 where the cameras move; OpenCV's
+    x right, y down, z forward. Left out where the cameras are the same in all samples."""
+
+    motion: MotionLabel | None = None
+    """How the target moves; left out unless the store has motion labels."""
 
     def to_json(self) -> bytes:
         """The content of the label's file."""
-        return self.model_dump_json().encode() + b"\n"
+        return self.model_dump_json(exclude_none=True).encode() + b"\n"
 
 
 def read_labels(samples: Samples, rows: NDArray[np.int64]) -> Iterator[Label]:
     """Make the labels of some rows, whose numbers are known to be right."""
-    names = samples.spec.dataset.classes
-    columns = (samples.read_column(name, rows).tolist() for name in LABEL_COLUMNS)
-    for label, split, positions, future in zip(*columns, strict=True):
-        yield Label.model_validate(
+    spec, names = samples.spec, samples.spec.dataset.classes
+    captions = samples.read_captions(rows)
+    columns = {name: samples.read_column(name, rows) for name in _list_read(samples)}
+    for index, caption in enumerate(captions):
+        values = {name: column[index].tolist() for name, column in columns.items()}
+        label: dict[str, Any] = {
+            "class_label": values["class_label"],
+            "class_name": names[values["class_label"]],
+            "split": SPLIT_NAMES[values["split"]],
+            "caption": caption,
+            "positions": values["position"],
+            "future_position": values["future_position"],
+            "extrinsics": values.get("extrinsics"),
+        }
+        if "body_role" in values:
+            label["bodies"] = _list_bodies(values)
+        if "speed" in values:
+            label["motion"] = _describe_motion(values, spec.dataset.parameters)
+        yield Label.model_validate(label, strict=False)
+
+
+def measure_label(spec: DatasetSpec) -> int:
+    """About how many bytes a label has, rather more than less."""
+    video, point = spec.video, 75
+    size = 600 + point * (video.frames + 1)
+    if spec.bodies.are_labelled:
+        size += spec.bodies.count * (250 + video.frames * (point + 6 * video.cameras))
+    if spec.camera.is_jittered or spec.camera.is_moving:
+        size += 300 * video.cameras * (video.frames if spec.camera.is_moving else 1)
+    if spec.dataset.motion_labels:
+        size += 200 + 50 * len(spec.dataset.parameters)
+    return size
+
+
+def _list_read(samples: Samples) -> list[str]:
+    """Columns that labels are made of."""
+    wanted = {*LABEL_COLUMNS, *BODY_COLUMNS, *MOTION_LABELS, *samples.spec.dataset.parameters, "extrinsics"}
+    return [name for name in samples.columns if name in wanted]
+
+
+def _list_bodies(values: dict[str, Any]) -> list[dict[str, Any]]:
+    """Those bodies of a row that there are."""
+    bodies = []
+    for body, role in enumerate(values["body_role"]):
+        if role == ABSENT:
+            continue
+        first, last = values["first_frame"][body], values["last_frame"][body]
+        positions = values["body_position"][body]
+        bodies.append(
             {
-                "class_label": label,
-                "class_name": names[label],
-                "split": SPLIT_NAMES[split],
-                "positions": tuple(map(tuple, positions)),
-                "future_position": tuple(future),
+                "body": body,
+                "role": ROLES[role],
+                "shape": SHAPES[values["body_shape"][body]],
+                "radius": values["body_radius"][body],
+                "color": values["body_color"][body],
+                "first_frame": first,
+                "last_frame": last,
+                "positions": [
+                    point if first <= frame <= last else None
+                    for frame, point in enumerate(positions, start=1)
+                ],
+                "visible_pixels": values["visible_pixels"][body],
             }
         )
+    return bodies
+
+
+def _describe_motion(values: dict[str, Any], parameters: tuple[str, ...]) -> dict[str, Any]:
+    """The motion labels of a row, those that apply to it."""
+    return {
+        "speed": values["speed"],
+        "path_length": values["path_length"],
+        "direction": None if isnan(values["direction"][0]) else values["direction"],
+        "parameters": {name: values[name] for name in parameters if not isnan(values[name])},
+    }
 
 
 class Source(_Record):

@@ -151,7 +151,7 @@ def fill_export(plan: ExportPlan, options: RunOptions) -> tuple[int, int]:
     there, missing = plan.rows[plan.is_there], plan.rows[~plan.is_there]
     phases = [("check", there, len(there), 0)] if len(there) else []
     phases.append(("export", missing, len(plan.rows), len(there)))
-    each = sum(plan.format.measure_files(plan.source.tensor_shape, plan.source.tensor_dtype))
+    each = sum(plan.format.measure_files(plan.source))
     new_samples = new_bytes = 0
     for phase, rows, total, done in phases:
         tally = Tally(phase, options.report, total=total, done=done, raw_bytes_each=0)

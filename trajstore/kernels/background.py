@@ -227,7 +227,10 @@ def fill_noise(
         if row == 0:
             fill_lattice_line(mix(octave_key), phase[0], per_px, line, lines[2 * octave])
         elif line > line_before:
-            lines[2 * octave] = lines[2 * octave + 1]
+            for column in range(
+                lines.shape[1]
+            ):  # a copy of a whole line would allocate, in case both overlap
+                lines[2 * octave, column] = lines[2 * octave + 1, column]
         if row == 0 or line > line_before:
             fill_lattice_line(mix(octave_key), phase[0], per_px, line + 1, lines[2 * octave + 1])
         below_0, below_1, below_2 = below_1, below_2, smoothen(np.float32(place - line))

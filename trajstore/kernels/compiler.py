@@ -23,8 +23,8 @@ def kernel(function: Function) -> Function:
     callable
         The same, compiled; the function itself under ``NUMBA_DISABLE_JIT=1``.
     """
-    # `error_model="numpy"` drops the division-by-zero branches that keep loops from being vectorised; without "_nrt" each
-    # slice of an array would count its references, which takes longer than many a kernel's work: they do not allocate
+    # `error_model="numpy"` drops the division-by-zero branches that keep loops from being vectorised. Kernels do not
+    # allocate, so they need not count references ("_nrt"): for each slice of an array, that took as long as many a work
     options: Any = {"nogil": True, "error_model": "numpy", "_nrt": False}
     try:
         compiled: Function = numba.njit(cache=True, **options)(function)

@@ -73,12 +73,12 @@ def bound_solid(
             half = CUBE_HALF_EDGE * radius
             low, high = np.inf, -np.inf
             for corner in range(8):
-                i, j, k = (
+                p, q, r = (
                     half * (corner // 4 * 2 - 1),
                     half * (corner // 2 % 2 * 2 - 1),
                     half * (corner % 2 * 2 - 1),
                 )
-                at = (x + i * side_x + j * deep_x + k * up_x) / (z + i * side_z + j * deep_z + k * up_z)
+                at = (x + p * side_x + q * deep_x + r * up_x) / (z + p * side_z + q * deep_z + r * up_z)
                 low, high = min(low, at), max(high, at)
         elif shape == CYLINDER:
             half, across = CYLINDER_HALF_HEIGHT * radius, CYLINDER_RADIUS * radius

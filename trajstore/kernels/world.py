@@ -193,7 +193,7 @@ def shine(
         As a share of full brightness.
     """
     cosine = normal_x * light[0] + normal_y * light[1] + normal_z * light[2]
-    return ambient + (1.0 - ambient) * max(0.0, cosine)
+    return float(ambient + (1.0 - ambient) * max(0.0, cosine))
 
 
 @kernel
@@ -392,7 +392,9 @@ def meet_boxes(a: NDArray[np.int64], b: NDArray[np.int64]) -> bool:
     bool
         Whether they do; an empty one never does.
     """
-    return max(a[LEFT], b[LEFT]) < min(a[RIGHT], b[RIGHT]) and max(a[TOP], b[TOP]) < min(a[BOTTOM], b[BOTTOM])
+    return bool(
+        max(a[LEFT], b[LEFT]) < min(a[RIGHT], b[RIGHT]) and max(a[TOP], b[TOP]) < min(a[BOTTOM], b[BOTTOM])
+    )
 
 
 @kernel
@@ -818,7 +820,7 @@ def find_depth(pose: NDArray[np.float64], shape: int, ray_x: float, ray_y: float
         square = ray_x * ray_x + ray_y * ray_y + 1.0
         along = ray_x * x + ray_y * y + z
         inside = along * along - square * (x * x + y * y + z * z - radius * radius)
-        return (along - sqrt(max(0.0, inside))) / square
+        return float((along - sqrt(max(0.0, inside))) / square)
     # a ray enters a convex body where it has passed the planes of all faces that it looks at
     depth = 0.0
     for face in range(int(pose[SEEN])):
@@ -827,7 +829,7 @@ def find_depth(pose: NDArray[np.float64], shape: int, ray_x: float, ray_y: float
         if facing < 0.0:
             depth = max(depth, pose[at + 3] / facing)
     if shape == CUBE:
-        return min(depth, pose[CENTER + 2] + pose[RADIUS])
+        return float(min(depth, pose[CENTER + 2] + pose[RADIUS]))
     if depth > 0.0:
         # through the flat face, if that point is within its rim
         end = pose[HEIGHT]
@@ -841,7 +843,7 @@ def find_depth(pose: NDArray[np.float64], shape: int, ray_x: float, ray_y: float
         if p_x * p_x + p_y * p_y + p_z * p_z <= pose[ACROSS] * pose[ACROSS]:
             return depth
     side, _, _, _ = meet_side(pose, shape, ray_x, ray_y)
-    return min(max(side, pose[CENTER + 2] - pose[RADIUS]), pose[CENTER + 2] + pose[RADIUS])
+    return float(min(max(side, pose[CENTER + 2] - pose[RADIUS]), pose[CENTER + 2] + pose[RADIUS]))
 
 
 @kernel
@@ -1395,6 +1397,8 @@ def find_nearest(
     count: int,
     shape: NDArray[np.uint8],
     intrinsics: NDArray[np.float64],
+    left: int,
+    right: int,
     width: int,
     scratch: Scratch,
 ) -> None:
@@ -1410,13 +1414,13 @@ def find_nearest(
         Codes of the bodies.
     intrinsics : (3, 3) float64
         ``K``, px.
-    width : int
-        Of the picture, px.
+    left, right, width : int
+        The columns that count, and the width of the picture, px.
     scratch : Scratch
         Posed bodies; out: ids.
     """
     ids, depths, extents = scratch.ids, scratch.depths, scratch.extents
-    for column in range(width):
+    for column in range(left, right):
         ids[column] = 0
         depths[column] = np.inf
     ray_y = (row + 0.5 - intrinsics[1, 2]) / intrinsics[1, 1]
@@ -1486,18 +1490,19 @@ def count_visible(
                 intrinsics[camera], extrinsics[camera, min(frame, extrinsics.shape[1] - 1)], light, 1.0,
                 height, width, scratch,
             )  # fmt: skip
-            top, bottom = height, 0
+            left, right, top, bottom = width, 0, height, 0
             for place in range(count):
                 body = scratch.order[0, place]
                 extent = scratch.extents[body]
                 if extent[IS_SHARED]:
+                    left, right = min(left, extent[LEFT]), max(right, extent[RIGHT])
                     top, bottom = min(top, extent[TOP]), max(bottom, extent[BOTTOM])
                     continue
                 for row in range(extent[TOP], extent[BOTTOM]):
                     first, last = see_row(body, row, shape, intrinsics[camera], width, scratch)
                     out[body, camera, frame] += last - first
             for row in range(top, bottom):
-                find_nearest(row, count, shape, intrinsics[camera], width, scratch)
-                for column in range(width):
+                find_nearest(row, count, shape, intrinsics[camera], left, right, width, scratch)
+                for column in range(left, right):
                     if scratch.ids[column]:
                         out[scratch.ids[column] - 1, camera, frame] += 1

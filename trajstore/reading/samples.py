@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike, NDArray
 from trajstore.errors import RowRangeError, SpecError
 from trajstore.executors.threads import count_processors
 from trajstore.reading.rows import check_split
+from trajstore.scene.captions import write_captions
 from trajstore.scene.order import SPLIT_NAMES
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
@@ -253,6 +254,46 @@ class Samples(ABC):
             part = self._load(column, chunk)[first - chunk * each : stop - chunk * each]
             values[first - rows.start : stop - rows.start] = part
         return values
+
+    def captions(self, rows: ArrayLike) -> list[str]:
+        """Describe some rows, each in one English sentence.
+
+        Parameters
+        ----------
+        rows : (n,) integers
+            Any rows in any order; negative ones count from the end.
+
+        Returns
+        -------
+        list of str
+            The same as from `trajstore.caption`.
+
+        Raises
+        ------
+        RowRangeError
+            If there is no such row.
+        IncompleteStoreError
+            If a row is not written yet.
+        CorruptDataError
+            If a row is damaged.
+        """
+        return self.read_captions(self.check_rows(rows))
+
+    def read_captions(self, rows: NDArray[np.int64]) -> list[str]:
+        """Describe rows of `check_rows`: what `captions` does after its checks."""
+        position = self.read_column("position", rows)
+        if self.spec.bodies.are_labelled:
+            role = self.read_column("body_role", rows)
+        else:
+            role = np.zeros((len(rows), 1), np.int8)
+        written = []
+        for run in np.split(np.arange(len(rows)), np.flatnonzero(np.diff(rows) != 1) + 1):
+            if len(run):
+                places, first = slice(run[0], run[-1] + 1), int(rows[run[0]])
+                written += write_captions(
+                    self.spec, range(first, first + len(run)), position[places], role[places]
+                )
+        return written
 
     def split_rows(self, split: str | None, within: Iterable[range] | None = None) -> NDArray[np.int64]:
         """Rows of a split.

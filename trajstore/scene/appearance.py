@@ -1,4 +1,4 @@
-"""What a row looks like: the sphere's size, its colour and that of the background."""
+"""What a row looks like: the sphere's size, its colour, and the background's colour and pattern."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.scene.randomness import Stream, uniforms
-from trajstore.spec import DARK_OBJECT_MAX, STRONGEST_CHANNEL_MIN, DatasetSpec
+from trajstore.spec import DARK_OBJECT_MAX, PATTERNS, STRONGEST_CHANNEL_MIN, DatasetSpec
 
 
 def choose_looks(
@@ -31,6 +31,20 @@ def is_dark(spec: DatasetSpec, rows: range) -> NDArray[np.bool_]:
     """
     table = uniforms(spec.dataset.seed, Stream.APPEARANCE, first=rows.start, count=len(rows), width=8)
     return table[:, 1] < 0.5
+
+
+def draw_background(spec: DatasetSpec, rows: range) -> NDArray[np.float64]:
+    """Uniforms that decide the background of each row: 8, then 4 for each camera."""
+    width = 8 + 4 * spec.video.cameras
+    return uniforms(spec.dataset.seed, Stream.BACKGROUND, first=rows.start, count=len(rows), width=width)
+
+
+def choose_patterns(spec: DatasetSpec, rows: range) -> NDArray[np.uint8]:
+    """Pattern of each background (n,): places in `trajstore.spec.PATTERNS`."""
+    patterns = np.array([PATTERNS.index(name) for name in spec.background.patterns], np.uint8)
+    if len(patterns) == 1:
+        return np.repeat(patterns, len(rows))
+    return patterns[(draw_background(spec, rows)[:, 0] * len(patterns)).astype(np.intp)]
 
 
 def mix_object_colors(is_dark: NDArray[np.bool_], table: NDArray[np.float64]) -> NDArray[np.uint8]:

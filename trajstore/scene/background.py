@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from trajstore.kernels.background import SCRATCH_LINES, paint_background
 from trajstore.kernels.portable import sin_cos_turns
-from trajstore.scene.appearance import is_dark, mix_background_colors
-from trajstore.scene.randomness import Stream, to_keys, uniforms
-from trajstore.spec import PATTERNS, DatasetSpec
+from trajstore.scene.appearance import choose_patterns, draw_background, is_dark, mix_background_colors
+from trajstore.scene.randomness import to_keys
+from trajstore.spec import DatasetSpec
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,12 @@ class Backgrounds:
 def choose_backgrounds(spec: DatasetSpec, rows: range, first_color: NDArray[np.uint8]) -> Backgrounds:
     """Backgrounds of some rows, whose second colour is as dark or as bright as the first."""
     # by row: the pattern, the size of a cell, the second colour and three to spare; then four for each camera
-    width = 8 + 4 * spec.video.cameras
-    table = uniforms(spec.dataset.seed, Stream.BACKGROUND, first=rows.start, count=len(rows), width=width)
-    patterns = np.array([PATTERNS.index(name) for name in spec.background.patterns], np.uint8)
+    table = draw_background(spec, rows)
     least, most = spec.background.cell
     by_camera = table[:, 8:].reshape(len(rows), -1, 4)
     sine, cosine = sin_cos_turns(by_camera[..., 0])
     return Backgrounds(
-        pattern=patterns[(table[:, 0] * len(patterns)).astype(np.intp)],
+        pattern=choose_patterns(spec, rows),
         first_color=first_color,
         second_color=mix_background_colors(spec, is_dark(spec, rows), table[:, 2:5]),
         cell=least + (most - least) * table[:, 1],

@@ -264,7 +264,7 @@ def _move_others(
             pending = pending[collides(other_path, pending)]
         row, body = np.divmod(pending, count)
         role[row, body + 1] = ABSENT
-    return motion, path.reshape(n, count, -1, 3)
+    return motion, path.reshape(n, count, len(times), 3)
 
 
 def _join(target: Motion, others: Motion, n: int, count: int) -> Motion:

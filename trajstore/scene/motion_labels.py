@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.families import load_family
+from trajstore.families import describe_paths, load_family
 from trajstore.kernels.portable import norm
 from trajstore.scene.randomness import Stream, uniforms
 from trajstore.spec import DatasetSpec
@@ -51,6 +51,7 @@ def find_parameters(
     found = {name: np.full(len(rows), np.nan) for name in spec.dataset.parameters}
     for index, name in enumerate(spec.dataset.classes):
         is_class = label == index
-        for parameter, function in load_family(name, spec.dataset.families).parameters.items():
-            found[parameter][is_class] = function(table[is_class])
+        family = load_family(name, spec.dataset.families)
+        for parameter, values in describe_paths(family, table[is_class]).items():
+            found[parameter][is_class] = values
     return found

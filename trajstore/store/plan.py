@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from typing import Any, Final
 
@@ -88,10 +88,10 @@ class BuildPlan:
         return self._add_up(measure_rows(self.spec, range(min(PROBE_ROWS, self.spec.dataset.samples))), block)
 
     def estimate_quiet(self, block: int) -> Estimate | None:
-        """The same without the sensor's noise; None where there is none anyway."""
-        if not self.spec.sensor.is_noisy:
+        """The same for a new store without the sensor's noise; None where there is none anyway."""
+        if self.store or not self.spec.sensor.is_noisy:
             return None
-        return replace(self, spec=self.spec.replace(noise=0.0)).estimate(block)
+        return make_plan(self.storage, self.spec.replace(noise=0.0), None, part=self.part).estimate(block)
 
     def bound(self, block: int) -> Estimate:
         """More bytes than this build can possibly add, at no cost: those of incompressible rows."""

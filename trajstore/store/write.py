@@ -57,9 +57,11 @@ class WriteTask:
 
     def prepare(self) -> None:
         """Compile all kernels, or load them from where they are cached, before the first task needs them."""
-        spec = DatasetSpec.from_fields(samples=4, frames=2, height=8, width=8)
-        for group in plan_layout(spec).groups:
-            make_files(spec, group, group.task(0))
+        spec = self.store.spec  # what it asks for, in the smallest size
+        frames = min(spec.video.frames, max(2, spec.bodies.transient_frames[1]))
+        tiny = spec.replace(samples=4, frames=frames, horizon=1, height=8, width=8)
+        for group in plan_layout(tiny).groups:
+            make_files(tiny, group, group.task(0))
 
     def __reduce__(self) -> tuple[Callable[..., WriteTask], tuple[Any, ...]]:
         """Small: where the store is and what it must be; whoever receives it opens the store."""

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-Sample = dict[str, torch.Tensor]
+Sample = dict[str, Any]
+"""Tensors by name; a caption is a str, those of a batch are a list of them."""
 
 SPARE_BUFFERS: Final = 2
 """Batches whose memory is kept for the next ones."""
@@ -85,7 +86,7 @@ class Loan:
             self.memory[-1] = 0
 
 
-class SharedBatch(dict[str, torch.Tensor]):
+class SharedBatch(dict[str, Any]):
     """A batch in a worker; what arrives in the parent is a plain dict."""
 
     loan: Loan

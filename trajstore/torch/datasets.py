@@ -20,6 +20,7 @@ from torch.utils.data import Dataset, default_collate, get_worker_info
 from trajstore.errors import IncompleteStoreError, RowRangeError, SpecError
 from trajstore.reading.samples import Samples
 from trajstore.reading.store import open_reader
+from trajstore.scene.captions import CAPTION
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
 from trajstore.store.layout import FRAMES
@@ -68,7 +69,7 @@ class SampleDataset(Dataset[Any]):
         self._selection = samples.select(cameras=cameras, frames=frames)
         self._permutation = _check_layout(layout, cameras=self._selection.shape[0])
         self._is_as_stored = layout == STORED_LAYOUT
-        _check_columns(self.columns, samples.columns)
+        _check_columns(self.columns, (*samples.columns, CAPTION))
         self._buffers = BufferPool()
         self._written: tuple[range, ...] | None = None
         self._rows: NDArray[np.int64] | None = None
@@ -100,10 +101,9 @@ class SampleDataset(Dataset[Any]):
         # not by way of a batch of one: that takes a fifth of the time of reading
         stored = np.empty((1, *self._selection.shape), np.uint8)
         self.samples.read_selection(rows, self._selection, stored, threads=1)
-        sample = {"video": self._arrange(torch.from_numpy(stored))[0]}
+        sample: Sample = {"video": self._arrange(torch.from_numpy(stored))[0]}
         for name in self.columns:
-            values = self.samples.read_column(name, rows)
-            sample[name] = _to_tensor(values.reshape(values.shape[1:]))
+            sample[name] = self._read_column(name, rows)[0]
         sample["row"] = torch.from_numpy(rows.reshape(()))
         return sample if self.transform is None else self.transform(sample)
 
@@ -136,11 +136,18 @@ class SampleDataset(Dataset[Any]):
         else:
             stored = self._buffers.allocate(shape)
         self.samples.read_selection(rows, self._selection, stored.numpy(), threads=threads)
-        tensors = {"video": self._arrange(stored)}
+        tensors: Sample = {"video": self._arrange(stored)}
         for name in self.columns:
-            tensors[name] = _to_tensor(self.samples.read_column(name, rows))
+            tensors[name] = self._read_column(name, rows)
         tensors["row"] = torch.from_numpy(rows)
         return tensors, loan
+
+    def _read_column(self, name: str, rows: NDArray[np.int64]) -> torch.Tensor | list[str]:
+        """Labels of some rows as a tensor, class numbers as int64, which loss functions want; or captions."""
+        if name == CAPTION:
+            return self.samples.read_captions(rows)
+        values = self.samples.read_column(name, rows)
+        return torch.from_numpy(values.astype(np.int64) if values.dtype == np.int8 else values)
 
     def _arrange(self, stored: torch.Tensor) -> torch.Tensor:
         """Frames in the dataset's layout, a view; the first dimension is that of the samples."""
@@ -170,7 +177,8 @@ class SampleDataset(Dataset[Any]):
                 "build more samples or change the shares of the splits"
             )
             raise SpecError(message)
-        written = self.samples.written_rows(FRAMES, *self.columns)
+        read = ("position" if name == CAPTION else name for name in self.columns)
+        written = self.samples.written_rows(FRAMES, *read)
         count = len(self.samples.split_rows(self.split, written))
         if only_written and count:
             self._written, self._rows = written, None
@@ -209,7 +217,7 @@ class TrajectoryDataset(SampleDataset):
         video transformers. Without V (``"CTHW"``) where one camera is chosen. Orders other than the stored one are
         views of it; ``.contiguous()`` copies.
     columns : sequence of str
-        Label columns to give along.
+        Label columns to give along; ``"caption"`` is a sentence about each sample, a str, in a batch a list of them.
     only_written : bool
         Take the rows whose frames are written now, instead of refusing a store that is not finished.
     threads : int, optional
@@ -336,11 +344,6 @@ def _end_with_parent(process: int) -> None:
         os._exit(1)
 
     threading.Thread(target=wait_and_end, daemon=True).start()
-
-
-def _to_tensor(values: NDArray[Any]) -> torch.Tensor:
-    """Labels as a tensor; class numbers as int64, which loss functions want."""
-    return torch.from_numpy(values.astype(np.int64) if values.dtype == np.int8 else values)
 
 
 def _check_layout(layout: str, *, cameras: int) -> tuple[int, ...]:

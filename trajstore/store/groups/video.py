@@ -13,8 +13,11 @@ from trajstore.store.columns import FRAME_NOTE, Column, ColumnGroup
 if TYPE_CHECKING:
     from trajstore.scene.scene import Scene  # imports numba, which reading does without
 
-SHARD_BYTES_MAX: Final = 64 * 2**20
-"""A shard of noisy frames has at most about so many raw bytes: each processor holds one in memory."""
+SHARD_BYTES_MAX: Final = 32 * 2**20
+"""A shard of noisy frames or of several bodies takes about so much at most: each thread holds one in memory."""
+
+BODY_SHARE: Final = 0.02
+"""What a moving body adds to the stored bytes of a sample, as a share of its raw bytes; noise keeps them all."""
 
 CHUNK_BYTES_MAX: Final = 8 * 2**20
 """A sample with more raw bytes than this is split into several chunks: by camera, then by frames."""
@@ -22,9 +25,7 @@ CHUNK_BYTES_MAX: Final = 8 * 2**20
 
 def define_video(spec: DatasetSpec) -> ColumnGroup:
     """The frames of all cameras, a shard in a task."""
-    rows = spec.storage.samples_per_shard
-    if spec.sensor.is_noisy:  # what cannot be compressed would take the memory of all of a shard's frames
-        rows = max(1, min(rows, SHARD_BYTES_MAX // prod(_shape_sample(spec))))
+    rows = _count_rows(spec)
     return ColumnGroup(
         "video",
         (_define_column(spec, rows),),
@@ -43,6 +44,18 @@ def draw_frames(
     for place, index in enumerate(range(rows.start, rows.stop)):
         scene.draw(index, cameras, frames, out[place])
     return out
+
+
+def _count_rows(spec: DatasetSpec) -> int:
+    """Rows of a shard: fewer than the spec asks for where these would take too much memory."""
+    rows, share = spec.storage.samples_per_shard, 0.0
+    if spec.bodies.count > 1:
+        share = min(1.0, BODY_SHARE * spec.bodies.count)
+    if spec.sensor.is_noisy:
+        share = 1.0
+    if not share:  # where files of version 0.1 end
+        return rows
+    return max(1, min(rows, int(SHARD_BYTES_MAX / (share * prod(_shape_sample(spec))))))
 
 
 def _shape_sample(spec: DatasetSpec) -> tuple[int, ...]:
