@@ -14,6 +14,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import pytest
 from hypothesis import settings
 from support.swift_server import SwiftServer, start_server
+from support.worlds import EVERYTHING
 
 from trajstore.commands.build import build
 from trajstore.spec import DatasetSpec
@@ -68,6 +69,14 @@ def tiny_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_copy(tiny_store: Path, tmp_path: Path) -> Path:
     """A finished store of the tiny spec that a test may change."""
     return Path(shutil.copytree(tiny_store, tmp_path / "copy.zarr"))
+
+
+@pytest.fixture(scope="session")
+def world_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished store of the tiny spec with everything that a world can have, for reading only."""
+    path = tmp_path_factory.mktemp("world") / "world.zarr"
+    build(path, **TINY, **EVERYTHING)
+    return path
 
 
 @pytest.fixture

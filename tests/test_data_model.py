@@ -9,11 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from support.worlds import EVERYTHING
 
 from trajstore.scene.order import SPLIT_NAMES
 from trajstore.spec import DatasetSpec
 from trajstore.store.layout import plan_layout
-from trajstore.trajectories import MARGINS
+from trajstore.trajectories import FAMILIES, MARGINS
 
 DOCS = Path(__file__).parents[1] / "docs"
 FILLS = {"0": 0, "−1": -1, "NaN": math.nan, "false": False}
@@ -51,6 +52,31 @@ def test_arrays_are_those_of_a_store(tmp_path: Path, tiny_store: Path):
     assert {(name, dims, dtype) for name, dims, _, dtype, *_ in documented} == {
         (name, tuple(array["dimension_names"]), array["data_type"]) for name, array in stored.items()
     }
+
+
+def test_columns_of_other_worlds_are_those_of_a_spec_that_asks_for_everything():
+    documented = [
+        (name, tuple(dims.split(", ")), dtype, str(FILLS[fill]), unit, meaning.replace("¦", "|"))
+        for name, dims, dtype, fill, unit, meaning in TABLES["column"]
+    ]
+    usual = {column.name for column in plan_layout(DatasetSpec()).group("labels").columns}
+    asked = (
+        plan_layout(DatasetSpec.from_fields(**EVERYTHING | {"classes": list(FAMILIES), "weights": ()}))
+        .group("labels")
+        .columns
+    )
+    assert documented == [
+        (
+            c.name,
+            c.dims,
+            c.dtype,
+            str(c.fill_value),
+            c.attributes.get("units", ""),
+            c.attributes["long_name"],
+        )
+        for c in asked
+        if c.name not in usual
+    ]
 
 
 def test_margins_are_those_of_the_families():

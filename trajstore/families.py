@@ -273,22 +273,21 @@ def _describe(name: str, family: Family) -> FamilyRecord:
 def _read_source(name: str, function: Callable[..., Any]) -> str:
     """Source of a function, known to be that of what runs."""
     try:
-        source = inspect.getsource(function)
-        code = getattr(inspect.unwrap(function), "__code__", None)
-        lines = inspect.findsource(code)[0] if isinstance(code, CodeType) else []
-    except (OSError, TypeError):
+        code = inspect.unwrap(function).__code__
+        lines, _ = inspect.findsource(code)
+        if code in _find_code("".join(lines)):
+            return inspect.getsource(function)
+    except (AttributeError, OSError, TypeError):
         message = (
             f"family {name}: its source cannot be found, expected a function in a Python file, "
             "so that a change of it can be told"
         )
         raise SpecError(message) from None
-    if isinstance(code, CodeType) and code not in _find_code("".join(lines)):
-        message = (
-            f"family {name}: found a source that was changed after Python had imported it, "
-            "expected that of what runs; start Python anew"
-        )
-        raise SpecError(message)
-    return source
+    message = (
+        f"family {name}: found a source that was changed after Python had imported it, "
+        "expected that of what runs; start Python anew"
+    )
+    raise SpecError(message)
 
 
 def _find_code(text: str) -> Iterator[CodeType]:

@@ -87,11 +87,11 @@ def _describe_detail(detail: ErrorDetails) -> str:
         case "missing":
             message = "found nothing, expected a value"
         case "value_error" if named := re.match(r"(\w+)\.\w+", message):
-            # a validator of several fields names them itself, with their section
-            *outer, section = detail["loc"] or ("",)
-            return ".".join(
-                [*map(str, outer), *([section] if section not in (named[1], "") else []), message]
-            )
+            # a validator of several fields names them itself, from their section on
+            outer = [str(part) for part in detail["loc"]]
+            if outer[-1:] == [named[1]]:
+                outer.pop()
+            return ".".join([*outer, message])
         case "value_error" | "json_invalid":
             pass
         case _:

@@ -109,6 +109,7 @@ def build(folder: Path, checkout: Path, fields: dict[str, Any]) -> dict[str, flo
     output = subprocess.run(
         [sys.executable, "-c", PROGRAM, str(folder), json.dumps(fields)],
         env=os.environ | {"PYTHONPATH": str(checkout)},
+        cwd=folder,  # what lies in the working folder is imported first
         check=True,
         capture_output=True,
         text=True,

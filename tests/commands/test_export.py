@@ -82,6 +82,7 @@ def assert_equals_store(folder: Path, store: Path, rows: list[int], *, dtype: st
         assert label["class_label"] == group["class_label"][row]
         assert label["class_name"] == ("Linear", "Circular", "Helical", "Parabolic")[label["class_label"]]
         assert label["split"] == SPLITS[group["split"][row]]
+        assert label["caption"].startswith("A")
         np.testing.assert_array_equal(np.float64(label["future_position"]), group["future_position"][row])
         np.testing.assert_array_equal(np.float64(label["positions"]), group["position"][row])
 
@@ -107,6 +108,18 @@ def test_an_export_holds_what_the_store_holds(
     assert metadata["tensor_dtype"] == dtype
     assert metadata["generation_time_seconds"] > 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["labels", "metadata.json", "videos"]
+
+
+def test_an_export_of_a_world_is_complete_and_valid(tmp_path: Path) -> None:
+    fields = TINY | {"distractors": 1, "transients": 1, "orbit": 20.0, "motion_labels": True}
+    trajstore.build(tmp_path / "s.zarr", **fields)
+    trajstore.export(tmp_path / "s.zarr", tmp_path / "out")
+    assert_equals_store(tmp_path / "out", tmp_path / "s.zarr", list(range(44)), dtype="uint8")
+    label = json.loads((tmp_path / "out/labels/sample_0007.json").read_bytes())
+    assert [body["role"] for body in label["bodies"]] == ["target", "distractor", "transient"]
+    assert np.shape(label["extrinsics"]) == (2, 4, 3, 4)
+    assert label["caption"] == trajstore.caption(trajstore.DatasetSpec.from_fields(**fields), 7)
+    assert trajstore.validate(tmp_path / "out", tmp_path / "s.zarr").is_valid
 
 
 def test_samples_in_several_chunks_are_put_together(tmp_path: Path) -> None:

@@ -157,8 +157,11 @@ PLANTED: list[tuple[str, Plant, dict[str, int]]] = [
     ("an empty label", lambda f: label(f, 9).write_text(""), {"label-unreadable": 1, "metadata-mismatch": 2}),
     ("NaN in a label", lambda f: label(f, 9).write_text('{"class_label": 0, "future_position": [NaN, 0, 0]}'),
      {"label-invalid": 1, "metadata-mismatch": 2}),
-    ("an unknown class", lambda f: change(label(f, 9), class_label=4),
+    ("an unknown class", lambda f: change(label(f, 9), class_label=4, class_name=None),
+     {"label-mismatch": 1, "metadata-mismatch": 1}),
+    ("an impossible class", lambda f: change(label(f, 9), class_label=127),
      {"label-invalid": 1, "metadata-mismatch": 2}),
+    ("bodies that the spec does not ask for", lambda f: change(label(f, 9), bodies=[]), {"label-mismatch": 1}),
     ("a short position", lambda f: change(label(f, 9), future_position=[1.0, 2.0]),
      {"label-invalid": 1, "metadata-mismatch": 2}),
     ("a class by its name", lambda f: change(label(f, 9), class_label="Linear"),
@@ -321,15 +324,158 @@ def test_exported_files_are_as_their_schemas_say(folder: Path, foreign: Path) ->
             Draft202012Validator(schemas["label"]).validate(json.loads(path.read_bytes()))
 
 
+@pytest.fixture(scope="module")
+def world_reference(world_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("validate") / "world"
+    trajstore.export(world_store, path)
+    return path
+
+
+@pytest.fixture
+def world(world_reference: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(world_reference, tmp_path / "world"))
+
+
+def edit(path: Path, *place: Any, value: Any) -> None:
+    """Put a value into a JSON file, or take one away."""
+    data = json.loads(path.read_bytes())
+    *way, last = place
+    part = data
+    for step in way:
+        part = part[step]
+    if value is None:
+        del part[last]
+    else:
+        part[last] = value
+    path.write_text(json.dumps(data))
+
+
+def test_an_export_of_a_world_is_valid_and_as_the_schema_says(world_store: Path, world: Path) -> None:
+    report = trajstore.validate(world, world_store)
+    assert report.is_valid, report.faults
+    assert list(report.classes)[-1] == "support.worlds:STAIRS"
+    schema = Draft202012Validator(json.loads((SCHEMAS / "label.schema.json").read_bytes()))
+    for path in (world / "labels").iterdir():
+        schema.validate(json.loads(path.read_bytes()))
+
+
+LATE = -1  # the last body of a label is a transient, which is absent at some frame
+IN_WORLD: list[tuple[str, tuple[Any, ...], Any, str]] = [
+    ("no bodies", ("bodies",), None, "bodies: found none, expected some by the spec"),
+    ("no cameras", ("extrinsics",), None, "extrinsics: found none"),
+    ("no motion", ("motion",), None, "motion: found none"),
+    ("cameras that stand still", ("extrinsics",), [[[0.0] * 4] * 3] * 2, "found shape (2, 3, 4)"),
+    ("no target", ("bodies", 0), None, "and 0 among them"),
+    ("a body twice", ("bodies", 1, "body"), 0, "bodies: found [0, 0"),
+    ("a body too many", ("bodies", LATE, "body"), 5, "expected some of 0…4"),
+    ("another role", ("bodies", 0, "role"), "transient", "body 0: found role 'transient'"),
+    ("a second target", ("bodies", 1, "role"), "target", "body 1: found role 'target'"),
+    ("a late end", ("bodies", 0, "last_frame"), 9, "found frames 1 to 9, expected some of 1…4"),
+    ("a frame less", ("bodies", 1, "positions", 3), None, "expected 2 cameras × 4 frames"),
+    ("a camera less", ("bodies", 1, "visible_pixels", 1), None, "expected 2 cameras × 4 frames"),
+    (
+        "seen where it is not",
+        ("bodies", LATE, "visible_pixels"),
+        [[1] * 4] * 2,
+        "found visible pixels at other",
+    ),
+    (
+        "there where it is not",
+        ("bodies", LATE, "positions"),
+        [[0.0] * 3] * 4,
+        "found positions at other frames",
+    ),
+    ("another target", ("bodies", 0, "positions", 0), [0.0] * 3, "body 0: found other positions"),
+]
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "text"), [case[1:] for case in IN_WORLD], ids=[case[0] for case in IN_WORLD]
+)
+def test_labels_that_do_not_fit_the_spec_are_faults_without_a_store(
+    world: Path, place: tuple[Any, ...], value: Any, text: str
+) -> None:
+    edit(label(world, 3), *place, value=value)
+    report = trajstore.validate(world)
+    assert set(report.fault_counts) == {"label-mismatch"}
+    assert any(text in fault.detail for fault in report.faults), report.faults
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        ("caption",),
+        ("bodies", 1, "shape"),
+        ("bodies", 1, "radius"),
+        ("bodies", 1, "color", 2),
+        ("bodies", 1, "positions", 2, 1),
+        ("bodies", 1, "visible_pixels", 0, 2),
+        ("extrinsics", 1, 2, 0, 3),
+        ("motion", "speed"),
+        ("motion", "parameters"),
+    ],
+    ids=str,
+)
+def test_any_part_of_a_label_is_compared_with_a_store(
+    world_store: Path, world: Path, place: tuple[Any, ...]
+) -> None:
+    found = json.loads(label(world, 3).read_bytes())
+    for step in place:
+        found = found[step]
+    # a float that float32 still tells apart, or that only float64 does where a store has that
+    step = 1e-12 if place[0] == "extrinsics" else 1e-3
+    others = {
+        str: "cone",
+        int: 77,
+        float: found + step if isinstance(found, float) else None,
+        dict: {"turns": 0.5},
+    }
+    others = {kind: "cube" if found == value else value for kind, value in others.items()}
+    edit(label(world, 3), *place, value=others[type(found)])
+    report = trajstore.validate(world, world_store)
+    assert report.fault_counts == {"content-label": 1}
+    assert report.faults[0].detail == f"{place[0]} differs from the store"
+
+
+def test_labels_in_the_precision_of_the_store_are_the_same(world_store: Path, world: Path) -> None:
+    data = json.loads(label(world, 3).read_bytes())
+    for body in data["bodies"]:
+        body["radius"] = float(f"{body['radius']:.9g}")
+    data["positions"] = [[float(f"{x:.9g}") for x in point] for point in data["positions"]]
+    data["bodies"][0]["positions"] = data["positions"]
+    assert data["positions"] != json.loads(label(world, 3).read_bytes())["positions"]
+    label(world, 3).write_text(json.dumps(data))
+    assert trajstore.validate(world, world_store).is_valid
+
+
+def test_classes_are_balanced_by_their_weights(world_store: Path, tmp_path: Path) -> None:
+    trajstore.export(world_store, tmp_path / "out", rows="0:40")
+    report = trajstore.validate(tmp_path / "out")
+    assert (report.is_valid, report.classes["Circular"], report.classes["Linear"]) == (True, 8, 4)
+    for row in range(40):
+        change(label(tmp_path / "out", row), class_label=1, class_name="Circular")
+    (fault,) = [
+        fault for fault in trajstore.validate(tmp_path / "out").faults if fault.code == "class-balance"
+    ]
+    assert "each divided by its weight, differ by at most 2" in fault.detail
+
+
+def test_labels_of_version_0_1_are_valid(store: Path, folder: Path) -> None:
+    for row in range(44):
+        change(label(folder, row), caption=None)
+    assert trajstore.validate(folder, store).is_valid
+
+
 GOOD_LABEL = {"class_label": 1, "future_position": [0.5, 0, -0.25]}
 
 
 @pytest.mark.parametrize(
     "fields",
     [
-        {"class_label": -1}, {"class_label": 4}, {"class_label": True}, {"class_label": 1.5}, {"class_label": "1"},
+        {"class_label": -1}, {"class_label": 127}, {"class_label": True}, {"class_label": 1.5}, {"class_label": "1"},
         {"future_position": [0.0, 0.0]}, {"future_position": [0.0] * 4}, {"future_position": "xyz"},
-        {"future_position": None}, {"positions": [[0.0]]}, {"split": "training"}, {},
+        {"future_position": None}, {"positions": [[0.0]]}, {"split": "training"}, {"caption": 3},
+        {"extrinsics": [[[1.0, 0.0, 0.0]] * 3]}, {"bodies": [{"body": 0}]}, {"motion": {"speed": -1.0}}, {},
     ],
 )  # fmt: skip
 def test_schema_and_model_of_a_label_agree(fields: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import pytest
 import xarray
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.worlds import EVERYTHING
 
 import trajstore
 from trajstore.errors import SpecError
@@ -20,14 +21,6 @@ from trajstore.store.layout import plan_layout
 from trajstore.trajectories import FAMILIES
 
 SMALL = {"samples": 20, "cameras": 2, "frames": 4, "height": 16, "width": 20, "samples_per_shard": 8}
-
-EVERYTHING: dict[str, Any] = {
-    "distractors": [1, 2], "transients": [1, 2], "transient_frames": [1, 2], "shapes": list(SHAPES),
-    "orientation": "tumbling", "motion": ["Linear", "Still", "RandomWalk"], "clearance": 0.02,
-    "patterns": list(PATTERNS), "noise": [0.0, 3.0], "blur": [0.0, 0.7], "light_jitter": 30.0, "margin": -0.5,
-    "azimuth_jitter": 10.0, "elevation_jitter": 5.0, "distance_jitter": 0.1, "roll_jitter": 20.0,
-    "orbit": [-90.0, 90.0], "motion_labels": True, "classes": list(FAMILIES), "weights": [1, 2, 1, 1, 1, 1, 1, 1],
-}  # fmt: skip
 
 
 def pairs(low: float, high: float) -> st.SearchStrategy[list[float]]:

@@ -13,10 +13,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.export_faults import make_source
 
 from trajstore.errors import MissingExtraError, SpecError
 from trajstore.exporters import FORMATS, find_format, pt
 from trajstore.exporters.pt import PatchedTensor, SavedTensor, make_tensor_file
+from trajstore.spec import DatasetSpec
 
 
 def test_an_unknown_format_names_the_known_ones() -> None:
@@ -61,7 +63,8 @@ def test_tensor_files_are_those_of_pytorch(shape: tuple[int, ...], dtype: Any) -
         stream = io.BytesIO()
         torch.save(torch.from_numpy(values), stream)
         assert bytes(file.render()) == stream.getvalue()
-    assert len(stream.getvalue()) <= FORMATS["pt"].measure_files(shape, dtype)[0]
+    source = make_source(DatasetSpec(), tensor_shape=shape, tensor_dtype=dtype)
+    assert len(stream.getvalue()) <= FORMATS["pt"].measure_files(source)[0]
 
 
 @pytest.mark.torch

@@ -8,14 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support import naive
 
-from trajstore.scene.order import SPLIT_NAMES, class_labels, splits
+from trajstore.scene.order import SPLIT_NAMES, class_labels, label_rows, split_rows, splits
 from trajstore.scene.randomness import Stream, uniforms
+from trajstore.spec import DatasetSpec
 
 DEFAULT_SHARES = (0.7, 0.15, 0.15)
 LARGEST_SEED = 2**63 - 1
 
 seeds = st.integers(0, LARGEST_SEED)
 class_counts = st.integers(1, 9)
+class_weights = st.lists(st.integers(1, 12), min_size=1, max_size=6).map(tuple)
 cuts = st.lists(st.integers(1, 400), max_size=6).map(sorted)
 shares_of_all = st.tuples(st.integers(0, 100), st.integers(0, 100), st.integers(0, 100)).filter(any)
 
@@ -63,13 +65,13 @@ def test_a_width_that_would_break_the_table_is_refused(width: int):
         uniforms(0, Stream.SHAPE, first=0, count=1, width=width)
 
 
-@given(seeds, class_counts, cuts)
-def test_labels_and_splits_do_not_depend_on_slicing(seed: int, classes: int, edges: list[int]):
+@given(seeds, class_weights, cuts)
+def test_labels_and_splits_do_not_depend_on_slicing(seed: int, weights: tuple[int, ...], edges: list[int]):
     def labels_of(rows: range) -> np.ndarray:
-        return class_labels(seed, first=rows.start, count=len(rows), weights=(1,) * classes)
+        return class_labels(seed, first=rows.start, count=len(rows), weights=weights)
 
     def splits_of(rows: range) -> np.ndarray:
-        return splits(seed, first=rows.start, count=len(rows), group=classes, shares=DEFAULT_SHARES)
+        return splits(seed, first=rows.start, count=len(rows), group=sum(weights), shares=DEFAULT_SHARES)
 
     parts = split_at(edges, 400)
     np.testing.assert_array_equal(np.concatenate([labels_of(r) for r in parts]), labels_of(range(400)))
@@ -91,6 +93,48 @@ def test_labels_and_splits_match_the_twin(classes: int):
 def test_every_aligned_group_holds_each_class_once(seed: int, classes: int, first_group: int):
     labels = class_labels(seed, first=first_group * classes, count=30 * classes, weights=(1,) * classes)
     assert (np.sort(labels.reshape(30, classes), axis=1) == np.arange(classes)).all()
+
+
+@given(seeds, class_weights, st.integers(0, 10**9))
+def test_every_aligned_group_holds_each_class_as_often_as_its_weight(
+    seed: int, weights: tuple[int, ...], first_group: int
+):
+    group = sum(weights)
+    labels = class_labels(seed, first=first_group * group, count=10 * group, weights=weights)
+    for of_group in labels.reshape(10, group):
+        assert np.bincount(of_group, minlength=len(weights)).tolist() == list(weights)
+
+
+@given(seeds, class_weights)
+def test_every_split_has_the_classes_in_the_shares_of_their_weights(seed: int, weights: tuple[int, ...]):
+    group = sum(weights)
+    labels = class_labels(seed, first=0, count=20 * group, weights=weights)
+    split = splits(seed, first=0, count=20 * group, group=group, shares=DEFAULT_SHARES)
+    assert (split.reshape(20, group) == split[::group, None]).all()
+    for index, groups in enumerate((14, 3, 3)):
+        counts = np.bincount(labels[split == index], minlength=len(weights))
+        assert counts.tolist() == [groups * weight for weight in weights]
+
+
+def test_a_rare_class_may_be_anywhere_in_its_group():
+    labels = class_labels(0, first=0, count=80_000, weights=(7, 1)).reshape(-1, 8)
+    assert (labels.sum(axis=1) == 1).all()
+    counts = labels.sum(axis=0)
+    # 1,250 expected at each place; the standard deviation is 33
+    assert counts.min() > 1100
+    assert counts.max() < 1400
+
+
+def test_a_spec_names_the_weights_of_its_classes():
+    spec = DatasetSpec.from_fields(classes=["Linear", "Helical"], weights=[3, 1])
+    labels, split = label_rows(spec, range(8, 40)), split_rows(spec, range(8, 40))
+    assert labels.tolist() == class_labels(0, first=8, count=32, weights=(3, 1)).tolist()
+    assert split.tolist() == splits(0, first=8, count=32, group=4, shares=DEFAULT_SHARES).tolist()
+    assert np.bincount(labels).tolist() == [24, 8]
+    assert DatasetSpec().dataset.class_weights == (1, 1, 1, 1)
+    rows = range(30)
+    alike = DatasetSpec.from_fields(weights=[1, 1, 1, 1])
+    assert label_rows(alike, rows).tolist() == label_rows(DatasetSpec(), rows).tolist()
 
 
 @given(seeds, st.integers(2, 9), st.integers(0, 10**9), st.integers(1, 500))

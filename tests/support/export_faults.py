@@ -15,6 +15,8 @@ from typing import Any, Final
 import pytest
 
 from trajstore import cli
+from trajstore.exporters.records import Source
+from trajstore.spec import DatasetSpec
 
 TINY: Final[dict[str, Any]] = {
     "samples": 44,
@@ -44,6 +46,20 @@ setattr(Path, method, step)
 sys.argv = ["trajstore", *sys.argv[4:]]
 trajstore.cli.main()
 """
+
+
+def make_source(spec: DatasetSpec, **fields: Any) -> Source:
+    """What an export of a spec says that it was made from."""
+    return Source.model_validate(
+        {
+            "tensor_shape": (4, 32, 3, 64, 64),
+            "tensor_dtype": "uint8",
+            "row_ranges": ((0, 100),),
+            "fingerprint": spec.fingerprint,
+            "spec": spec,
+        }
+        | fields
+    )
 
 
 def export_and_die(store: Path, folder: Path, *, method: str, pattern: str, at: int) -> None:

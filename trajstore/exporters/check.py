@@ -77,6 +77,9 @@ ROWS_MAX: Final = 10**8
 IMBALANCE_MAX: Final = 0.1
 """In a folder that trajstore did not write, how far a class may be from its share."""
 
+REWORDED: Final = ("caption",)
+"""Fields of a label that another version may word in another way, and that are not compared."""
+
 EXACT: Final = ("extrinsics",)
 """Fields of a label that are float64 in a store; other numbers are float32."""
 
@@ -255,9 +258,9 @@ def inspect_folder(
         )
 
     shape, dtype = _find_in_tensors(total.tensors, source, videos, faults)
-    counts = _count_classes(classes, _find_classes(metadata))
+    counts = _count_classes(classes, check.classes)
     _find_in_metadata(metadata, len(videos.names), counts, split_counts, faults)
-    _find_in_balance(counts, source, faults)
+    _find_in_balance({name: counts[name] for name in check.classes}, source, faults)
     return ValidationReport(
         location=str(root),
         against=None if against is None else str(against.location),
@@ -525,7 +528,7 @@ def _find_in_world(label: Label, source: Source) -> Iterator[str]:
         shape, expected = np.shape(label.extrinsics), (cameras, *moving, 3, 4)
         if shape != expected:
             yield f"extrinsics: found shape {shape}, expected {expected}"
-    if label.bodies is None:
+    if label.bodies is None or not spec.bodies.are_labelled:
         return
     numbers = [body.body for body in label.bodies]
     if numbers != sorted({0, *numbers}) or numbers[-1] >= spec.bodies.count:
@@ -544,17 +547,12 @@ def _find_in_body(body: BodyLabel, cameras: int, frames: int) -> Iterator[str]:
     if not first <= last <= frames:
         yield f"found frames {first} to {last}, expected some of 1…{frames}"
     if len(body.positions) != frames or np.shape(body.visible_pixels) != (cameras, frames):
-        expected = f"those of {cameras} cameras × {frames} frames"
-        yield f"found positions or visible_pixels of other frames, expected {expected}"
+        yield f"found positions or visible_pixels of other sizes, expected {cameras} cameras × {frames} frames"
         return
-    is_there = [first <= frame <= last for frame in range(1, frames + 1)]
-    if [point is not None for point in body.positions] != is_there:
+    is_there = np.array([first <= frame <= last for frame in range(1, frames + 1)])
+    if [point is not None for point in body.positions] != is_there.tolist():
         yield f"found positions at other frames than those at which it is there, {first} to {last}"
-    if any(
-        count and not there
-        for counts in body.visible_pixels
-        for count, there in zip(counts, is_there, strict=True)
-    ):
+    if np.array(body.visible_pixels)[:, ~is_there].any():
         yield f"found visible pixels at other frames than those at which it is there, {first} to {last}"
 
 
@@ -562,7 +560,7 @@ def _differing(label: Label, expected: Label) -> Iterator[str]:
     """Fields of a label that differ from the store's, in the precision of the store."""
     for name in Label.model_fields:
         found, wanted = getattr(label, name), getattr(expected, name)
-        if found is None or found == wanted:
+        if found is None or found == wanted or name in REWORDED:
             continue
         number = np.float64 if name in EXACT else np.float32
         if not _is_same(found, wanted, number):
@@ -645,13 +643,12 @@ def _find_in_balance(counts: dict[str, int], source: Source | None, faults: _Fau
     total = sum(counts.values())
     if not total:
         return
-    dataset = source.spec.dataset if source else None
-    weights = dict(zip(dataset.classes, dataset.class_weights, strict=True)) if dataset else {}
-    shares = [count / weights.get(name, 1) for name, count in counts.items()]
+    weights = source.spec.dataset.class_weights if source else (1,) * len(counts)
+    shares = [count / weight for count, weight in zip(counts.values(), weights, strict=True)]
     # any range of rows is balanced within two samples per class, or twice its weight
     most = 2.0 * len(source.row_ranges) if source else max(2.0, IMBALANCE_MAX * total / len(counts))
     if max(shares) - min(shares) > most:
         listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-        by_weight = ", each divided by its weight," if dataset and dataset.weights else ""
+        by_weight = ", each divided by its weight," if set(weights) != {1} else ""
         detail = f"found {listed}; expected counts that{by_weight} differ by at most {most:.0f}"
         faults.add("class-balance", LABEL_FOLDER, detail)
