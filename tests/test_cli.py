@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from support.faults import (
     wait_until,
 )
 from support.stores import open_store
+from support.worlds import EVERYTHING
 
 import trajstore
 from trajstore import cli
@@ -374,11 +376,20 @@ def test_info_shows_any_store(
     assert (done.code, done.err) == (0, "")
     assert f"{tiny_store}: complete, 44 samples" in done.out
     assert "2 cameras × 4 frames × 3 channels × 16 × 16" in done.out
+    assert not re.search(r"^  (bodies|world) ", done.out, re.MULTILINE)
     build("half.zarr", open_store(tiny_store).spec, part="1/2")
     half = command("info", "half.zarr")
     assert half.code == 0
     assert "unfinished, 24 of 44 samples" in half.out
     assert "continue with: trajstore build half.zarr" in half.out
+
+
+def test_info_says_what_a_spec_asks_for_beside_the_defaults(command: Any, world_store: Path) -> None:
+    lines = {line[2:11].strip(): line[11:] for line in command("info", str(world_store)).out.splitlines()}
+    changes = tomllib.loads(f"found = {{ {lines['bodies']}, {lines['world']} }}")["found"]
+    found = {(section, name): value for section, fields in changes.items() for name, value in fields.items()}
+    assert found.items() <= dict(open_store(world_store).spec.walk()).items()
+    assert {name for _, name in found} == {*EVERYTHING} - {"classes"}
 
 
 @pytest.mark.parametrize(

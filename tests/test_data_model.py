@@ -7,10 +7,13 @@ import math
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.worlds import EVERYTHING
 
+from trajstore.scene.bodies import PLACES_TRIED, TUMBLING
+from trajstore.scene.column_names import ALWAYS, list_columns
 from trajstore.scene.order import SPLIT_NAMES
 from trajstore.spec import DatasetSpec
 from trajstore.store.layout import plan_layout
@@ -21,7 +24,7 @@ FILLS = {"0": 0, "−1": -1, "NaN": math.nan, "false": False}
 
 
 def read_tables() -> dict[str, list[list[str]]]:
-    """Rows of the page's tables, without markup, by the name of the first column."""
+    """Rows of the page's tables, without markup, by the name of the first column that is not a code."""
     tables: dict[str, list[list[str]]] = {}
     rows: list[list[str]] = []
     for line in (DOCS / "data-model.md").read_text(encoding="utf-8").splitlines():
@@ -31,7 +34,7 @@ def read_tables() -> dict[str, list[list[str]]]:
         cells = line.replace("\\|", "¦").strip("|").split("|")
         rows.append([cell.strip().strip("`") for cell in cells])
         if len(rows) == 1:
-            tables[rows[0][0]] = rows
+            tables[next(name for name in rows[0] if name != "code")] = rows
     return {name: rows[2:] for name, rows in tables.items()}
 
 
@@ -59,24 +62,60 @@ def test_columns_of_other_worlds_are_those_of_a_spec_that_asks_for_everything():
         (name, tuple(dims.split(", ")), dtype, str(FILLS[fill]), unit, meaning.replace("¦", "|"))
         for name, dims, dtype, fill, unit, meaning in TABLES["column"]
     ]
-    usual = {column.name for column in plan_layout(DatasetSpec()).group("labels").columns}
-    asked = (
-        plan_layout(DatasetSpec.from_fields(**EVERYTHING | {"classes": list(FAMILIES), "weights": ()}))
-        .group("labels")
-        .columns
-    )
+    spec = DatasetSpec.from_fields(**EVERYTHING | {"classes": list(FAMILIES), "weights": ()})
     assert documented == [
         (
-            c.name,
-            c.dims,
-            c.dtype,
-            str(c.fill_value),
-            c.attributes.get("units", ""),
-            c.attributes["long_name"],
+            *(c.name, c.dims, c.dtype, str(c.fill_value)),
+            *(c.attributes.get("units", ""), c.attributes["long_name"]),
         )
-        for c in asked
-        if c.name not in usual
+        for c in plan_layout(spec).group("labels").columns
+        if c.name not in ALWAYS
     ]
+
+
+ASKING: list[list[dict[str, Any]]] = [
+    [
+        {"distractors": [0, 1]},
+        {"transients": 1},
+        {"shapes": ["sphere", "cube"]},
+        {"distractors": 1, "margin": -0.1},
+    ],
+    [{"shapes": ["sphere", "cube"]}],
+    [{"margin": -0.1}, {"distractors": 1, "margin": -0.1}],
+    [{"distractors": 1, "margin": -0.1}],
+    [{name: 1.0} for name in ("azimuth_jitter", "elevation_jitter", "roll_jitter", "orbit")]
+    + [{"distance_jitter": 0.1}],
+    [{"patterns": ["plain", "noise"]}],
+    [{"light_jitter": 1.0}],
+    [{"noise": [0.0, 1.0]}],
+    [{"blur": [0.0, 1.0]}],
+    [{"motion_labels": True, "classes": list(FAMILIES)}],
+]
+"""For each row of the page's table of columns, fields that ask for them."""
+
+
+def test_columns_are_there_where_the_page_says():
+    rows = [names.replace("`", "").split(", ") for names, _ in TABLES["columns"]]
+    assert [name for names in rows for name in names] == [name for name, *_ in TABLES["column"]]
+    for fields in (fields for several in ASKING for fields in several):
+        expected = {
+            name for names, asking in zip(rows, ASKING, strict=True) if fields in asking for name in names
+        }
+        assert {*list_columns(DatasetSpec.from_fields(**fields))} - {*ALWAYS} == expected, fields
+
+
+def test_codes_are_those_of_the_columns():
+    columns = {c.name: c for c in plan_layout(DatasetSpec.from_fields(**EVERYTHING)).columns}
+    for table, name in (("role", "body_role"), ("shape", "body_shape"), ("pattern", "background_pattern")):
+        attributes = columns[name].attributes
+        meanings = zip(attributes["flag_values"], attributes["flag_meanings"].split(), strict=True)
+        assert [(int(code), meaning) for code, meaning, _ in TABLES[table]] == list(meanings)
+
+
+def test_parameters_are_those_of_the_families():
+    documented = {name: parameters for _, name, _, parameters in TABLES["label"]}
+    documented |= {name: parameters for name, _, parameters in TABLES["family"]}
+    assert documented == {name: ", ".join(family.parameters) for name, family in FAMILIES.items()}
 
 
 def test_margins_are_those_of_the_families():
@@ -85,7 +124,9 @@ def test_margins_are_those_of_the_families():
 
 def test_labels_and_splits_are_those_of_the_spec():
     spec = DatasetSpec()
-    assert [(int(label), name) for label, name, _ in TABLES["label"]] == list(enumerate(spec.dataset.classes))
+    assert [(int(label), name) for label, name, *_ in TABLES["label"]] == list(
+        enumerate(spec.dataset.classes)
+    )
     shares = [getattr(spec.splits, name) for name in SPLIT_NAMES]
     assert [(int(value), name, float(share)) for value, name, share in TABLES["value"]] == list(
         zip(range(3), SPLIT_NAMES, shares, strict=True)
@@ -100,6 +141,9 @@ def test_defaults_in_the_text_are_those_of_the_spec():
         f"{spec.camera.distance:g} world units away, {spec.camera.elevation:g}° above",
         f"azimuth of {spec.camera.azimuth:g}°",
         f"by {spec.render.contrast} levels or more",
+        f"{spec.bodies.transient_frames[0]} to {spec.bodies.transient_frames[1]} by default",
+        f"by {TUMBLING[0]:g} to {TUMBLING[1]:g} turns",
+        f"in {PLACES_TRIED} tries",
         f"at frame {spec.video.frames} + {spec.video.horizon} = {spec.video.frames + spec.video.horizon}",
     ):
         assert sentence in text

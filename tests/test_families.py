@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.faults import assert_same_bytes
+from support.faults import assert_same_bytes, tree_bytes
 
 import trajstore
 from trajstore import families
@@ -446,11 +446,13 @@ assert "mine" not in sys.modules
 """
     found = run_python(program, elsewhere)
     assert found.returncode == 0, found.stderr
-    # what makes rows needs the family
+    # what makes rows needs the family; without it nothing is changed
+    before = tree_bytes(store)
     refused = run_command("extend", store, "--samples", 20, folder=elsewhere)
     assert refused.returncode == 2
     assert "family mine:family: importing it raised ModuleNotFoundError" in refused.stderr
     assert "Traceback" not in refused.stderr
+    assert tree_bytes(store) == before
     assert run_command("extend", store, "--samples", 20, folder=folder).returncode == 0
     (folder / "mine.py").write_text(ZIGZAG.replace("0.5", "0.25"))
     for command in (

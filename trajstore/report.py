@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trajstore.text import format_bytes, format_count, format_seconds
 
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
 FINDINGS_MAX = 40
 """Findings that are printed one by one."""
 
+SHOWN = ("samples", "seed", "classes", "families", "cameras", "frames", "height", "width")
+"""Fields of a spec that stand elsewhere in the description of a store."""
+
+WORLD = ("dataset", "video", "scene", "camera", "render", "background", "sensor")
+"""Sections of a spec that decide rows, beside the bodies and the splits."""
+
 
 def describe_summary(summary: Summary, *, location: Location) -> str:
     """Describe a store."""
@@ -37,6 +44,8 @@ def describe_summary(summary: Summary, *, location: Location) -> str:
             ("classes", _counts(summary.classes)),
             ("splits", _counts(summary.splits)),
             ("sample", f"{shape}, uint8, {format_bytes(summary.sample_bytes)}"),
+            ("bodies", _list_changes(summary.spec, "bodies")),
+            ("world", _list_changes(summary.spec, *WORLD)),
             ("size", _size(summary)),
             ("seed", f"{summary.spec['dataset']['seed']}, fingerprint {summary.fingerprint[:16]}"),
             ("built", f"{last['event']} {last['time']} by trajstore {last['versions']['trajstore']}"),
@@ -278,6 +287,19 @@ def _written(summary: Summary) -> str:
     return ", ".join(
         f"{name} {format_count(rows)} ({100 * rows // summary.samples} %)"
         for name, rows in summary.written.items()
+    )
+
+
+def _list_changes(spec: dict[str, Any], *sections: str) -> str:
+    """What some sections of a spec have that is not the default, as one writes it in a spec."""
+    from trajstore.spec import DatasetSpec  # imports pydantic
+
+    defaults = dict(DatasetSpec().walk())
+    return ", ".join(
+        f"{section}.{name} = {json.dumps(value, ensure_ascii=False)}"
+        for section in sections
+        for name, value in spec.get(section, {}).items()
+        if name not in SHOWN and value != defaults[section, name]
     )
 
 

@@ -404,7 +404,6 @@ def test_labels_that_do_not_fit_the_spec_are_faults_without_a_store(
 @pytest.mark.parametrize(
     "place",
     [
-        ("caption",),
         ("bodies", 1, "shape"),
         ("bodies", 1, "radius"),
         ("bodies", 1, "color", 2),

@@ -463,3 +463,49 @@ def test_asks_a_bucket_for_no_more_than_it_needs(
         assert requests == {"read": 2, "read_tail": 2, "read_ranges": 2 * 2}
     else:
         assert requests["read_ranges"] <= 2 * (threads + 1)
+
+
+def test_coordinates_have_the_names_of_the_dimensions_that_there_are(
+    world_store: Path, tiny_store: Path, tmp_path: Path
+):
+    half = Path(shutil.copytree(world_store, tmp_path / "half.zarr"))
+    shutil.rmtree(half / "labels_written")
+    shutil.copytree(world_store / "labels_written", half / "labels_written", ignore=lambda *_: ["c.0"])
+    for column in trajstore.open_reader(half).columns:
+        for path in (half / column).glob("c.*"):
+            path.unlink()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plain, world, unwritten = (trajstore.open(path).load() for path in (tiny_store, world_store, half))
+    assert "body" not in plain.coords
+    assert "quaternion" not in plain.coords
+    for dataset in (world, unwritten):
+        assert dataset.coords["body"].values.tolist() == [0, 1, 2, 3, 4]
+        assert dataset.coords["quaternion"].values.tolist() == ["w", "x", "y", "z"]
+    assert unwritten.labels_written.values.tolist() == [False]
+    assert unwritten.visible_pixels.dtype == "int32"
+    assert not unwritten.in_view.values.any()
+    assert np.isnan(unwritten.body_position.values).all()
+    assert (unwritten.body_role.values == -1).all()
+    # unit quaternions, and shapes by their names
+    w, x, y, z = (world.body_orientation.sel(body=0, quaternion=part) for part in "wxyz")
+    np.testing.assert_allclose(w * w + x * x + y * y + z * z, 1.0, rtol=1e-6)
+    named = dict(enumerate(world.body_shape.attrs["flag_meanings"].split()))
+    assert {named[code] for code in world.body_shape.sel(body=0).values} <= {
+        "sphere",
+        "cube",
+        "cylinder",
+        "cone",
+    }
+    assert world.body_role.attrs["flag_meanings"] == "target distractor transient"
+
+
+def test_captions_are_of_the_rows_that_are_asked_for(world_store: Path, tiny_store: Path):
+    for path in (world_store, tiny_store):
+        reader = trajstore.open_reader(path)
+        every = reader.captions(range(44))
+        assert every == [trajstore.caption(reader.spec, row) for row in range(44)]
+        for rows in ([], [7], [3, 4, 5, 43, 0, 3], [-1, -44]):
+            assert reader.captions(rows) == [every[row] for row in rows]
+        with pytest.raises(RowRangeError, match="row 44 is out of range"):
+            reader.captions([44])

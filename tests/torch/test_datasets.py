@@ -116,18 +116,32 @@ def test_captions_are_text(tiny_store: Path, tiny_spec: DatasetSpec, monkeypatch
         TrajectoryDataset(tiny_store, columns=["captions"])
 
 
-def test_labels_of_bodies_and_moving_cameras(tiny_fields: dict[str, Any]):
-    spec = DatasetSpec.from_fields(**tiny_fields, distractors=1, margin=-0.5, orbit=30.0)
-    columns = ["in_view", "body_in_view", "extrinsics", "body_role", "visible_pixels"]
-    batch = collate(GeneratedDataset(spec, columns=columns).__getitems__([5, 2]))
-    found = {name: (tuple(batch[name].shape), batch[name].dtype) for name in columns}
-    assert found == {
-        "in_view": ((2, 2, 4), torch.bool),
-        "body_in_view": ((2, 2, 2, 4), torch.bool),
-        "extrinsics": ((2, 2, 4, 3, 4), torch.float64),
-        "body_role": ((2, 2), torch.int64),
-        "visible_pixels": ((2, 2, 2, 4), torch.int32),
-    }
+def test_every_label_column_of_a_world(world_store: Path):
+    dtypes = {"int8": torch.int64, "uint8": torch.uint8, "int32": torch.int32, "bool": torch.bool,
+              "float32": torch.float32, "float64": torch.float64}  # fmt: skip
+    world = xarray.open_zarr(world_store, chunks=None).load()
+    names = [
+        str(name) for name, array in world.data_vars.items() if array.dims[0] == "sample" and name != "video"
+    ]
+    dataset = TrajectoryDataset(world_store, cameras=[1], frames=[2, 4], columns=[*names, "caption"])
+    generated = GeneratedDataset(
+        dataset.samples.spec, cameras=[1], frames=[2, 4], columns=[*names, "caption"]
+    )
+    indices = [5, 2, 43]
+    batch = collate(dataset.__getitems__(indices))
+    assert batch["video"].shape == (3, 1, 2, 3, 16, 16)
+    assert {"in_view", "extrinsics", "body_position", "steepness", "shutter"} <= set(names)
+    for name in names:  # of all cameras and frames, whichever are chosen
+        assert batch[name].dtype == dtypes[world[name].dtype.name]
+        np.testing.assert_array_equal(batch[name], world[name][indices], err_msg=name)
+    for other in (
+        collate(generated.__getitems__(indices)),
+        default_collate([dataset[index] for index in indices]),
+    ):
+        assert other.keys() == batch.keys()
+        assert other["caption"] == batch["caption"]
+        for name in (*names, "video"):
+            np.testing.assert_array_equal(other[name], batch[name], err_msg=name)
 
 
 @pytest.mark.parametrize("layout", ["VTCHW", "VCTHW", "VTHWC", "TVHWC", "CVTHW"])

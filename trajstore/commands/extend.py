@@ -9,6 +9,7 @@ from pathlib import Path
 from trajstore.commands.build import BuildReport, check_run, run_build
 from trajstore.errors import SpecError
 from trajstore.executors.run import RunOptions
+from trajstore.families import load_family
 from trajstore.progress import Report
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
@@ -85,6 +86,10 @@ def extend(
     check_generator(store)
     plan = make_plan(store.storage, _enlarge(store, samples), store)
     if plan.spec != store.spec:
+        for name in (*plan.spec.dataset.classes, *plan.spec.bodies.motion):
+            load_family(
+                name, plan.spec.dataset.families
+            )  # one that is missing or another leaves the store as it was
         check_fits(plan, force=force)
         try:
             store = grow_store(store, plan.spec)

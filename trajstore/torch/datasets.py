@@ -210,14 +210,15 @@ class TrajectoryDataset(SampleDataset):
     frames : sequence of int, optional
         Which frames; all by default. Frames are numbered from 1: array index = frame − 1.
     transform : callable, optional
-        Called with each sample, a dict of tensors; what it returns is the sample.
+        Called with each sample, a dict of tensors (and, where asked for, the caption); what it returns is the sample.
     layout : str
         Order of the dimensions of ``video``: V camera (view), T frame, C channel, H, W. ``"VTCHW"`` is what is stored;
         ``"VCTHW"`` suits 3D convolutions (I3D, SlowFast, R(2+1)D), a view at a time; ``"VTCHW"`` and ``"VTHWC"``
         video transformers. Without V (``"CTHW"``) where one camera is chosen. Orders other than the stored one are
         views of it; ``.contiguous()`` copies.
     columns : sequence of str
-        Label columns to give along; ``"caption"`` is a sentence about each sample, a str, in a batch a list of them.
+        Label columns to give along, of all cameras and frames, whichever are chosen for ``video``; int8 becomes int64,
+        other types stay what they are. ``"caption"`` is a sentence that describes a sample, a str; in a batch, a list.
     only_written : bool
         Take the rows whose frames are written now, instead of refusing a store that is not finished.
     threads : int, optional
@@ -318,7 +319,7 @@ def collate(samples: list[Any]) -> Any:
 
     Returns
     -------
-    dict of tensors
+    dict of tensors, of captions a list of str
         The same as from `torch.utils.data.default_collate`, which copies every sample.
     """
     if isinstance(samples, Batch):
