@@ -79,7 +79,7 @@ def cut(page: Pixels, area: Area) -> Pixels:
 
 def marked(tile: Tile, clip: Clip, camera: int, frame: int, *, margin: int = 3) -> NDArray[np.bool_]:
     """Which pixels of a tile the line of the box may cover."""
-    area, box = tile.area, tile.box_area(clip.box[camera, frame - 1])
+    area, box = tile.area, tile.box_area(clip.target.box[camera, frame - 1])
     v, u = np.mgrid[0 : int(area.height), 0 : int(area.width)]
     x, y = u + 0.5 + area.left, v + 0.5 + area.top
     outside = (
@@ -113,7 +113,7 @@ def test_a_sheet_shows_pictures_pixel_by_pixel_and_marks_where_the_labels_say():
         )
         is_marked = marked(tile, clip, i, frame)
         assert 0 < is_marked.mean() < 0.25
-        box = tile.box_area(clip.box[i, frame - 1])
+        box = tile.box_area(clip.target.box[i, frame - 1])
         for point in (
             (box.left, box.top + box.height / 3),
             (box.right, box.top + box.height / 3),
@@ -126,7 +126,7 @@ def test_a_sheet_shows_pictures_pixel_by_pixel_and_marks_where_the_labels_say():
             assert count_color(found, FUTURE) == count_color(found, PATH) == 0
         else:
             future = tile.to_page(clip.future_pixel[i])
-            visible = [point for point in tile.to_page(clip.pixel[i]) if np.hypot(*(point - future)) > 10]
+            visible = [point for point in tile.to_page(clip.target.pixel[i]) if np.hypot(*(point - future)) > 10]
             assert visible
             for point in visible:
                 assert_color(shown, point.tolist(), PATH)
@@ -204,7 +204,7 @@ def test_a_sheet_says_what_a_sample_is():
     assert {"a.zarr", "b", clip.class_name, f"row 5, split {clip.split}"} <= texts
     assert {"frame 1", "frame 2", "frame 3", "camera 0", "camera 1", "future position, frame 8"} <= texts
     x, y, z = (f"{value:.2f}".replace("-", "−") for value in clip.future_position)
-    assert f"radius {clip.radius:.3f}, at frame 8: ({x}, {y}, {z})" in texts
+    assert f"radius {clip.target.radius:.3f}, at frame 8: ({x}, {y}, {z})" in texts
 
 
 @given(height=st.integers(1, 2000), width=st.integers(1, 2000), largest=st.integers(48, 200))
@@ -275,7 +275,7 @@ def test_a_film_shows_each_frame_and_the_future_at_its_end():
                 expected = resize(clip.video[camera, index], *tile)[:, :, :3]
                 is_free = ~marked(where, clip, camera, index + 1)
                 if 0 < index < 5:
-                    for point in where.to_page(clip.pixel[camera, : index + 1]):
+                    for point in where.to_page(clip.target.pixel[camera, : index + 1]):
                         assert_color(picture, point.tolist(), PATH)
                 is_path = np.abs(found.astype(int) - expected).max(axis=-1) > 0
                 assert is_path[is_free].mean() < 0.15  # the path alone covers what is free

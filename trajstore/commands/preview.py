@@ -118,7 +118,9 @@ def preview(
     cameras = choose_cameras(video.cameras, most=CAMERAS_MAX)
     most = SHEET_FRAMES if ending in STILL else FILM_FRAMES_MAX
     frames = choose_frames(video, rows=len(chosen), cameras=len(cameras), most=most)
-    clips = list(load_clips(samples, chosen, cameras=cameras, frames=frames))
+    clips = list(
+        load_clips(samples, chosen, cameras=cameras, frames=frames, shows_transients=ending in STILL)
+    )
     data = _draw(samples, clips, ending)
     write_output(path, data)
     return PreviewReport(path, chosen, tuple(clip.class_name for clip in clips), len(data))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -106,6 +107,31 @@ def choose_frames(video: VideoSection, *, rows: int, cameras: int, most: int) ->
     """Which frames to show so that their pictures fit into memory."""
     frame_bytes = rows * cameras * 3 * video.height * video.width
     return spread(video.frames, min(most, max(2, BYTES_MAX // frame_bytes)), first=1)
+
+
+def favor_transients(frames: Sequence[int], spans: Sequence[tuple[int, int]]) -> tuple[int, ...]:
+    """As many frames, the last among them, at which as many bodies as possible are there that come and go.
+
+    Examples
+    --------
+    >>> favor_transients((1, 11, 22, 32), [(5, 6), (6, 8), (20, 20)])
+    (6, 11, 20, 32)
+    """
+    last, pending = frames[-1], list(spans)
+    chosen: list[int] = []
+    best: int | None = last
+    while best is not None:
+        chosen.append(best)
+        pending = [span for span in pending if not span[0] <= chosen[-1] <= span[1]]
+        seen = Counter(frame for low, high in pending for frame in range(low, high + 1))
+        best = (
+            max(seen, key=lambda frame: (seen[frame], -frame), default=None)
+            if len(chosen) < len(frames)
+            else None
+        )
+    while len(chosen) < len(frames):  # those left, as far from the others as possible
+        chosen.append(max(frames, key=lambda frame: min(abs(frame - other) for other in chosen)))
+    return tuple(sorted(chosen))
 
 
 def choose_cameras(count: int, *, most: int) -> tuple[int, ...]:

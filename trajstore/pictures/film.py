@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from trajstore.pictures.clips import Clip
+from trajstore.pictures.legend import draw_line, list_boxes
 from trajstore.pictures.page import Area, Page
 from trajstore.pictures.palette import QUIET
 from trajstore.pictures.sheet import WORDS_MIN, fit_tile
@@ -21,10 +22,12 @@ from trajstore.pictures.tile import Tile
 MARGIN: Final = 14
 GAP: Final = 4
 TITLE: Final = 40
+LEGEND: Final = 28
 FOOTER: Final = 20
 CAPTION: Final = 24
 NUMBER_WIDTH: Final = 240
 WIDTH_MIN: Final = 480
+WORLD_WIDTH_MIN: Final = 640
 PITCH_MIN: Final = 30
 TILE_MAX: Final = 200
 TILES_WIDTH: Final = 800
@@ -40,17 +43,19 @@ class _Playing:
     camera: int
     tile: Tile
     path: Line2D
-    box: Rectangle
+    boxes: tuple[Rectangle, ...]
     future: Line2D
 
     def show(self, index: int) -> None:
         """Show a frame that was read, and what of the path is known by then."""
-        at = self.clip.frames[index] - 1
+        frame = self.clip.frames[index]
         self.tile.page.paste_picture(self.tile.area, self.clip.video[self.camera, index])
-        known = self.tile.to_page(self.clip.pixel[self.camera, : at + 1])
+        known = self.tile.to_page(self.clip.target.pixel[self.camera, :frame])
         self.path.set_data(known[:, 0], known[:, 1])
-        area = self.tile.box_area(self.clip.box[self.camera, at])
-        self.box.set_bounds(area.left, area.top, area.width, area.height)
+        for box, body in zip(self.boxes, self.clip.bodies, strict=True):
+            box.set_visible(body.is_present(frame))
+            if box.get_visible():
+                self.tile.move_box(box, body, self.camera, frame)
         self.future.set_visible(index == len(self.clip.frames) - 1)
         for mark in self.marks:
             self.tile.page.axes.draw_artist(mark)
@@ -58,7 +63,7 @@ class _Playing:
     @property
     def marks(self) -> tuple[Artist, ...]:
         """From back to front."""
-        return (self.path, self.box, self.future)
+        return (self.path, *reversed(self.boxes), self.future)
 
 
 def draw_film(clips: Sequence[Clip], *, title: str) -> Iterator[NDArray[np.uint8]]:
@@ -70,10 +75,14 @@ def draw_film(clips: Sequence[Clip], *, title: str) -> Iterator[NDArray[np.uint8
     largest = min(TILE_MAX, TILES_WIDTH // cameras - GAP, TILES_HEIGHT // len(clips))
     tile = fit_tile(height, width, largest=largest)
     line_height = CAPTION + tile[1] + MARGIN
+    has_world = clips[0].target.visible_pixels is not None
+    first_line = MARGIN + TITLE + has_world * LEGEND
     page = Page(
-        _even(max(WIDTH_MIN, 2 * MARGIN + cameras * _pitch(tile) - GAP)),
-        _even(MARGIN + TITLE + len(clips) * line_height + FOOTER),
+        _even(max(WORLD_WIDTH_MIN if has_world else WIDTH_MIN, 2 * MARGIN + cameras * _pitch(tile) - GAP)),
+        _even(first_line + len(clips) * line_height + FOOTER),
     )
+    if has_world:
+        draw_line(page, MARGIN - 7, first_line - LEGEND / 2 - 10, list_boxes(clips), size=14)
     room = page.width - 2 * MARGIN - NUMBER_WIDTH
     page.add_text(MARGIN, MARGIN, title, size=17, weight="bold", room=room)
     for camera, of_dataset in enumerate(clips[0].cameras.numbers):
@@ -84,10 +93,10 @@ def draw_film(clips: Sequence[Clip], *, title: str) -> Iterator[NDArray[np.uint8
     playing = [
         part
         for line, clip in enumerate(clips)
-        for part in _lay_out(page, clip, tile, top=MARGIN + TITLE + line * line_height)
+        for part in _lay_out(page, clip, tile, top=first_line + line * line_height)
     ]
     start_anew = page.keep()
-    frames, last = clips[0].frames, len(clips[0].position)
+    frames, last = clips[0].frames, clips[0].last_frame
     for index in range(count):
         start_anew()
         text = f"frame {frames[index]} of {last}"
@@ -114,8 +123,8 @@ def _lay_out(page: Page, clip: Clip, size: tuple[int, int], *, top: float) -> It
             clip=clip,
             camera=camera,
             tile=tile,
-            path=tile.mark_path(clip.pixel[camera]),
-            box=tile.mark_box(clip.box[camera, 0]),
+            path=tile.mark_path(clip.target.pixel[camera]),
+            boxes=tuple(tile.add_box(body.role) for body in clip.bodies),
             future=tile.mark_future(clip.future_pixel[camera]),
         )
         for mark in part.marks:

@@ -18,6 +18,15 @@ FUTURE: Final = "#D55E00"
 BOX: Final = "#009E73"
 """Around its silhouette: their bluish green. Backgrounds are dark or bright, never of its brightness."""
 
+DISTRACTOR: Final = "#808080"
+"""Around and along bodies that are there all the time, and only in the way."""
+
+TRANSIENT: Final = "#E69F00"
+"""Around bodies that come and go: their orange."""
+
+ROLES: Final = {"target": BOX, "distractor": DISTRACTOR, "transient": TRANSIENT}
+"""Colours of boxes, by what a body is there for."""
+
 INK: Final = "#1A1A1A"
 QUIET: Final = "#595959"
 SHADOW: Final = "#A6A6A6"

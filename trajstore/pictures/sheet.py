@@ -5,27 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, log
+from textwrap import wrap
 from typing import Any, Final
 
 from trajstore.pictures.clips import Clip
+from trajstore.pictures.legend import draw_line, list_entries
 from trajstore.pictures.page import Area, Page
-from trajstore.pictures.palette import BOX, FUTURE, PATH, QUIET
+from trajstore.pictures.palette import QUIET
 from trajstore.pictures.tile import Tile
 from trajstore.pictures.world import CUBE_SPAN, draw_path, draw_rig
 
 MARGIN: Final = 26
 GAP: Final = 5
 GUTTER: Final = 88
-CAPTION: Final = 58
+CAPTION: Final = 39
+LINE: Final = 19
 HEADING: Final = 24
 WORLD_GAP: Final = 20
 BLOCK_GAP: Final = (44, 30)
 TITLE: Final = 78
 LEGEND: Final = 40
+LEGEND_LINE: Final = 26
 TYPE: Final = 15
 WIDTH_MIN: Final = 760
 CELL_MIN: Final = (56, 20)
 WORDS_MIN: Final = 88
+LETTER: Final = 8.2
 """Lengths on the page, px."""
 
 WORLD_WIDTH: Final = 330
@@ -33,6 +38,9 @@ TILE_MAX: Final = 160
 TILES_HEIGHT: Final = 520
 STACKED_MIN: Final = 500
 """From this height of the pictures on, the two drawings of the world stand above one another."""
+
+CAPTION_LINES: Final = 2
+"""Lines of a sample in a sentence."""
 
 ASPECT: Final = 16 / 10
 """Of the page; blocks are arranged to come near it."""
@@ -49,6 +57,8 @@ class Plan:
     rig: tuple[int, int]
     columns: int
     lines: int
+    caption_lines: int
+    legend_lines: int
 
     @property
     def is_stacked(self) -> bool:
@@ -64,17 +74,36 @@ class Plan:
     def block(self) -> tuple[int, int]:
         """Of all that belongs to one sample."""
         world = self.path[0] if self.is_stacked else self.path[0] + self.rig[0]
-        return GUTTER + self.tiles[0] + WORLD_GAP + world, CAPTION + HEADING + self.inner_height
+        return GUTTER + self.tiles[0] + WORLD_GAP + world, self.caption + HEADING + self.inner_height
+
+    @property
+    def caption(self) -> int:
+        """Height of the labels in words."""
+        return CAPTION + self.caption_lines * LINE
+
+    @property
+    def legend(self) -> int:
+        """Height of what the marks mean."""
+        return LEGEND + (self.legend_lines - 1) * LEGEND_LINE
 
     @property
     def page(self) -> tuple[int, int]:
         """Of the sheet."""
         width = self.columns * (self.block[0] + BLOCK_GAP[0]) - BLOCK_GAP[0] + 2 * MARGIN
-        height = self.lines * (self.block[1] + BLOCK_GAP[1]) - BLOCK_GAP[1] + 2 * MARGIN + TITLE + LEGEND
+        height = self.lines * (self.block[1] + BLOCK_GAP[1]) - BLOCK_GAP[1] + 2 * MARGIN + TITLE + self.legend
         return max(width, WIDTH_MIN), height
 
 
-def plan_sheet(count: int, *, cameras: int, frames: int, height: int, width: int) -> Plan:
+def plan_sheet(
+    count: int,
+    *,
+    cameras: int,
+    frames: int,
+    height: int,
+    width: int,
+    caption_lines: int = 1,
+    legend_lines: int = 1,
+) -> Plan:
     """Find sizes that suit any number of samples, cameras and frames."""
     tile = fit_tile(height, width, largest=min(TILE_MAX, TILES_HEIGHT // cameras - GAP))
     cell = (max(tile[0], CELL_MIN[0]), max(tile[1], CELL_MIN[1]))
@@ -87,7 +116,7 @@ def plan_sheet(count: int, *, cameras: int, frames: int, height: int, width: int
         path, rig = (side, side), (round(1.25 * side), side)
 
     def arrange(columns: int) -> Plan:
-        return Plan(tile, cell, tiles, path, rig, columns, ceil(count / columns))
+        return Plan(tile, cell, tiles, path, rig, columns, ceil(count / columns), caption_lines, legend_lines)
 
     # no column more than the lines need, so that none stays empty
     plans = [arrange(columns) for columns in range(1, count + 1)]
@@ -107,7 +136,10 @@ def fit_tile(height: int, width: int, *, largest: int) -> tuple[int, int]:
 def draw_sheet(clips: Sequence[Clip], *, title: str, subtitle: str) -> Page:
     """Draw a contact sheet."""
     cameras, frames, _, height, width = clips[0].video.shape
-    plan = plan_sheet(len(clips), cameras=cameras, frames=frames, height=height, width=width)
+    sizes = {"cameras": cameras, "frames": frames, "height": height, "width": width}
+    block_width, _ = plan_sheet(1, **sizes).block
+    words, legend = [_say(clip, block_width) for clip in clips], list_entries(clips)
+    plan = plan_sheet(len(clips), **sizes, caption_lines=max(map(len, words)), legend_lines=len(legend))
     page = Page(*plan.page)
     room = page.width - 2 * MARGIN
     page.add_text(MARGIN, MARGIN, title, size=26, weight="bold", room=room)
@@ -117,15 +149,17 @@ def draw_sheet(clips: Sequence[Clip], *, title: str, subtitle: str) -> Page:
         block_width, block_height = plan.block
         left = MARGIN + column * (block_width + BLOCK_GAP[0])
         top = MARGIN + TITLE + line * (block_height + BLOCK_GAP[1])
-        _draw_block(page, Area(left, top, block_width, block_height), plan, clip)
-    _draw_legend(page, clips[0])
+        area = Area(left, top, block_width, block_height)
+        _write_caption(page, area, clip, words[place])
+        _draw_block(page, area, plan, clip)
+    for line, entries in enumerate(reversed(legend)):
+        draw_line(page, MARGIN, page.height - MARGIN - 10.0 - line * LEGEND_LINE, entries)
     return page
 
 
 def _draw_block(page: Page, area: Area, plan: Plan, clip: Clip) -> None:
-    """All that belongs to one sample."""
-    _write_caption(page, area, clip)
-    top = area.top + CAPTION + HEADING
+    """All that belongs to one sample, below its labels in words."""
+    top = area.top + plan.caption + HEADING
     tiles = Area(area.left + GUTTER, top, *plan.tiles)
     _draw_tiles(page, tiles, plan, clip)
     path = Area(tiles.right + WORLD_GAP, top, *plan.path)
@@ -134,13 +168,22 @@ def _draw_block(page: Page, area: Area, plan: Plan, clip: Clip) -> None:
     draw_rig(page, rig, clip)
 
 
-def _write_caption(page: Page, area: Area, clip: Clip) -> None:
-    """The labels in words."""
+def _say(clip: Clip, width: float) -> list[str]:
+    """The labels in words, in lines."""
+    point = ", ".join(f"{value:.2f}".replace("-", "−") for value in clip.future_position)
+    numbers = [f"radius {clip.target.radius:.3f}", f"at frame {clip.future_frame}: ({point})"]
+    numbers += [f"{name} {value}" for name, value in clip.facts.items()]
+    sentence = wrap(clip.caption, int(width / LETTER), max_lines=CAPTION_LINES, placeholder=" …")
+    return [*sentence, ", ".join(numbers)]
+
+
+def _write_caption(page: Page, area: Area, clip: Clip, words: list[str]) -> None:
+    """What a sample is, and its labels in words."""
     name = page.add_text(area.left, area.top, clip.class_name, size=22, weight="bold")
     page.add_text(page.end_of(name) + 14, area.top + 3, f"row {clip.row:,}, split {clip.split}", size=18)
-    point = ", ".join(f"{value:.2f}".replace("-", "−") for value in clip.future_position)
-    details = f"radius {clip.radius:.3f}, at frame {clip.future_frame}: ({point})"
-    page.add_text(area.left, area.top + 31, details, size=15, color=QUIET)
+    for number, line in enumerate(words):
+        top = area.top + 31 + number * LINE
+        page.add_text(area.left, top, line, size=15, color=QUIET, room=area.width)
 
 
 def _draw_tiles(page: Page, area: Area, plan: Plan, clip: Clip) -> None:
@@ -161,26 +204,6 @@ def _draw_tiles(page: Page, area: Area, plan: Plan, clip: Clip) -> None:
             place = Area(round(middle - width / 2), round(line - height / 2), width, height)
             tile = Tile(page, place, height=clip.cameras.height, width=clip.cameras.width)
             page.add_picture(place, clip.video[i, j])
-            tile.mark_box(clip.box[i, frame - 1])
-        tile.mark_path(clip.pixel[i])
+            tile.mark_boxes(clip.bodies, i, frame)
+        tile.mark_path(clip.target.pixel[i])
         tile.mark_future(clip.future_pixel[i])
-
-
-def _draw_legend(page: Page, clip: Clip) -> None:
-    """What the marks mean, at the bottom."""
-    last = len(clip.position)
-    left, middle = float(MARGIN), page.height - MARGIN - 10.0
-    marks = (
-        f"path, frames 1 to {last}" if last > 1 else "path, frame 1",
-        "box of the silhouette",
-        f"future position, frame {clip.future_frame}",
-    )
-    for number, text in enumerate(marks):
-        if number == 0:
-            page.add_line([(left, middle), (left + 26, middle)], color=PATH, width=2.4)
-        elif number == 1:
-            page.add_rectangle(Area(left + 7, middle - 6, 12, 12), color=BOX, width=1.8)
-        else:
-            page.add_cross((left + 13, middle), color=FUTURE, size=11)
-        written = page.add_text(left + 36, middle, text, size=16, va="center")
-        left = page.end_of(written) + 30

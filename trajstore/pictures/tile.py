@@ -1,8 +1,9 @@
-"""One camera's picture on a page, with the path, the box and the future position where the labels say."""
+"""One camera's picture on a page, with the path, the boxes and the future position where the labels say."""
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Sequence
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -10,8 +11,15 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from numpy.typing import ArrayLike, NDArray
 
+from trajstore.pictures.clips import HIDDEN, PARTLY, VISIBLE, Body
 from trajstore.pictures.page import Area, Page
-from trajstore.pictures.palette import BOX, FUTURE, PAPER, PATH
+from trajstore.pictures.palette import FUTURE, PAPER, PATH, ROLES
+
+LINES: Final[dict[int, Any]] = {VISIBLE: "solid", PARTLY: (0, (2.6, 1.4)), HIDDEN: (0, (0.9, 1.4))}
+"""Line styles of boxes, by how much is seen of a body."""
+
+WIDTHS: Final = {"target": 1.4, "distractor": 1.0, "transient": 1.4}
+"""Line widths of boxes, px."""
 
 Mark = TypeVar("Mark", bound=Artist)
 
@@ -33,9 +41,21 @@ class Tile:
         """Draw a projected path, (frames, 2), px of the picture."""
         return self._clip(self.page.add_line(self.to_page(pixel), color=PATH, width=2.2, outline=PAPER))
 
-    def mark_box(self, box: NDArray[np.float32]) -> Rectangle:
-        """Draw a box, (u_min, v_min, u_max, v_max), px of the picture."""
-        return self._clip(self.page.add_rectangle(self.box_area(box), color=BOX, width=1.4))
+    def mark_boxes(self, bodies: Sequence[Body], camera: int, frame: int) -> None:
+        """Draw the boxes of all bodies that are there at a frame, counted from 1, that of the target on top."""
+        for body in reversed(bodies):
+            if body.is_present(frame):
+                self.move_box(self.add_box(body.role), body, camera, frame)
+
+    def add_box(self, role: str) -> Rectangle:
+        """A box in which nothing is yet."""
+        return self._clip(self.page.add_rectangle(self.area, color=ROLES[role], width=WIDTHS[role]))
+
+    def move_box(self, rectangle: Rectangle, body: Body, camera: int, frame: int) -> None:
+        """Put a box to where a body is at a frame, counted from 1; its line says how much is seen of the body."""
+        area = self.box_area(body.box[camera, frame - 1])
+        rectangle.set_bounds(area.left, area.top, area.width, area.height)
+        rectangle.set_linestyle(LINES[int(body.sight[camera, frame - 1])])
 
     def box_area(self, box: NDArray[np.float32]) -> Area:
         """Where a box lies on the page."""

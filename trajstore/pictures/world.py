@@ -13,9 +13,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from trajstore.pictures.clips import Clip
+from trajstore.pictures.choose import spread
+from trajstore.pictures.clips import Body, Clip
 from trajstore.pictures.page import Area, Page
-from trajstore.pictures.palette import FAINT, FUTURE, INK, PAPER, PATH, QUIET, SHADOW
+from trajstore.pictures.palette import FAINT, FUTURE, INK, PAPER, PATH, QUIET, ROLES, SHADOW
+from trajstore.pictures.shapes import find_outline
 
 AZIMUTH: Final = np.radians(-70.0)
 ELEVATION: Final = np.radians(28.0)
@@ -32,6 +34,9 @@ CUBE_MIDDLE: Final = (-0.02, -0.32)
 
 RIG_PADDING: Final = (26.0, 26.0)
 """Room for the numbers of the cameras, px."""
+
+WAY_POINTS: Final = 65
+"""Points of the way of a camera that moves."""
 
 SCALE_HEIGHT: Final = 26.0
 """Room for the scale below the cameras, px."""
@@ -67,27 +72,36 @@ def draw_path(page: Page, area: Area, clip: Clip) -> None:
     outlook = Outlook(np.array(CUBE_MIDDLE), area, scale)
     _draw_cube(page, outlook)
 
-    path, future = np.asarray(clip.position, np.float64), np.asarray(clip.future_position, np.float64)
+    target, future = clip.target, np.asarray(clip.future_position, np.float64)
+    path = np.asarray(target.position, np.float64)
+    for body in clip.bodies[1:]:
+        _draw_other(page, outlook, body)
     page.add_line(outlook.to_page(_drop(path)), color=SHADOW, width=2.0)
     for point, color in ((path[-1], PATH), (future, FUTURE)):
         stem = outlook.to_page([point, _drop(point)])
         page.add_lines([stem], color=color, width=1.0, linestyles=[(0, (2.0, 2.0))])
     line = outlook.to_page(path)
     page.add_line(line, color=PATH, width=2.2, marker="o", markersize=3.4)
-    radius = clip.radius * scale
-    page.add_circle(line[0], radius, width=1.5, edgecolor=PATH, fill=False, zorder=2.5)
-    object_color = tuple(level / 255 for level in clip.object_color)
-    page.add_circle(line[-1], radius, width=1.5, edgecolor=PATH, facecolor=object_color, zorder=3.0)
+    _draw_body(page, outlook, target, 1, width=1.5, edgecolor=PATH, fill=False, zorder=2.5)
+    object_color = tuple(level / 255 for level in target.color)
+    style: dict[str, Any] = {"edgecolor": PATH, "facecolor": object_color, "zorder": 3.0}
+    _draw_body(page, outlook, target, clip.last_frame, width=1.5, **style)
     seen = outlook.to_page(future)
-    page.add_circle(seen, radius, width=1.5, edgecolor=FUTURE, fill=False, linestyle="--", zorder=3.0)
+    page.add_circle(
+        seen, target.radius * scale, width=1.5, edgecolor=FUTURE, fill=False, linestyle="--", zorder=3.0
+    )
     page.add_cross(seen, color=FUTURE, size=9.0)
 
 
 def draw_rig(page: Page, area: Area, clip: Clip) -> None:
-    """Draw the cameras with what they look at, around the unit ball and the path."""
-    centers = clip.cameras.centers()
-    screens = clip.cameras.corners(0.22 * float(np.linalg.norm(centers, axis=1).max()))
-    seen = np.concatenate([look(centers), look(screens.reshape(-1, 3)), [[-1.0, -1.0], [1.0, 1.0]]])
+    """Draw the cameras at the last frame with what they look at, around the unit ball and the path."""
+    cameras, last = clip.cameras, clip.last_frame
+    centers = cameras.centers(last)
+    screens = cameras.corners(0.22 * float(np.linalg.norm(centers, axis=1).max()), last)
+    # of cameras that stand still one point, which is no line
+    moments = spread(last, WAY_POINTS, first=1) if cameras.are_moving else [last]
+    ways = np.stack([cameras.centers(frame) for frame in moments], axis=1)
+    seen = np.concatenate([look([*ways.reshape(-1, 3), *screens.reshape(-1, 3)]), [[-1.0, -1.0], [1.0, 1.0]]])
     low, high = seen.min(axis=0), seen.max(axis=0)
     room = Area(area.left, area.top, area.width, area.height - SCALE_HEIGHT)
     inner = (room.width - 2 * RIG_PADDING[0], room.height - 2 * RIG_PADDING[1])
@@ -95,13 +109,32 @@ def draw_rig(page: Page, area: Area, clip: Clip) -> None:
     outlook = Outlook((low + high) / 2, room, scale)
 
     page.add_circle(outlook.to_page(np.zeros(3)), scale, width=1.0, edgecolor=FAINT, facecolor="#F2F2F2")
-    page.add_line(outlook.to_page(clip.position), color=PATH, width=1.6)
+    page.add_lines(list(outlook.to_page(ways)), color=SHADOW, width=1.4)
+    page.add_line(outlook.to_page(clip.target.position), color=PATH, width=1.6)
     page.add_cross(outlook.to_page(clip.future_position), color=FUTURE, size=6.0)
     taken: list[NDArray[np.float64]] = []
     for number, center, screen in zip(clip.cameras.numbers, centers, screens, strict=True):
         _draw_camera(page, outlook.to_page(center), outlook.to_page(screen))
         _write_number(page, outlook.to_page(center), outlook.to_page(screen), number, taken)
     _draw_scale(page, area, scale)
+
+
+def _draw_other(page: Page, outlook: Outlook, body: Body) -> None:
+    """A body that is not the target: where it is when it is last there, and its way there."""
+    color = ROLES[body.role]
+    way = FAINT if body.role == "distractor" else color
+    page.add_line(outlook.to_page(body.path), color=way, width=1.0, zorder=1.7)
+    _draw_body(page, outlook, body, body.last_frame, width=1.0, edgecolor=color, fill=False, zorder=1.8)
+
+
+def _draw_body(page: Page, outlook: Outlook, body: Body, frame: int, *, width: float, **style: Any) -> None:
+    """The outline of a body at a frame, counted from 1."""
+    if body.shape == "sphere":
+        page.add_circle(
+            outlook.to_page(body.position[frame - 1]), body.radius * outlook.scale, width=width, **style
+        )
+    else:
+        page.add_polygon(find_outline(outlook.to_page(body.corners([frame])[0])), width=width, **style)
 
 
 def _drop(points_world: NDArray[np.float64]) -> NDArray[np.float64]:
