@@ -126,7 +126,9 @@ def test_a_sheet_shows_pictures_pixel_by_pixel_and_marks_where_the_labels_say():
             assert count_color(found, FUTURE) == count_color(found, PATH) == 0
         else:
             future = tile.to_page(clip.future_pixel[i])
-            visible = [point for point in tile.to_page(clip.target.pixel[i]) if np.hypot(*(point - future)) > 10]
+            visible = [
+                point for point in tile.to_page(clip.target.pixel[i]) if np.hypot(*(point - future)) > 10
+            ]
             assert visible
             for point in visible:
                 assert_color(shown, point.tolist(), PATH)

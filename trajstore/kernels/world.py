@@ -946,11 +946,13 @@ def cut_row(
     edges, conics = scratch.edges[body], scratch.conics[body]
     v = row + 0.5 / SCANLINES
     cross_body(pose, shape, edges, conics, v, 1.0 / SCANLINES, SCANLINES, width, intrinsics, spans)
-    leftmost, rightmost = float(width), 0.0
+    leftmost, rightmost, total, covered = float(width), 0.0, 0.0, 0
     for line in range(SCANLINES):
         if spans[WHOLE, line, 1] > spans[WHOLE, line, 0]:
             leftmost = min(leftmost, spans[WHOLE, line, 0])
             rightmost = max(rightmost, spans[WHOLE, line, 1])
+            total += v + line / SCANLINES
+            covered += 1
     first = int(leftmost)
     last = max(first, min(width, ceil(rightmost)))
     extent[FIRST], extent[LAST] = first, last
@@ -965,10 +967,17 @@ def cut_row(
     cover(spans[WHOLE], first, coverage)
     if shape == SPHERE:
         shade_sphere(pose, start_x, per_px_x, ray_y, light_camera, brightness, depth)
-        return
     if with_depth:
+        # a pixel's centre may lie outside of the body, and a surface there nearer or farther than anything of it
+        middle_y = (total / max(covered, 1) - intrinsics[1, 2]) / intrinsics[1, 1]
         for i in range(last - first):
-            depth[i] = find_depth(pose, shape, start_x + i * per_px_x, ray_y)
+            if coverage[i] < 1.0 - 1e-9:
+                u = 0.5 * (max(leftmost, float(first + i)) + min(rightmost, float(first + i + 1)))
+                depth[i] = find_depth(pose, shape, (u - intrinsics[0, 2]) * per_px_x, middle_y)
+            elif shape != SPHERE:
+                depth[i] = find_depth(pose, shape, start_x + i * per_px_x, ray_y)
+    if shape == SPHERE:
+        return
     for i in range(last - first):
         brightness[i] = flat[i] = 0.0
     for face in range(int(pose[SEEN])):
@@ -1091,7 +1100,7 @@ def layer_row(
                 continue
             depth = scratch.fragments[body, 2, column]
             at = count
-            while at > 0 and scratch.fragments[order[2, at - 1], 2, column] > depth:
+            while at > 0 and scratch.fragments[order[2, at - 1], 2, column] >= depth:
                 order[2, at] = order[2, at - 1]
                 at -= 1
             order[2, at] = body
@@ -1438,7 +1447,7 @@ def find_nearest(
         for column in range(first, last):
             ray_x = (column + 0.5 - intrinsics[0, 2]) / intrinsics[0, 0]
             depth = find_depth(pose, code, ray_x, ray_y)
-            if depth < depths[column]:
+            if depth <= depths[column]:
                 depths[column] = depth
                 ids[column] = body + 1
 

@@ -307,7 +307,9 @@ def _look_at(body: Body, cameras: Cameras, frames: Sequence[int]) -> Body:
     whole = measure_inside(silhouette, height=cameras.height, width=cameras.width)
     visible = body.visible_pixels[:, shown]
     sight = np.zeros(body.visible_pixels.shape, np.uint8)
-    sight[:, shown] = np.select([visible >= CLEAR_MIN * whole - SLACK, visible > 0], [VISIBLE, PARTLY], HIDDEN)
+    sight[:, shown] = np.select(
+        [visible >= CLEAR_MIN * whole - SLACK, visible > 0], [VISIBLE, PARTLY], HIDDEN
+    )
     return replace(body, sight=sight)
 
 
