@@ -139,9 +139,9 @@ found["sound"] = trajstore.verify(finished, deep=True).is_sound
 found["resumed"] = trajstore.build(half_built).new_samples
 Path(finished, "video/c.1.0.0.0.0.0").unlink()
 found["mended"] = len(trajstore.repair(finished).done.rebuild)
-found["same"] = trajstore.build(finished, wobble=0.0, distractors=0).new_samples
+found["same"] = trajstore.build(finished, wobble=0.0, drops=0).new_samples
 try:
-    trajstore.build(finished, wobble=0.5, distractors=2)
+    trajstore.build(finished, wobble=0.5, drops=2)
 except trajstore.TrajstoreError as error:
     found["refusal"] = str(error)
 found["extended"] = trajstore.extend(finished, 22).new_samples
@@ -150,7 +150,7 @@ trajstore.build(neutral, **fields)
 summary = trajstore.build(other, wobble=0.5, **fields).summary
 found["fingerprint"], found["scene"] = summary.fingerprint, summary.spec["scene"]
 found["reopened"] = trajstore.build(other).new_samples
-found["bodies"] = trajstore.DatasetSpec.from_fields(distractors=2).model_dump()["bodies"]
+found["weather"] = trajstore.DatasetSpec.from_fields(drops=2).model_dump()["weather"]
 print(json.dumps(found))
 """
 
@@ -168,10 +168,10 @@ def test_a_version_whose_spec_has_grown_goes_on_with_them(
     assert found["sound"]
     assert found["still sound"]
     assert (found["resumed"], found["mended"], found["same"], found["extended"]) == (4, 1, 0, 10)
-    for difference in ("scene.wobble: 0.0 stored, 0.5 given", "bodies.distractors: 0 stored, 2 given"):
+    for difference in ("scene.wobble: 0.0 stored, 0.5 given", "weather.drops: 0 stored, 2 given"):
         assert difference in found["refusal"]
     assert found["fingerprint"] != SPEC.fingerprint
-    assert (found["scene"]["wobble"], found["reopened"], found["bodies"]) == (0.5, 0, {"distractors": 2})
+    assert (found["scene"]["wobble"], found["reopened"], found["weather"]) == (0.5, 0, {"drops": 2})
     for store in (finished, half_built):  # an older version goes on in turn
         assert digest(store) == digests
         assert trajstore.verify(store, deep=True).findings == ()

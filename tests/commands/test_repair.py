@@ -162,7 +162,7 @@ def test_another_generator_is_refused(tiny_copy: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(Scene, "draw", drift)
     before = tree(tiny_copy)
-    with pytest.raises(DriftError, match=r"5 video files .* built by trajstore 0\.1\.0"):
+    with pytest.raises(DriftError, match=r"5 video files .* built by trajstore 0\.2\.0"):
         repair(tiny_copy)
     assert tree(tiny_copy) == before
     assert {finding.kind for finding in verify(tiny_copy).damage} == {"missing", "different"}

@@ -11,11 +11,13 @@ import rerun
 import xarray
 from rerun.chunk import RrdReader
 from support.faults import tree
+from support.worlds import EVERYTHING
 
 import trajstore
 from trajstore.errors import IncompleteStoreError, MissingExtraError, OutputError, SpecError
-from trajstore.pictures.clips import load_clips
+from trajstore.pictures.clips import Clip, load_clips
 from trajstore.pictures.source import open_samples
+from trajstore.reading.samples import Samples
 from trajstore.spec import DatasetSpec
 
 Recording = dict[str, dict[str, Any]]
@@ -23,15 +25,17 @@ ROWS = (5, 40)
 
 
 def read_back(path: Path) -> Recording:
-    """What was logged, by entity: the values of each component in the order of the frames."""
+    """What was logged, by entity: the values of each component in the order of the frames, and by frame."""
     entities: dict[str, Any] = {}
     for chunk in RrdReader(path).stream():
-        values = entities.setdefault(chunk.entity_path, {"static": chunk.is_static})
-        assert chunk.is_static == values["static"]
+        values = entities.setdefault(chunk.entity_path, {"static": True, "at": {}})
+        values["static"] &= chunk.is_static
         assert chunk.timeline_names == ([] if chunk.is_static else ["frame"])
         for record in chunk.to_record_batch().to_pylist():
             for name, value in record.items():
                 values.setdefault(name, []).append(value)
+                if not chunk.is_static and value is not None:
+                    values["at"].setdefault(name, {})[record["frame"]] = value
     return entities
 
 
@@ -144,6 +148,77 @@ def test_a_spec_can_be_viewed_before_it_is_built(tmp_path: Path):
     image = recording[f"/row_{report.rows[0]}/world/camera_11/image"]
     assert image["frame"] == [1]
     assert len(image["Image:buffer"][0][0]) == 4 * 6 * 3
+
+
+# ---------------------------------------------------------------------------------------------- worlds
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[Samples, Clip, Recording]:
+    sizes = {"samples": 20, "cameras": 2, "frames": 6, "height": 32, "width": 40, "transients": 3}
+    samples = open_samples(DatasetSpec.from_fields(**EVERYTHING | sizes))
+    path = tmp_path_factory.mktemp("world") / "a.rrd"
+    trajstore.view(samples.spec, [3], output=path)
+    (clip,) = load_clips(samples, [3], cameras=[0, 1], frames=range(1, 7))
+    return samples, clip, read_back(path)
+
+
+def test_cameras_that_move_have_a_pose_at_each_frame(world: tuple[Samples, Clip, Recording]):
+    samples, _, recording = world
+    _, extrinsics = samples.calibration([3])
+    for camera in range(2):
+        logged = recording[f"/row_3/world/camera_{camera}"]["at"]
+        for frame in range(6):
+            rotation, shift = np.split(extrinsics[0, camera, frame], [3], axis=1)
+            (columns,) = logged["Transform3D:mat3x3"][frame + 1]
+            np.testing.assert_allclose(np.reshape(columns, (3, 3)).T, rotation.T, atol=1e-6)
+            (center,) = logged["Transform3D:translation"][frame + 1]
+            np.testing.assert_allclose(rotation @ center + shift[:, 0], 0.0, atol=1e-6)
+
+
+def test_bodies_are_in_the_world_while_they_are_there(world: tuple[Samples, Clip, Recording]):
+    _, clip, recording = world
+    assert len(clip.bodies) > 3
+    centers = {"sphere": "Ellipsoids3D:centers", "cube": "Boxes3D:centers", "cylinder": "Cylinders3D:centers"}
+    for body in clip.bodies:
+        logged = recording[f"/row_3/world/{body.name}"]["at"]
+        found = logged[centers.get(body.shape, "Mesh3D:vertex_positions")]
+        assert set(found) == {frame for frame in range(1, 7) if body.is_present(frame)}
+        for frame, points in found.items():
+            expected = body.corners([frame])[0] if body.shape == "cone" else body.position[[frame - 1]]
+            np.testing.assert_allclose(points, expected, atol=1e-6)
+        cleared = logged.get("Clear:is_recursive", {})
+        assert cleared == ({} if body.last_frame == 6 else {body.last_frame + 1: [False]})
+
+
+def test_boxes_are_those_of_bodies_in_view(world: tuple[Samples, Clip, Recording]):
+    samples, clip, recording = world
+    in_view = samples.column("body_in_view", [3])[0]
+    numbers = [0 if body.role == "target" else int(body.name.rpartition("_")[2]) for body in clip.bodies]
+    for camera in range(2):
+        box = recording[f"/row_3/world/camera_{camera}/box"]["at"]
+        for frame in range(6):
+            named = [label.split(",")[0] for label in box["Boxes2D:labels"][frame + 1]]
+            assert named == [
+                body.name
+                for body, number in zip(clip.bodies, numbers, strict=True)
+                if in_view[number, camera, frame]
+            ]
+            middle = np.reshape(box["Boxes2D:centers"][frame + 1], (-1, 2))
+            half = np.reshape(box["Boxes2D:half_sizes"][frame + 1], (-1, 2))
+            assert (middle - half >= -1e-4).all()
+            assert (middle + half <= np.array([40, 32]) + 1e-4).all()
+
+
+def test_the_labels_of_a_world_are_told_in_words(world: tuple[Samples, Clip, Recording]):
+    _, clip, recording = world
+    (((text,)),) = recording["/row_3/labels"]["TextDocument:text"]
+    assert text.startswith(f"{clip.caption}\n\n| label")
+    assert f"| bodies | {len(clip.bodies)} |" in text
+    for camera in range(2):
+        assert recording[f"/row_3/world/camera_{camera}/future"]["Points2D:labels"] == [
+            ["frame 11, cameras as at frame 6"]
+        ]
 
 
 # ---------------------------------------------------------------------------------------------- the screen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from itertools import combinations
 from typing import Any
@@ -11,16 +12,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 from PIL import Image
+from support.worlds import EVERYTHING
 
 from trajstore.pictures import film, sheet
 from trajstore.pictures.choose import spread
-from trajstore.pictures.clips import Clip, load_clips
+from trajstore.pictures.clips import HIDDEN, PARTLY, VISIBLE, Clip, load_clips
 from trajstore.pictures.encode import encode_still
 from trajstore.pictures.film import draw_film
 from trajstore.pictures.page import Area, Page, resize
-from trajstore.pictures.palette import BOX, FUTURE, PATH
+from trajstore.pictures.palette import BOX, FUTURE, PATH, ROLES, TRANSIENT
 from trajstore.pictures.sheet import draw_sheet, fit_tile, plan_sheet
 from trajstore.pictures.source import open_samples
 from trajstore.pictures.tile import Tile
@@ -65,7 +68,7 @@ def tile_areas(count: int, clip: Clip) -> list[tuple[int, int, Area]]:
     cameras, frames, _, height, width = clip.video.shape
     plan = plan_sheet(count, cameras=cameras, frames=frames, height=height, width=width)
     assert plan.cell == plan.tile
-    left, top = sheet.MARGIN + sheet.GUTTER, sheet.MARGIN + sheet.TITLE + sheet.CAPTION + sheet.HEADING
+    left, top = sheet.MARGIN + sheet.GUTTER, sheet.MARGIN + sheet.TITLE + plan.caption + sheet.HEADING
     return [
         (i, j, Area(left + j * (plan.tile[0] + sheet.GAP), top + i * (plan.tile[1] + sheet.GAP), *plan.tile))
         for i in range(cameras)
@@ -147,7 +150,9 @@ def test_marks_stay_inside_their_picture():
     page = Page(100, 60)
     tile = Tile(page, Area(20, 20, 20, 20), height=10, width=10)
     tile.mark_path(np.array([(-40, 5), (40, 5)], np.float32))
-    tile.mark_box(np.array([-3, -3, 5, 5], np.float32))
+    (clip,) = make_clips([0], shown=1, cameras=1, frames=1)
+    body = replace(clip.target, box=np.array([[[-3, -3, 5, 5]]], np.float32))
+    tile.mark_boxes([body], 0, 1)
     tile.mark_future(np.array([10.0, 10.0]))
     page.keep()
     is_blank = (page.shown() == 255).all(axis=-1)
@@ -164,6 +169,25 @@ SIZES: dict[str, dict[str, Any]] = {
     "twelve rows": {"rows": range(12), "cameras": 2, "height": 16, "width": 16, "frames": 2},
     "one pixel": {"rows": [0], "cameras": 1, "height": 1, "width": 1, "frames": 1, "samples": 10**12},
     "low": {"rows": [0], "cameras": 5, "height": 4, "width": 300, "frames": 3},
+    "a world": {"rows": [0, 5], "frames": 4, "height": 24, "width": 24} | EVERYTHING,
+    "a small world": {
+        "rows": [0],
+        "cameras": 1,
+        "frames": 1,
+        "height": 8,
+        "width": 8,
+        "transients": 2,
+        "transient_frames": 1,
+    },
+    "a large world": {"rows": range(12), "cameras": 8, "frames": 4, "height": 8, "width": 8} | EVERYTHING,
+    "motion labels": {
+        "rows": [0],
+        "cameras": 1,
+        "frames": 4,
+        "height": 24,
+        "width": 24,
+        "motion_labels": True,
+    },
     "narrow": {"rows": [0], "cameras": 2, "height": 300, "width": 4, "frames": 3, "distance": 900.0},
 }
 LONG = "a very long name of a dataset that goes on and on and on and on and on and on and on and on.zarr"
@@ -256,6 +280,68 @@ def test_large_pictures_are_shrunk_with_smoothing():
     assert (small[:, :, 3] == 255).all()
 
 
+# ---------------------------------------------------------------------------------------------- worlds
+
+BODIES: dict[str, Any] = {
+    "rows": [2], "cameras": 2, "frames": 12, "distractors": 2, "transients": [2, 3], "transient_frames": [1, 2],
+    "shapes": ["sphere", "cube", "cylinder", "cone"], "radius": [0.1, 0.15],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_lines_of_boxes_tell_what_a_body_is_there_for_and_how_much_is_seen(role: str):
+    (clip,) = make_clips([0], shown=1, cameras=1, frames=1)
+    shares = []
+    for sight in (VISIBLE, PARTLY, HIDDEN):
+        page = Page(100, 100)
+        box, seen = np.array([[[20, 20, 80, 80]]], np.float32), np.full((1, 1), sight, np.uint8)
+        body = replace(clip.target, role=role, box=box, sight=seen)
+        Tile(page, Area(0, 0, 100, 100), height=100, width=100).mark_boxes([body], 0, 1)
+        page.keep()
+        line = page.shown()[20, 22:78].astype(int)
+        shares.append((np.abs(line - rgb(ROLES[role])).max(axis=-1) < 60).mean())
+    visible, partly, hidden = shares
+    assert visible == 1.0
+    assert 0.9 > partly > hidden + 0.1 > 0.2
+
+
+def test_bodies_have_boxes_while_they_are_there():
+    (clip,) = make_clips(**BODIES)
+    for frame in range(1, 13):
+        page = Page(200, 200)
+        Tile(page, Area(0, 0, 200, 200), height=64, width=64).mark_boxes(clip.bodies, 0, frame)
+        present = [body for body in clip.bodies if body.is_present(frame)]
+        drawn = [to_hex(patch.get_edgecolor()).upper() for patch in page.axes.patches]
+        assert drawn == [ROLES[body.role] for body in reversed(present)]  # the target is drawn last
+        page.keep()
+        assert (count_color(page.shown(), TRANSIENT) > 0) == any(body.role == "transient" for body in present)
+    assert {body.role for body in clip.bodies} == {"target", "distractor", "transient"}
+
+
+def test_a_sheet_of_a_world_shows_its_transients_and_says_what_lines_mean():
+    spec = DatasetSpec.from_fields(**{"samples": 48} | {k: v for k, v in BODIES.items() if k != "rows"})
+    clips = list(
+        load_clips(open_samples(spec), [2], cameras=[0, 1], frames=(1, 5, 8, 12), shows_transients=True)
+    )
+    (clip,) = clips
+    transients = [body for body in clip.bodies if body.role == "transient"]
+    assert transients
+    assert all(any(map(body.is_present, clip.frames)) for body in transients)
+    page = draw_sheet(clips, title="a", subtitle="b")
+    texts = [text.get_text() for text in page.axes.texts]
+    assert {"target", "distractor", "transient", "partly hidden", "hidden"} <= set(texts)
+    assert {f"frame {frame}" for frame in clip.frames} <= set(texts)
+    assert clip.caption in " ".join(texts)
+    page.keep()
+    assert min(count_color(page.shown(), color) for color in ROLES.values()) > 20
+
+
+def test_a_sheet_says_how_moving_cameras_stand():
+    clips = make_clips([0], cameras=2, frames=4, height=16, width=16, orbit=90.0)
+    texts = {text.get_text() for text in draw_sheet(clips, title="a", subtitle="b").axes.texts}
+    assert "future position, frame 9, cameras as at frame 4" in texts
+
+
 # ---------------------------------------------------------------------------------------------- films
 
 
@@ -285,6 +371,24 @@ def test_a_film_shows_each_frame_and_the_future_at_its_end():
                 assert (count_color(found, FUTURE) > 10) == is_last
                 if is_last:
                     assert_color(picture, where.to_page(clip.future_pixel[camera]), FUTURE)
+
+
+def test_transients_come_and_go_in_a_film():
+    fields = BODIES | {"shown": 12, "distractors": 0}
+    (clip,) = clips = make_clips(**fields)
+    pictures = list(draw_film(clips, title="a"))
+    tile = fit_tile(64, 64, largest=film.TILE_MAX)
+    top = film.MARGIN + film.TITLE + film.LEGEND + film.CAPTION
+    counts = [
+        count_color(cut(picture, Area(film.MARGIN, top, 2 * tile[0] + film.GAP, tile[1])), TRANSIENT)
+        for picture in pictures
+    ]
+    there = [
+        any(body.role == "transient" and body.is_present(frame) for body in clip.bodies)
+        for frame in clip.frames
+    ]
+    assert 0 < sum(there) < 12
+    assert [count > 20 for count in counts] == there
 
 
 def test_stills_are_the_same_each_time():

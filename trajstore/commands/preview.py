@@ -65,7 +65,10 @@ def preview(
     split: str | None = None,
     storage_options: Mapping[str, str] | None = None,
 ) -> PreviewReport:
-    """Draw some samples: pictures with path, box and future position, the path in the world, the labels in words.
+    """Draw some samples: pictures with path, boxes and future position, the path in the world, the labels in words.
+
+    Boxes of the target, of distractors and of transients differ in colour; that of a body which others hide is dashed,
+    or dotted where nothing of it is seen. What cameras that move see of the future position is said in the legend.
 
     Parameters
     ----------
@@ -75,8 +78,8 @@ def preview(
         Which rows, at most 12; negative ones count from the end. By default the first written one of each class.
     output : path-like
         The file; replaced if it is there. ``.png``, ``.svg`` and ``.pdf`` are a contact sheet, of at most 8 cameras
-        and 4 frames. ``.gif`` and ``.mp4`` play all frames, of cameras in sync; the last one stays and shows the
-        future position.
+        and 4 frames, chosen so that transients are seen. ``.gif`` and ``.mp4`` play all frames, of cameras in sync;
+        the last one stays and shows the future position.
     class_name : str, optional
         Instead of rows: the first four samples of this class.
     split : {'train', 'val', 'test'}, optional

@@ -59,6 +59,9 @@ def view(
 ) -> ViewReport:
     """Show some samples in the Rerun viewer, or save a recording for it.
 
+    The world has the bodies while they are there, and the cameras where they stand at each frame; the box of a body
+    that others hide has a thinner line.
+
     Parameters
     ----------
     source : path-like, Location or DatasetSpec

@@ -7,7 +7,7 @@ adds. Unknown fields are allowed.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from math import isnan
+from math import isfinite
 from typing import Annotated, Any, Final, Literal, Self
 
 import numpy as np
@@ -239,8 +239,8 @@ def _describe_motion(values: dict[str, Any], parameters: tuple[str, ...]) -> dic
     return {
         "speed": values["speed"],
         "path_length": values["path_length"],
-        "direction": None if isnan(values["direction"][0]) else values["direction"],
-        "parameters": {name: values[name] for name in parameters if not isnan(values[name])},
+        "direction": values["direction"] if isfinite(values["direction"][0]) else None,
+        "parameters": {name: values[name] for name in parameters if isfinite(values[name])},
     }
 
 

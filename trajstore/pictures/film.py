@@ -124,7 +124,7 @@ def _lay_out(page: Page, clip: Clip, size: tuple[int, int], *, top: float) -> It
             camera=camera,
             tile=tile,
             path=tile.mark_path(clip.target.pixel[camera]),
-            boxes=tuple(tile.add_box(body.role) for body in clip.bodies),
+            boxes=tuple(tile.add_box(body) for body in clip.bodies),
             future=tile.mark_future(clip.future_pixel[camera]),
         )
         for mark in part.marks:

@@ -18,8 +18,9 @@ from trajstore.pictures.palette import FUTURE, PAPER, PATH, ROLES
 LINES: Final[dict[int, Any]] = {VISIBLE: "solid", PARTLY: (0, (2.6, 1.4)), HIDDEN: (0, (0.9, 1.4))}
 """Line styles of boxes, by how much is seen of a body."""
 
-WIDTHS: Final = {"target": 1.4, "distractor": 1.0, "transient": 1.4}
-"""Line widths of boxes, px."""
+WIDTH: Final = 1.4
+WIDTHS: Final = {"target": 2.0, "distractor": 1.0, "transient": WIDTH}
+"""Line widths of boxes, px, of a sphere that is alone and by what a body is there for."""
 
 Mark = TypeVar("Mark", bound=Artist)
 
@@ -45,11 +46,12 @@ class Tile:
         """Draw the boxes of all bodies that are there at a frame, counted from 1, that of the target on top."""
         for body in reversed(bodies):
             if body.is_present(frame):
-                self.move_box(self.add_box(body.role), body, camera, frame)
+                self.move_box(self.add_box(body), body, camera, frame)
 
-    def add_box(self, role: str) -> Rectangle:
-        """A box in which nothing is yet."""
-        return self._clip(self.page.add_rectangle(self.area, color=ROLES[role], width=WIDTHS[role]))
+    def add_box(self, body: Body) -> Rectangle:
+        """The box of a body, which is nowhere yet."""
+        width = WIDTH if body.visible_pixels is None else WIDTHS[body.role]
+        return self._clip(self.page.add_rectangle(self.area, color=ROLES[body.role], width=width))
 
     def move_box(self, rectangle: Rectangle, body: Body, camera: int, frame: int) -> None:
         """Put a box to where a body is at a frame, counted from 1; its line says how much is seen of the body."""
