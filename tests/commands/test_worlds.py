@@ -63,7 +63,7 @@ worlds = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(worlds)
 def test_any_world_builds_verifies_and_grows(fields: dict[str, Any]):
     with tempfile.TemporaryDirectory() as folder:

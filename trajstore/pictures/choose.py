@@ -115,7 +115,7 @@ def favor_transients(frames: Sequence[int], spans: Sequence[tuple[int, int]]) ->
     Examples
     --------
     >>> favor_transients((1, 11, 22, 32), [(5, 6), (6, 8), (20, 20)])
-    (6, 11, 20, 32)
+    (1, 6, 20, 32)
     """
     last, pending = frames[-1], list(spans)
     chosen: list[int] = []
