@@ -141,7 +141,7 @@ class Scene:
             "shutter": lambda: self.sensor.shutter,
             "extrinsics": self._get_extrinsics,
             "body_role": lambda: bodies.role,
-            "body_shape": lambda: np.where(self._is_absent, ABSENT, bodies.shape).astype(np.int8),
+            "body_shape": lambda: np.where(self._is_absent, np.int8(ABSENT), bodies.shape.astype(np.int8)),
             "body_radius": lambda: _blank(bodies.radius, self._is_absent),
             "body_color": lambda: bodies.color,
             "first_frame": lambda: bodies.first_frame,
