@@ -235,7 +235,11 @@ BAD = {
         "class Path:\n    def __call__(self, uniforms, times):\n        return 0\npath = Path()", "mine:path",
         r"its source cannot be found|a source that was changed",
     ),
-    "no source": ("exec('def path(uniforms, times): return 0')", "mine:path", r"its source cannot be found|a source that was changed"),
+    "no source": (
+        "exec('def path(uniforms, times): return 0')",
+        "mine:path",
+        r"its source cannot be found|a source that was changed",
+    ),
     "a version that is no text": (
         TRACED + "    return points\nf = trajstore.Family(path, version=2)", "mine:f", r"version: found 2; .*string",
     ),
