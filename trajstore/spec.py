@@ -67,6 +67,14 @@ WEIGHTS_MAX: Final = 1000
 """Rows of a group in which each class occurs as often as its weight says."""
 
 
+def _check_distinct(names: tuple[str, ...], what: str = "one") -> tuple[str, ...]:
+    """Raise if a name is there twice."""
+    if len(set(names)) != len(names):
+        message = f"{what} is named twice in {', '.join(names)}, expected each once"
+        raise ValueError(message)
+    return names
+
+
 def check_names(field: str, names: tuple[str, ...], records: tuple[FamilyRecord, ...]) -> None:
     """Raise unless every family is one of trajstore's or is recorded, and none is named twice."""
     recorded = {record.name for record in records}
@@ -76,9 +84,7 @@ def check_names(field: str, names: tuple[str, ...], records: tuple[FamilyRecord,
             f"{field}: unknown class {', '.join(map(repr, unknown))}, expected some of {', '.join(FAMILIES)}"
         )
         raise ValueError(message)
-    if len(set(names)) != len(names):
-        message = f"{field}: a class is named twice in {', '.join(names)}, expected each once"
-        raise ValueError(message)
+    _check_distinct(names, f"{field}: a class")
 
 
 def _check_range(name: str, values: tuple[float, float], *, below: float) -> None:
@@ -671,14 +677,6 @@ def _record_families(data: Mapping[str, Any], source: str) -> Mapping[str, Any]:
             raise SpecError(message) from None
         records += [record.model_dump() for record in found]
     return {**data, "dataset": {**dataset, "families": records}} if records else data
-
-
-def _check_distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Raise if a name is there twice."""
-    if len(set(names)) != len(names):
-        message = f"one is named twice in {', '.join(names)}, expected each once"
-        raise ValueError(message)
-    return names
 
 
 def _to_plain(value: Any) -> Any:

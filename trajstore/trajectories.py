@@ -35,7 +35,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.kernels.portable import norm, sin_cos_turns
+from trajstore.kernels.portable import cross, norm, sin_cos_turns
 
 Path = Callable[[NDArray[np.float64], NDArray[np.float64]], NDArray[np.float64]]
 """``(uniforms (n, FAMILY_UNIFORMS), times (m,)) -> points (n, m, 3)``, all float64, any units."""
@@ -301,7 +301,8 @@ def _walk(uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
     for step in range(STEPS):
         # the side changes at every third step at the latest, so that the walk winds both ways
         left = ~left if step % 3 == 2 else is_left[:, step]
-        across = _cross(before, last) * np.where(left, 1.0, -1.0)[:, None]
+        across = cross(before, last)
+        across = across / norm(across)[:, None] * np.where(left, 1.0, -1.0)[:, None]
         tilt = (
             0.35 * (first_tilt[:, step, None] - 0.5) * before
             + 0.35 * (second_tilt[:, step, None] - 0.5) * last
@@ -311,13 +312,6 @@ def _walk(uniforms: NDArray[np.float64]) -> NDArray[np.float64]:
         corners[:, step + 1] = corners[:, step] + (0.7 + 0.6 * length[:, step, None]) * direction
         before, last = last, direction
     return corners
-
-
-def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Unit vectors across two others (n, 3)."""
-    (ax, ay, az), (bx, by, bz) = a.T, b.T
-    across = np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
-    return across / norm(across)[:, None]
 
 
 def _circle_turns(uniforms: NDArray[np.float64]) -> NDArray[np.float64]:

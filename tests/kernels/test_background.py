@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 from typing import get_args
 
 import numba
@@ -17,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from support.interpreted import digest_otherwise
 
 from trajstore.kernels.background import CHECKER, GRADIENT, NOISE, PLAIN, SCRATCH_LINES, paint_background
 from trajstore.scene.appearance import choose_looks
@@ -84,17 +81,7 @@ def digest() -> str:
 
 
 def test_compiled_and_interpreted_give_the_same_bits():
-    other = "0" if numba.config.DISABLE_JIT else "1"
-    program = "import numba, test_background as t; print(numba.config.DISABLE_JIT, t.digest())"
-    folders = [str(Path(__file__).parent), *sys.path]
-    result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env={**os.environ, "NUMBA_DISABLE_JIT": other, "PYTHONPATH": os.pathsep.join(folders)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert result.stdout.split() == [other, digest()]
+    assert digest_otherwise(__file__) == digest()
 
 
 def test_a_pattern_has_the_code_of_its_place_in_the_spec():

@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import subprocess
-import sys
-from pathlib import Path
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given
@@ -16,6 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 from support import naive
+from support.interpreted import digest_otherwise
 
 from trajstore.kernels.cameras import bound_silhouette, observe, project_point, transform_point
 from trajstore.kernels.raster import SCANLINES, draw_sphere, fill_background, render
@@ -184,17 +180,7 @@ def digest() -> str:
 
 
 def test_compiled_and_interpreted_give_the_same_bits():
-    other = "0" if numba.config.DISABLE_JIT else "1"
-    program = "import numba, test_kernels; print(numba.config.DISABLE_JIT, test_kernels.digest())"
-    folders = [str(Path(__file__).parent), *sys.path]
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        env={**os.environ, "NUMBA_DISABLE_JIT": other, "PYTHONPATH": os.pathsep.join(folders)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert result.stdout.split() == [other, digest()]
+    assert digest_otherwise(__file__) == digest()
 
 
 def test_the_centroid_of_the_silhouette_is_the_labelled_pixel(scene: Scene, coverage: NDArray[np.float64]):

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import numba
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from support.interpreted import digest_otherwise
 
 from trajstore.kernels.hashing import mix
 from trajstore.kernels.sensor import MEAN, STANDARD_DEVIATION, add_noise
@@ -63,17 +60,7 @@ def digest() -> str:
 
 
 def test_compiled_and_interpreted_give_the_same_bits():
-    other = "0" if numba.config.DISABLE_JIT else "1"
-    program = "import numba, test_sensor as t; print(numba.config.DISABLE_JIT, t.digest())"
-    folders = [str(Path(__file__).parent), *sys.path]
-    result = subprocess.run(
-        [sys.executable, "-W", "error", "-c", program],
-        env={**os.environ, "NUMBA_DISABLE_JIT": other, "PYTHONPATH": os.pathsep.join(folders)},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert result.stdout.split() == [other, digest()]
+    assert digest_otherwise(__file__) == digest()
 
 
 def test_the_hash_matches_its_twin():

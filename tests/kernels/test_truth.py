@@ -9,7 +9,9 @@ import pytest
 from support.raycaster import World
 
 from trajstore.kernels.cameras import observe
-from trajstore.kernels.world import count_visible, make_scratch, render_world
+from trajstore.kernels.poses import make_scratch
+from trajstore.kernels.visible import count_visible
+from trajstore.kernels.world import render_world
 from trajstore.scene.cameras import place_cameras
 from trajstore.scene.rotations import random_quaternions, to_matrices
 from trajstore.spec import SHAPES, DatasetSpec

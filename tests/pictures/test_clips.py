@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from support.worlds import EVERYTHING
 
 from trajstore.errors import IncompleteStoreError
-from trajstore.kernels.world import count_visible, make_scratch
+from trajstore.kernels.poses import make_scratch
+from trajstore.kernels.visible import count_visible
 from trajstore.pictures.choose import BYTES_MAX, choose_cameras, choose_frames, favor_transients, spread
 from trajstore.pictures.clips import HIDDEN, PARTLY, VISIBLE, Clip, load_clips
 from trajstore.pictures.shapes import find_ellipse, find_outline, measure_inside

@@ -10,7 +10,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from support import naive
 
-from trajstore.kernels.world import make_scratch, render_world
+from trajstore.kernels.poses import make_scratch
+from trajstore.kernels.world import render_world
 from trajstore.scene.cameras import place_cameras
 from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec

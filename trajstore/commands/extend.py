@@ -86,10 +86,9 @@ def extend(
     check_generator(store)
     plan = make_plan(store.storage, _enlarge(store, samples), store)
     if plan.spec != store.spec:
+        # a family that is missing or another leaves the store as it was
         for name in (*plan.spec.dataset.classes, *plan.spec.bodies.motion):
-            load_family(
-                name, plan.spec.dataset.families
-            )  # one that is missing or another leaves the store as it was
+            load_family(name, plan.spec.dataset.families)
         check_fits(plan, force=force)
         try:
             store = grow_store(store, plan.spec)

@@ -101,3 +101,21 @@ def rotate(matrices: NDArray[np.float64], vectors: NDArray[np.float64]) -> NDArr
     x, y, z = vectors[..., 0], vectors[..., 1], vectors[..., 2]
     rows = [matrices[..., i, 0] * x + matrices[..., i, 1] * y + matrices[..., i, 2] * z for i in range(3)]
     return np.stack(rows, axis=-1)
+
+
+def cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cross products of vectors, added in a fixed order.
+
+    Parameters
+    ----------
+    a, b : (..., 3) float64
+        Any units; broadcast against each other.
+
+    Returns
+    -------
+    (..., 3) float64
+        ``a × b``.
+    """
+    following, last = [1, 2, 0], [2, 0, 1]
+    product: NDArray[np.float64] = a[..., following] * b[..., last] - a[..., last] * b[..., following]
+    return product

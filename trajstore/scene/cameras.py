@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.kernels.portable import norm, rotate, sin_cos_turns
+from trajstore.kernels.portable import cross, norm, rotate, sin_cos_turns
 from trajstore.scene.randomness import Stream, uniforms
 from trajstore.spec import CameraSection, DatasetSpec
 
@@ -157,14 +157,7 @@ def _light(spec: DatasetSpec, rows: range) -> NDArray[np.float64]:
     drop = (2.0 * half_sine * half_sine * table[:, 0])[:, None]
     sine, cosine = (x[:, None] for x in sin_cos_turns(table[:, 1]))
     across = np.eye(3)[np.argmin(np.abs(middle))]
-    across = _cross(middle, across[None])
+    across = cross(middle, across[None])
     across = across / norm(across)[:, None]
-    aside = cosine * across + sine * _cross(middle, across)
+    aside = cosine * across + sine * cross(middle, across)
     return (1.0 - drop) * middle + np.sqrt(drop * (2.0 - drop)) * aside
-
-
-def _cross(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Cross products of vectors (..., 3)."""
-    following, last = [1, 2, 0], [2, 0, 1]
-    product: NDArray[np.float64] = a[..., following] * b[..., last] - a[..., last] * b[..., following]
-    return product

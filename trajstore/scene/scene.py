@@ -11,9 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.kernels.cameras import observe
+from trajstore.kernels.poses import make_scratch
 from trajstore.kernels.raster import SCANLINES, render
 from trajstore.kernels.sensor import add_noise
-from trajstore.kernels.world import count_visible, make_scratch, render_world
+from trajstore.kernels.visible import count_visible
+from trajstore.kernels.world import render_world
 from trajstore.scene.background import Backgrounds, choose_backgrounds
 from trajstore.scene.bodies import ABSENT, Bodies, make_bodies
 from trajstore.scene.cameras import Rig, is_in_view, place_cameras
@@ -192,7 +194,7 @@ class Scene:
             self.background.paint(index, cameras, *out.shape[-2:]),
             rig.intrinsics[cameras],
             extrinsics[cameras],
-            rig.light[index if len(rig.light) > 1 else 0],
+            _of_row(rig.light, index),
             ambient,
             make_scratch(bodies.role.shape[1], *out.shape[-2:]),
             out,
@@ -236,8 +238,8 @@ class Scene:
         """Positions, rotations and cameras of a row, at some frames or while the shutter is open for them."""
         rig, rotation = self.rig, self.rotation
         if not self.spec.sensor.is_blurred:
-            extrinsics = rig.extrinsics[index if len(rig.extrinsics) > 1 else 0]
-            turned = rotation[index if len(rotation) > 1 else 0]
+            extrinsics = _of_row(rig.extrinsics, index)
+            turned = _of_row(rotation, index)
             return (
                 _by_moment(self._position[index, :, frames].astype(np.float64)),
                 _by_moment(turned[:, frames] if turned.shape[1] > 1 else turned),
@@ -286,12 +288,12 @@ class Scene:
         for index in range(n):
             count_visible(
                 _by_moment(self._position[index].astype(np.float64)),
-                _by_moment(rotation[index if len(rotation) > 1 else 0]),
+                _by_moment(_of_row(rotation, index)),
                 bodies.is_present[index].T.copy(),
                 bodies.radius[index].astype(np.float64),
                 bodies.shape[index],
                 rig.intrinsics,
-                rig.extrinsics[index if len(rig.extrinsics) > 1 else 0],
+                _of_row(rig.extrinsics, index),
                 video.height,
                 video.width,
                 scratch,
@@ -304,6 +306,11 @@ def make_scene(spec: DatasetSpec, rows: range) -> Scene:
     """Everything about some rows but their pixels, which `Scene.draw` makes: a pure function of (spec, rows)."""
     label = label_rows(spec, rows)
     return Scene(spec, rows, label, make_bodies(spec, rows, label=label))
+
+
+def _of_row(values: NDArray[Any], index: int) -> NDArray[Any]:
+    """What belongs to a row, of an array in which one may stand for all."""
+    return np.asarray(values[min(index, len(values) - 1)])
 
 
 def _by_moment(values: NDArray[Any]) -> NDArray[Any]:
