@@ -17,6 +17,7 @@ import trajstore
 from trajstore.errors import SpecError
 from trajstore.scene.scene import make_scene
 from trajstore.spec import PATTERNS, SHAPES, DatasetSpec
+from trajstore.store.groups import video
 from trajstore.store.layout import plan_layout
 from trajstore.trajectories import FAMILIES
 
@@ -190,3 +191,26 @@ def test_a_shard_of_noise_has_a_bounded_size():
         plan_layout(DatasetSpec.from_fields(noise=1.0, height=4096, width=4096)).group("video").rows_per_task
         == 1
     )
+
+
+def test_a_store_whose_shards_hold_fewer_rows_than_asked_for_is_sound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    path, root = tmp_path / "store.zarr", tmp_path / "store.zarr" / "zarr.json"
+    monkeypatch.setattr(video, "SHARD_BYTES_MAX", 50_000)
+    spec = DatasetSpec.from_fields(**SMALL, noise=1.0)
+    trajstore.build(path, spec)
+    assert plan_layout(spec).group("video").rows_per_task == 6 < spec.storage.samples_per_shard
+    assert not trajstore.verify(path, deep=True).findings
+    trajstore.extend(path, samples=25)
+    assert not trajstore.verify(path).findings
+    whole = root.read_bytes()
+    # what the root says can be told from a torn one, or from the spec, as in any other store
+    for damaged in (whole[: -len(whole) // 3], b""):
+        root.write_bytes(damaged)
+        trajstore.repair(path, spec=spec.replace(samples=25))
+        assert not trajstore.verify(path).findings
+    root.write_bytes(whole.replace(b'"samples_per_shard": 8', b'"samples_per_shard": 2', 1))
+    assert [finding.key for finding in trajstore.verify(path).damage] == ["zarr.json"]
+    trajstore.repair(path)
+    assert not trajstore.verify(path).findings

@@ -26,7 +26,7 @@ from trajstore.executors.run import RunOptions
 from trajstore.integrity.checks import CheckTask, TaskState, choose_sample
 from trajstore.integrity.findings import Finding
 from trajstore.integrity.inspect import Inspection, inspect
-from trajstore.integrity.metadata import read_storage, salvage, settle
+from trajstore.integrity.metadata import adopt, read_storage, salvage, settle
 from trajstore.progress import Report
 from trajstore.reading.store import StoreReader
 from trajstore.scene.scene import make_scene
@@ -249,7 +249,7 @@ def _recover(storage: Storage, spec: DatasetSpec | None, error: StoreError) -> S
         message = f"{path}/{ROOT_KEY}: it is damaged, and {describe_newer(newer)} before you repair it"
         raise NewerStoreError(message)
     if spec is not None:
-        differences = [] if repeated is None else spec.replace(**repeated).differences(spec)
+        differences = [] if repeated is None else adopt(spec, repeated).differences(spec)
         if differences:
             message = (
                 f"{path}: the frames were built from another spec ({'; '.join(differences)}); correct it"

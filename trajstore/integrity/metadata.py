@@ -13,9 +13,10 @@ from numcodecs import Zstd
 from trajstore.errors import CorruptDataError, SpecError
 from trajstore.integrity.checks import classify, read_object
 from trajstore.integrity.findings import Finding
+from trajstore.spec import DatasetSpec
 from trajstore.store.attributes import NAMESPACE, StoreAttributes, find_readable, salvage_attributes
 from trajstore.store.handle import StoreHandle, describe_versions
-from trajstore.store.layout import FRAMES
+from trajstore.store.layout import FRAMES, plan_layout
 from trajstore.store.shard import decode_chunk
 from trajstore.store.zarr_api import ROOT_KEY, render_metadata
 
@@ -52,7 +53,7 @@ def settle(store: StoreHandle) -> StoreHandle:
         agreed = _read_storage(root["consolidated_metadata"]["metadata"][FRAMES])
         if agreed is None or agreed != read_storage(store):
             return store
-        spec = store.spec.replace(**agreed)
+        spec = adopt(store.spec, agreed)
     except (LookupError, TypeError, OSError, SpecError):  # whatever is wrong there is a finding of its own
         return store
     return replace(store, attributes=store.attributes.model_copy(update={"spec": spec}))
@@ -65,9 +66,22 @@ def salvage(store: StoreHandle, data: bytes) -> StoreAttributes | None:
     """
     attributes = salvage_attributes(data.decode("utf-8", errors="replace"))
     storage = read_storage(store)
-    if attributes is None or storage is None or attributes.spec.replace(**storage) != attributes.spec:
+    if attributes is None or storage is None or adopt(attributes.spec, storage) != attributes.spec:
         return None
     return attributes
+
+
+def adopt(spec: DatasetSpec, storage: dict[str, Any]) -> DatasetSpec:
+    """A spec with what `read_storage` has found in place of its own, as far as that lays a store out in another way."""
+    adopted = spec.replace(**storage)
+    # shards may have fewer rows than the spec asks for
+    kept = adopted.replace(samples_per_shard=spec.storage.samples_per_shard)
+    return kept if _count_rows(kept) == _count_rows(adopted) else adopted
+
+
+def _count_rows(spec: DatasetSpec) -> int:
+    """Rows of a shard of frames."""
+    return plan_layout(spec).group_of(FRAMES).rows_per_task
 
 
 def read_storage(store: StoreHandle) -> dict[str, Any] | None:
