@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 from math import prod
+from typing import Any
 
 import numpy as np
 import pytest
@@ -200,3 +201,10 @@ def test_label_tasks_stay_small_whatever_the_video_is():
         assert labels.rows_per_task * (labels.row_bytes + path_bytes) <= 1.1 * LABEL_BYTES_MAX
         assert all(column.chunk_shape[0] == labels.rows_per_task for column in labels.columns)
     assert plan_layout(DatasetSpec()).group("labels").rows_per_task == LABEL_ROWS
+
+
+@pytest.mark.parametrize("fields", [{}, {"distractors": 2, "orbit": 90.0, "noise": 1.0}], ids=str)
+def test_layouts_of_equal_specs_are_equal_so_that_metadata_is_rendered_once(fields: dict[str, Any]):
+    one, other = (plan_layout(DatasetSpec.from_fields(**fields)) for _ in range(2))
+    assert one == other
+    assert hash(one) == hash(other)

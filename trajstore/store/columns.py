@@ -32,7 +32,7 @@ class Column:
     shape: tuple[int, ...]
     chunk_shape: tuple[int, ...]
     dtype: str
-    fill_value: float
+    fill_value: float  # `math.nan` itself and no other: so that equal columns are equal
     attributes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     shard_shape: tuple[int, ...] | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import nan
 from typing import Final
 
 from trajstore.spec import DatasetSpec
@@ -35,7 +36,7 @@ def _define_cameras(spec: DatasetSpec) -> tuple[Column, ...]:
     def column(name: str, dims: Mapping[str, int], long_name: str, units: str, comment: str) -> Column:
         shape = (cameras, *dims.values())
         attributes = {"long_name": long_name, "units": units, "comment": comment}
-        return Column(name, ("camera", *dims), shape, shape, "float64", float("nan"), attributes)
+        return Column(name, ("camera", *dims), shape, shape, "float64", nan, attributes)
 
     intrinsics = column(
         "intrinsics", {"row": 3, "column": 3}, "camera matrix K", "px", "pixel centres at half-integers"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import nan
 from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
@@ -92,7 +93,7 @@ def _define_columns(spec: DatasetSpec, rows: int) -> tuple[Column, ...]:
             shape=(spec.dataset.samples, *extra.values()),
             chunk_shape=(rows, *extra.values()),
             dtype=dtype,
-            fill_value=FILLS.get(dtype, float("nan")),
+            fill_value=FILLS.get(dtype, nan),
             attributes={key: text for key, text in texts.items() if text} | meanings,
         )
 
