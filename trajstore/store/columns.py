@@ -32,7 +32,7 @@ class Column:
     shape: tuple[int, ...]
     chunk_shape: tuple[int, ...]
     dtype: str
-    fill_value: float  # `math.nan` itself and no other: so that equal columns are equal
+    fill_value: float = field(compare=False)  # NaN equals nothing, and equal columns shall be equal
     attributes: Mapping[str, Any] = field(default_factory=dict, hash=False)
     shard_shape: tuple[int, ...] | None = None
 
