@@ -83,7 +83,12 @@ ClassOption = Annotated[
 OnlySplitOption = Annotated[
     str | None, Option("--split", metavar="train|val|test", help="Only samples of this split.")
 ]
-WorkersOption = Annotated[int | None, Option(help="Threads that compute. [default: one for each processor]")]
+WorkersOption = Annotated[
+    int | None,
+    Option(
+        help="Threads that compute, or processes of a local Dask cluster. [default: one for each processor]"
+    ),
+]
 ExecutorOption = Annotated[
     str,
     Option(
@@ -93,12 +98,6 @@ ExecutorOption = Annotated[
 ]
 SchedulerOption = Annotated[
     str | None, Option(metavar="ADDRESS", help="Dask scheduler of a cluster, such as tcp://host:8786.")
-]
-BuildersOption = Annotated[
-    int | None,
-    Option(
-        help="Threads that compute, or processes of a local Dask cluster. [default: one for each processor]"
-    ),
 ]
 ForceOption = Annotated[bool, Option("--force", help="Go on although it seems not to fit.")]
 QuietOption = Annotated[bool, Option("--quiet", "-q", help="Show no progress.")]
@@ -170,7 +169,7 @@ def build(
         int | None, Option(help="Frames from the last seen one to the future position. [default: 5]")
     ] = None,
     samples_per_shard: Annotated[int | None, Option(help="Samples in one file. [default: 250]")] = None,
-    workers: BuildersOption = None,
+    workers: WorkersOption = None,
     executor: ExecutorOption = "threads",
     scheduler: SchedulerOption = None,
     part: Annotated[
@@ -254,6 +253,8 @@ def export(
         str, Option(metavar="uint8|float32", help="Type of the tensors; float32 is from 0 to 1.")
     ] = "uint8",
     workers: WorkersOption = None,
+    executor: ExecutorOption = "threads",
+    scheduler: SchedulerOption = None,
     allow_partial: Annotated[
         bool, Option("--allow-partial", help="Export what is written of an unfinished store.")
     ] = False,
@@ -275,6 +276,8 @@ def export(
             rows=rows,
             dtype=dtype,
             workers=workers,
+            executor=executor,
+            scheduler=scheduler,
             allow_partial=allow_partial,
             force=force,
             **watching,
@@ -317,6 +320,8 @@ def verify(
     deep: Annotated[bool, Option("--deep", help="Draw every sample again, not one of each shard.")] = False,
     as_json: JsonOption = False,
     workers: WorkersOption = None,
+    executor: ExecutorOption = "threads",
+    scheduler: SchedulerOption = None,
     storage_option: StorageOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
@@ -327,7 +332,9 @@ def verify(
     """
     location = _locate(store, storage_option)
     with _watch(quiet=quiet) as watching:
-        done = trajstore.verify(location, deep=deep, workers=workers, **watching)
+        done = trajstore.verify(
+            location, deep=deep, workers=workers, executor=executor, scheduler=scheduler, **watching
+        )
     _print_result(done, report.describe_verification(done, location=location), as_json=as_json)
     if not done.is_sound:
         message = f"{store}: damage found; mend it with: trajstore repair {location.argument}"
@@ -358,6 +365,8 @@ def repair(
         bool, Option("--deep", help="Draw every sample again to find damage, not one of each shard.")
     ] = False,
     workers: WorkersOption = None,
+    executor: ExecutorOption = "threads",
+    scheduler: SchedulerOption = None,
     force: ForceOption = False,
     storage_option: StorageOption = None,
     quiet: QuietOption = False,
@@ -375,6 +384,8 @@ def repair(
             report=_read_report(report_file),
             deep=deep,
             workers=workers,
+            executor=executor,
+            scheduler=scheduler,
             force=force,
             **watching,
         )
@@ -390,7 +401,7 @@ def repair(
 def extend(
     store: StoreArgument,
     samples: Annotated[int, Option(help="Rows that the store is to have.")],
-    workers: BuildersOption = None,
+    workers: WorkersOption = None,
     executor: ExecutorOption = "threads",
     scheduler: SchedulerOption = None,
     force: ForceOption = False,

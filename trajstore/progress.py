@@ -101,9 +101,8 @@ class Tally:
         total: int,
         done: int,
         raw_bytes_each: int,
-        count_workers: Callable[[], int] | None = None,
     ) -> None:
-        self._phase, self._report, self._count_workers = phase, report, count_workers
+        self._phase, self._report = phase, report
         self._total, self._done, self._raw_bytes_each = total, done, raw_bytes_each
         self._started = time.monotonic()
         self._stored_bytes = 0
@@ -128,7 +127,6 @@ class Tally:
                 stored_bytes=self._stored_bytes,
                 raw_bytes=self.fresh * self._raw_bytes_each,
                 seconds=time.monotonic() - self._started,
-                workers=self._count_workers() if self._count_workers else None,
             )
         )
 

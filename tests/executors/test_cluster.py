@@ -432,8 +432,8 @@ def test_what_flags_do_not_say_is_built_again_and_not_for_ever(
     plan = plan_build(path, **tiny_fields)
     store = create_store(path, plan.spec)
     with pytest.raises(ClusterError, match="have written 6 tasks 3 times whose flags are not there"):
-        fill_store(store, plan, RunOptions(), Forgetful(18))  # type: ignore[arg-type]
-    fill_store(store, plan, RunOptions(), Forgetful(8))  # type: ignore[arg-type]
+        fill_store(store, plan, RunOptions(cluster=Forgetful(18)))  # type: ignore[arg-type]
+    fill_store(store, plan, RunOptions(cluster=Forgetful(8)))  # type: ignore[arg-type]
     assert_same_bytes(path, tiny_store)
 
 
@@ -465,7 +465,7 @@ def test_arguments_that_do_not_go_together_are_refused(
     "address", ["tcp://10.0.0.1:8786", "tls://a.b-c.de:1", "localhost:8786", "tcp://[::1]:65535"]
 )
 def test_addresses_of_schedulers_are_accepted(address: str) -> None:
-    check_options("dask", scheduler=address, workers=None)
+    check_options(RunOptions(executor="dask", scheduler=address), "a.zarr")
 
 
 def test_a_store_in_memory_is_no_place_for_workers() -> None:

@@ -107,7 +107,7 @@ def test_other_versions_are_noticed_before_anything_is_imported() -> None:
 
     _, values = pickle.loads(run_bundle(pack_function(Function()), pickle.dumps([1])))
     assert isinstance(values[0].error, ModuleNotFoundError)
-    function = pickle.dumps(({"numpy": "0.1"}, pickle.dumps(Function())))
+    function = pickle.dumps(({"numpy": "0.1"}, pickle.dumps(Function()), b""))
     _, values = pickle.loads(run_bundle(function, pickle.dumps([1, 2])))
     assert [type(value.error) for value in values] == [ClusterError, ClusterError]
     assert all(value.is_final for value in values)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from trajstore.commands.info import Summary, summarize
-from trajstore.errors import ClusterError, SpecError
 from trajstore.executors.options import check_options
-from trajstore.executors.run import RunOptions
+from trajstore.executors.run import RunOptions, open_workers
 from trajstore.progress import Report
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
-from trajstore.store.fill import describe_state, explain_error, fill_store
+from trajstore.store.fill import explain_error, fill_store
 from trajstore.store.handle import complete_growth, create_store, finish_store
 from trajstore.store.plan import BuildPlan, check_fits, check_same, plan_build
 
@@ -114,39 +113,22 @@ def build(
     started = time.monotonic()
     options = RunOptions(workers, executor, scheduler, progress, should_stop, force)
     location = Location.parse(path, storage_options)
-    check_run(location, options)
+    check_options(options, location)
     return run_build(plan_build(open_storage(location), spec, part=part, **fields), options, started=started)
-
-
-def check_run(location: Location, options: RunOptions) -> None:
-    """Refuse an executor that is not there, or whose workers would not see the store."""
-    check_options(options.executor, scheduler=options.scheduler, workers=options.workers)
-    if options.executor == "dask" and location.url.startswith("memory:"):
-        message = f"{location}: only this process sees it, expected a location that all workers see"
-        raise SpecError(message)
 
 
 def run_build(plan: BuildPlan, options: RunOptions, *, started: float) -> BuildReport:
     """Do what is planned: create the store or go on with it, until its flags say that all is there."""
     check_fits(plan, force=options.force)
-    with ExitStack() as stack:
-        cluster = None
-        if options.executor == "dask" and any(map(len, plan.pending.values())):
-            from trajstore.executors.dask import open_cluster  # only where Dask is used
-
-            cluster = stack.enter_context(
-                open_cluster(options.scheduler, workers=options.workers, should_stop=options.stop_signal)
-            )
+    is_needed = any(map(len, plan.pending.values()))
+    with open_workers(options) if is_needed else nullcontext(options) as ready:
         try:
             store = plan.store or create_store(plan.storage, plan.spec)
             check_same(store.spec, plan.spec, plan.location)  # another builder may have been first
             store.storage.sweep()
             complete_growth(store)
-            new_samples = fill_store(store, plan, options, cluster)
+            new_samples = fill_store(store, plan, ready)
             store = finish_store(store)
         except OSError as error:
             raise explain_error(plan, error) from error
-        except ClusterError as error:
-            message = f"{error}; {describe_state(plan)}"
-            raise ClusterError(message, exit_code=error.exit_code) from error
     return BuildReport(summary=summarize(store), new_samples=new_samples, seconds=time.monotonic() - started)

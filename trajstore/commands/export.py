@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from trajstore.executors import ThreadExecutor
-from trajstore.executors.run import RunOptions
+from trajstore.executors.options import check_options
+from trajstore.executors.run import RunOptions, open_workers
 from trajstore.exporters.plan import plan_export
 from trajstore.exporters.records import ExportRecord
 from trajstore.exporters.write import begin_export, explain_error, fill_export, finish_export
@@ -58,6 +58,8 @@ def export(
     rows: str | None = None,
     dtype: str = "uint8",
     workers: int | None = None,
+    executor: str = "threads",
+    scheduler: str | None = None,
     progress: Report | None = None,
     allow_partial: bool = False,
     force: bool = False,
@@ -71,7 +73,8 @@ def export(
     store : path-like
         The store.
     folder : path-like
-        Where: a new or empty folder, or an export of the same rows or fewer of them.
+        Where: a new or empty folder, or an export of the same rows or fewer of them. All workers of a cluster write
+        to it.
     format : str
         ``pt``: ``videos/sample_NNNN.pt`` for ``torch.load`` and ``labels/sample_NNNN.json``.
     split : {'train', 'val', 'test'}, optional
@@ -81,7 +84,9 @@ def export(
     dtype : {'uint8', 'float32'}
         Of the exported frames: 0 … 255, or the same divided by 255.
     workers : int, optional
-        Threads that compute; by default one for each processor.
+        Threads that compute, or processes of a local Dask cluster; by default one for each processor.
+    executor, scheduler : str
+        See `trajstore.build`.
     progress : callable, optional
         Receives `trajstore.progress.Progress` events.
     allow_partial : bool
@@ -114,11 +119,13 @@ def export(
         If it will not fit, or the disk became full: what is there is right, and the next export goes on.
     InterruptedBuildError
         If ``should_stop`` said so: likewise.
+    ClusterError
+        If the cluster cannot be used, is lost, or a worker has failed for good: likewise; the worker is named.
     """
     started = time.monotonic()
-    options = RunOptions(workers=workers, progress=progress, should_stop=should_stop, force=force)
-    ThreadExecutor(workers)  # checks the number
+    options = RunOptions(workers, executor, scheduler, progress, should_stop, force)
     location = Location.parse(store, storage_options)
+    check_options(options, location)
     plan = plan_export(
         location, folder, format=format, split=split, rows=rows, dtype=dtype, allow_partial=allow_partial
     )
@@ -128,10 +135,11 @@ def export(
         filesystem = inspect_filesystem(folder)
         estimate = plan.estimate(filesystem.block)
         check_space(estimate, filesystem, location=str(folder), fewer_files="export fewer rows")
-    try:
-        begin_export(plan)
-        new_samples, new_bytes = fill_export(plan, options)
-        metadata = finish_export(plan, started)
-    except OSError as error:
-        raise explain_error(plan, error) from error
+    with open_workers(options) as ready:
+        try:
+            begin_export(plan)
+            new_samples, new_bytes = fill_export(plan, ready)
+            metadata = finish_export(plan, started)
+        except OSError as error:
+            raise explain_error(plan, error) from error
     return ExportReport(str(folder), metadata, new_samples, new_bytes, time.monotonic() - started)

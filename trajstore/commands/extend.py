@@ -6,8 +6,9 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from trajstore.commands.build import BuildReport, check_run, run_build
+from trajstore.commands.build import BuildReport, run_build
 from trajstore.errors import SpecError
+from trajstore.executors.options import check_options
 from trajstore.executors.run import RunOptions
 from trajstore.families import load_family
 from trajstore.progress import Report
@@ -81,7 +82,7 @@ def extend(
     started = time.monotonic()
     options = RunOptions(workers, executor, scheduler, progress, should_stop, force)
     location = Location.parse(path, storage_options)
-    check_run(location, options)
+    check_options(options, location)
     store = open_store(open_storage(location))
     check_generator(store)
     plan = make_plan(store.storage, _enlarge(store, samples), store)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,10 +22,11 @@ from trajstore.errors import (
     SpecMismatchError,
     StoreError,
 )
-from trajstore.executors.run import RunOptions
-from trajstore.integrity.checks import CheckTask, TaskState, choose_sample
+from trajstore.executors.options import check_options
+from trajstore.executors.run import RunOptions, open_workers
+from trajstore.integrity.checks import TaskState, choose_sample
 from trajstore.integrity.findings import Finding
-from trajstore.integrity.inspect import Inspection, inspect
+from trajstore.integrity.inspect import Inspection, check_tasks, inspect
 from trajstore.integrity.metadata import adopt, read_storage, salvage, settle
 from trajstore.progress import Report
 from trajstore.reading.store import StoreReader
@@ -92,6 +93,8 @@ def repair(
     report: VerifyReport | dict[str, Any] | None = None,
     deep: bool = False,
     workers: int | None = None,
+    executor: str = "threads",
+    scheduler: str | None = None,
     progress: Report | None = None,
     force: bool = False,
     should_stop: Callable[[], int] | None = None,
@@ -110,7 +113,9 @@ def repair(
     deep : bool
         Draw every sample again to find damage, not one of each shard.
     workers : int, optional
-        Threads that compute; by default one for each processor.
+        Threads that compute, or processes of a local Dask cluster; by default one for each processor.
+    executor, scheduler : str
+        See `trajstore.build`.
     progress : callable, optional
         Receives `trajstore.progress.Progress` events.
     force : bool
@@ -137,6 +142,8 @@ def repair(
         If what was written again is damaged again.
     InterruptedBuildError
         If ``should_stop`` said so.
+    ClusterError
+        If the cluster cannot be used, is lost, or a worker has failed for good; the worker is named.
 
     Examples
     --------
@@ -149,10 +156,26 @@ def repair(
     1 True
     """
     started = time.monotonic()
-    options = RunOptions(workers=workers, progress=progress, should_stop=should_stop, force=force)
-    storage = open_storage(Location.parse(path, storage_options))
-    store, is_lost = _open(storage, spec)
+    options = RunOptions(workers, executor, scheduler, progress, should_stop, force)
+    location = Location.parse(path, storage_options)
+    check_options(options, location)
+    store, is_lost = _open(open_storage(location), spec)
     only = None if report is None or is_lost else _named(report)
+    with open_workers(options) as ready:
+        return _mend(store, ready, deep=deep, only=only, is_lost=is_lost, started=started)
+
+
+def _mend(
+    store: StoreHandle,
+    options: RunOptions,
+    *,
+    deep: bool,
+    only: list[tuple[str, int]] | None,
+    is_lost: bool,
+    started: float,
+) -> RepairReport:
+    """Look at a store or some of its tasks, and make again what is damaged."""
+    storage = store.storage
     inspection = inspect(store, options, deep=deep, only=only)
     _check_drift(inspection, must_match=is_lost)
     todo = plan_repair(inspection)
@@ -162,7 +185,7 @@ def repair(
         for group in store.layout.groups
     }
     plan = BuildPlan(storage, store.spec, store.layout, store, None, pending)
-    check_fits(plan, force=force)
+    check_fits(plan, force=options.force)
     try:
         removed = storage.sweep()
         _clear(store, inspection, todo)
@@ -172,7 +195,7 @@ def repair(
             store.mark_written(task)
         if todo.rebuild:
             fill_store(store, plan, options)
-            _check_again(store, todo.rebuild)
+            _check_again(store, todo.rebuild, options)
         finish_store(store)
     except OSError as error:
         raise explain_error(plan, error) from error
@@ -362,10 +385,13 @@ def _keep_attributes(found: bytes | None, expected: bytes) -> bytes:
     return json.dumps(root, indent=2).encode()
 
 
-def _check_again(store: StoreHandle, tasks: Iterable[Task]) -> None:
+def _check_again(store: StoreHandle, tasks: Sequence[Task], options: RunOptions) -> None:
     """Make sure that what was written again is right."""
+    done = "what was damaged is written again, but not all of it was checked again; run it again"
+    states = check_tasks(store, tasks, replace(options, progress=None), state=done)
+    found = {state.task: state for state in states}
     for task in tasks:
-        state = CheckTask(store)(task)
+        state = found[task]
         if state.faults or state.flag != "set":
             detail = (
                 f"{state.faults[0].key}: {state.faults[0].detail}" if state.faults else "its flag is not set"

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from trajstore.executors.run import RunOptions
+from trajstore.executors.options import check_options
+from trajstore.executors.run import RunOptions, open_workers
 from trajstore.integrity.findings import KINDS, Finding
 from trajstore.integrity.inspect import inspect
 from trajstore.progress import Report
@@ -93,6 +94,8 @@ def verify(
     *,
     deep: bool = False,
     workers: int | None = None,
+    executor: str = "threads",
+    scheduler: str | None = None,
     progress: Report | None = None,
     should_stop: Callable[[], int] | None = None,
     storage_options: Mapping[str, str] | None = None,
@@ -108,7 +111,9 @@ def verify(
     deep : bool
         Draw every sample again.
     workers : int, optional
-        Threads; by default one for each processor.
+        Threads that compute, or processes of a local Dask cluster; by default one for each processor.
+    executor, scheduler : str
+        See `trajstore.build`.
     progress : callable, optional
         Receives `trajstore.progress.Progress` events.
     should_stop : callable, optional
@@ -127,6 +132,8 @@ def verify(
         If there is no store, none that this version reads, or its root is damaged.
     InterruptedBuildError
         If ``should_stop`` said so.
+    ClusterError
+        If the cluster cannot be used, is lost, or a worker has failed for good; the worker is named.
 
     Examples
     --------
@@ -137,15 +144,18 @@ def verify(
     True
     """
     started = time.monotonic()
-    options = RunOptions(workers=workers, progress=progress, should_stop=should_stop)
-    store = open_store(open_storage(Location.parse(path, storage_options)))
-    while True:
-        inspection = inspect(store, options, deep=deep)
-        findings = inspection.findings()
-        # what was extended or finished meanwhile is judged by what it is now
-        before, store = store, open_store(store.storage) if findings else store
-        if before.attributes == store.attributes:
-            break
+    options = RunOptions(workers, executor, scheduler, progress, should_stop)
+    location = Location.parse(path, storage_options)
+    check_options(options, location)
+    store = open_store(open_storage(location))
+    with open_workers(options) as ready:
+        while True:
+            inspection = inspect(store, ready, deep=deep)
+            findings = inspection.findings()
+            # what was extended or finished meanwhile is judged by what it is now
+            before, store = store, open_store(store.storage) if findings else store
+            if before.attributes == store.attributes:
+                break
     spec, layout = inspection.store.spec, inspection.store.layout
     checked = {
         group.name: sum(

@@ -24,7 +24,7 @@ from distributed import Client, Future
 from distributed.core import rpc
 from distributed.scheduler import KilledWorker
 
-from trajstore.errors import ClusterError, is_full
+from trajstore.errors import ClusterError, TrajstoreError, is_full
 from trajstore.executors.interface import Item, Outcome, Value
 from trajstore.executors.local import LocalWorkers, start_workers
 from trajstore.executors.remote import PACKAGES, Bundle, Failure, check_versions, find_versions, pack_function
@@ -196,7 +196,7 @@ class _Run(Generic[Item, Value]):
         future = self._client.submit(
             pickle.loads,
             pickle.dumps(Bundle(self._function, [attempt.task for attempt in bundle])),
-            key=f"{bundle[0].task}-{uuid.uuid4().hex}",  # other builds may run on the same cluster
+            key=f"{bundle[0].task}-{uuid.uuid4().hex}",  # others may run on the same cluster
             pure=False,
         )
         self._in_flight[future] = bundle
@@ -273,7 +273,9 @@ class _Run(Generic[Item, Value]):
 def _describe(error: BaseException) -> str:
     """The text of an exception, on one line; its type where the text alone says nothing."""
     text = " ".join(str(error).split())
-    return text if isinstance(error, (ClusterError, OSError)) and text else f"{type(error).__name__}: {text}"
+    return (
+        text if isinstance(error, (TrajstoreError, OSError)) and text else f"{type(error).__name__}: {text}"
+    )
 
 
 @contextlib.contextmanager

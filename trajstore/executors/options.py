@@ -6,13 +6,15 @@ import re
 from importlib.util import find_spec
 
 from trajstore.errors import MissingExtraError, SpecError
+from trajstore.executors.run import RunOptions
 from trajstore.executors.threads import ThreadExecutor
 
 _ADDRESS = re.compile(r"((tcp|tls|ucx|ws|wss)://)?([\w.-]+|\[[0-9a-fA-F:.%\w]+\]):(?P<port>\d{1,5})")
 
 
-def check_options(executor: str, *, scheduler: str | None, workers: int | None) -> None:
-    """Refuse an executor, a scheduler's address and a number of workers that do not go together."""
+def check_options(options: RunOptions, store: object) -> None:
+    """Refuse an executor, a scheduler and a number of workers that do not go together, or with the place of a store."""
+    executor, scheduler, workers = options.executor, options.scheduler, options.workers
     ThreadExecutor(workers)  # checks the number
     message = ""
     if executor not in ("threads", "dask"):
@@ -28,6 +30,8 @@ def check_options(executor: str, *, scheduler: str | None, workers: int | None) 
         match = _ADDRESS.fullmatch(scheduler)
         if match is None or not 0 < int(match["port"]) < 2**16:
             message = f"scheduler: found {scheduler!r}, expected an address such as tcp://host:8786"
+    if not message and executor == "dask" and str(store).startswith("memory:"):
+        message = f"{store}: only this process sees it, expected a location that all workers see"
     if message:
         raise SpecError(message)
     if executor == "dask" and find_spec("distributed") is None:

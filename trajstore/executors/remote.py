@@ -8,6 +8,7 @@ import pickle
 import platform
 import threading
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ from distributed.versions import get_versions
 
 from trajstore.errors import ClusterError, TrajstoreError
 
-PACKAGES: Final = ("trajstore", "numpy", "numba", "zstandard")  # their versions decide the bytes of a store
+PACKAGES: Final = ("trajstore", "numpy", "numba", "zstandard")
+"""Their versions decide the bytes of a store; a function may name more as its ``packages``."""
 FINAL_NUMBERS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}  # will not pass
 
 _lock = threading.Lock()
@@ -50,8 +52,10 @@ class Bundle:
 
 
 def pack_function(function: Callable[[Any], Any]) -> bytes:
-    """Pickle a function, and with it the versions that its workers must have."""
-    return pickle.dumps((find_versions(), cloudpickle.dumps(function)))
+    """Pickle a function for one run, and with it the versions that its workers must have."""
+    versions = find_versions(*getattr(function, "packages", ()))
+    # different bytes in each run: what a worker has kept of another run, such as open files, may be out of date
+    return pickle.dumps((versions, cloudpickle.dumps(function), uuid.uuid4().bytes))
 
 
 def run_bundle(function: bytes, tasks: bytes) -> bytes:
@@ -69,19 +73,20 @@ def run_bundle(function: bytes, tasks: bytes) -> bytes:
 
 @lru_cache(maxsize=8)
 def _make_ready(function: bytes) -> Callable[[Any], Any]:
-    """Unpickle a function and call its method `prepare`, if it has one; once in each process."""
-    expected, inner = pickle.loads(function)
-    check_versions(find_versions(), expected)  # before anything else is imported
+    """Unpickle a function and call its method `prepare`, if it has one; once in each process and run."""
+    expected, inner, _ = pickle.loads(function)
+    check_versions(find_versions(*expected), expected)  # before anything else is imported
     loaded: Callable[[Any], Any] = pickle.loads(inner)
     if prepare := getattr(loaded, "prepare", None):
         prepare()
     return loaded
 
 
-def find_versions() -> dict[str, str | None]:
-    """The version of each of `PACKAGES` in this process; None where it is not installed."""
-    found = get_versions(PACKAGES)["packages"]
-    return {package: found[package] for package in PACKAGES}
+def find_versions(*more: str) -> dict[str, str | None]:
+    """The version of each of `PACKAGES`, and of more, in this process; None where it is not installed."""
+    packages = (*PACKAGES, *more)
+    found = get_versions(packages)["packages"]
+    return {package: found[package] for package in packages}
 
 
 def check_versions(found: dict[str, Any], expected: dict[str, Any], where: str = "") -> None:

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 
 from trajstore.errors import ExportError, SpecError
-from trajstore.executors import ThreadExecutor
 from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.exporters.plan import METADATA_FILE, UNFINISHED_FILE
 from trajstore.exporters.pt import LABEL_FOLDER, VIDEO_FOLDER
@@ -248,13 +247,13 @@ def inspect_folder(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's about odd files: what matters becomes a fault
         run_tasks(
-            ThreadExecutor(options.workers),
             check,
             batches,
             options=options,
+            place=root,
             tallies=[tally],
             finished=finished,
-            describe_stop=lambda: f"{root}: interrupted before all samples were checked; run it again",
+            describe_state=lambda: "not all samples were checked; run it again",
         )
 
     shape, dtype = _find_in_tensors(total.tensors, source, videos, faults)

@@ -31,6 +31,9 @@ class Format(Protocol):
     folders: tuple[str, ...]
     """The folders below the target that its files lie in."""
 
+    packages: tuple[str, ...]
+    """The packages that it needs, whose versions decide the bytes of its files."""
+
     def check_installed(self) -> None:
         """Check that the packages it needs are there."""
         ...

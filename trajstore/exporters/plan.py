@@ -186,8 +186,8 @@ def _check_same(folder: Path, source: Source, writer: Format) -> ExportRecord | 
     """Refuse a folder that holds anything but a part of this export; its metadata, if it is finished."""
     if not folder.is_dir():
         return None
-    metadata = _read_record(folder / METADATA_FILE, ExportRecord)
-    stored = metadata.source if metadata else _read_record(folder / UNFINISHED_FILE, Source)
+    metadata = read_record(folder / METADATA_FILE, ExportRecord)
+    stored = metadata.source if metadata else read_record(folder / UNFINISHED_FILE, Source)
     if stored is None:
         # an export that was cut off before its first file leaves empty folders
         ours = {*writer.folders} if metadata is None else set()
@@ -216,7 +216,7 @@ def _check_same(folder: Path, source: Source, writer: Format) -> ExportRecord | 
     return metadata
 
 
-def _read_record(path: Path, model: type[Record]) -> Record | None:
+def read_record(path: Path, model: type[Record]) -> Record | None:
     """Read a file of the folder; None if it is not there."""
     try:
         return model.model_validate_json(path.read_bytes())

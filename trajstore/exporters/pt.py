@@ -35,6 +35,7 @@ class TorchFiles:
     """``videos/sample_NNNN.pt`` and ``labels/sample_NNNN.json``; see `trajstore.exporters.Format`."""
 
     folders: tuple[str, ...] = (VIDEO_FOLDER, LABEL_FOLDER)
+    packages: tuple[str, ...] = ("torch",)
 
     def check_installed(self) -> None:
         """Check that PyTorch is there."""

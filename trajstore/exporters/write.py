@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +21,20 @@ from trajstore.errors import (
     TrajstoreError,
     is_full,
 )
-from trajstore.executors import ThreadExecutor
 from trajstore.executors.run import RunOptions, run_tasks
-from trajstore.exporters import Encoder
+from trajstore.exporters import Encoder, find_format
 from trajstore.exporters.interface import Bytes
-from trajstore.exporters.plan import METADATA_FILE, UNFINISHED_FILE, ExportPlan, find_there
+from trajstore.exporters.plan import METADATA_FILE, UNFINISHED_FILE, ExportPlan, find_there, read_record
 from trajstore.exporters.records import ExportRecord, Source, read_labels
 from trajstore.progress import Tally
+from trajstore.reading.store import StoreReader
 from trajstore.scene.order import SPLIT_NAMES
 from trajstore.storage.disk_space import (
     explain_full_disk,
 )
 from trajstore.storage.durable import make_folders, publish, publish_all, remove, sweep
+from trajstore.storage.location import Location
+from trajstore.store.handle import reopen_store
 from trajstore.text import format_count
 
 BATCH_BYTES: Final = 64 * 2**20
@@ -82,6 +86,9 @@ class RowBatch:
 
     rows: list[int]
 
+    def __str__(self) -> str:
+        return f"rows-{self.rows[0]:06d}"
+
 
 def make_batches(rows: NDArray[np.int64], *, rows_per_shard: int, rows_max: int) -> Iterator[RowBatch]:
     """Cut rows into batches.
@@ -99,11 +106,19 @@ def make_batches(rows: NDArray[np.int64], *, rows_per_shard: int, rows_max: int)
 
 @dataclass(frozen=True)
 class WriteBatch:
-    """Write the files of some samples, those that are not there and right."""
+    """Write the files of some samples, those that are not there and right, on whatever machine sees both places."""
 
-    plan: ExportPlan
-    turn: threading.Semaphore
+    reader: StoreReader
+    folder: Path
+    format_name: str
+    source: Source
+    turn: AbstractContextManager[object] | threading.Semaphore = field(default_factory=nullcontext)
     _local: threading.local = field(default_factory=threading.local)
+
+    @property
+    def packages(self) -> tuple[str, ...]:
+        """Packages whose versions decide the bytes."""
+        return find_format(self.format_name).packages
 
     def __call__(self, batch: RowBatch) -> tuple[int, int]:
         """Write a batch."""
@@ -115,25 +130,52 @@ class WriteBatch:
         """The files to write."""
         encoder = self._encoder()
         with self.turn:
-            labels = read_labels(self.plan.reader, np.array(batch.rows))
-        rows = self.plan.reader.read_each(batch.rows, encoder.frames)
+            labels = read_labels(self.reader, np.array(batch.rows))
+        rows = self.reader.read_each(batch.rows, encoder.frames)
         for label in labels:
             with self.turn:
                 row = next(rows)
                 files: Iterable[tuple[str, Bytes]] = list(encoder.encode(row, label))
             for name, data in files:
-                path = self.plan.folder / name
+                path = self.folder / name
                 if not _has_content(path, data):
                     touched.add(row)
                     yield path, data
 
     def _encoder(self) -> Encoder:
         """The encoder of this thread."""
-        source = self.plan.source
         if not hasattr(self._local, "encoder"):
-            self._local.encoder = self.plan.format.make_encoder(source.tensor_shape, source.tensor_dtype)
+            make_encoder = find_format(self.format_name).make_encoder
+            self._local.encoder = make_encoder(self.source.tensor_shape, self.source.tensor_dtype)
         encoder: Encoder = self._local.encoder
         return encoder
+
+    def __reduce__(self) -> tuple[Callable[..., WriteBatch], tuple[Any, ...]]:
+        """Small: where the store and the folder are, and what they must be; whoever receives it opens both."""
+        source = self.source
+        return _reopen, (
+            Location.parse(self.reader.location).absolute(),
+            source.spec.dataset.samples,
+            source.fingerprint,
+            self.folder.absolute(),
+            zlib.crc32(source.to_json()),
+            self.format_name,
+        )
+
+
+def _reopen(
+    location: Location, samples: int, fingerprint: str, folder: Path, checksum: int, format_name: str
+) -> WriteBatch:
+    """Open the store and the folder of an export in another process."""
+    store = reopen_store(location, samples=samples, fingerprint=fingerprint)
+    source = read_record(folder / UNFINISHED_FILE, Source)
+    if source is None or zlib.crc32(source.to_json()) != checksum:
+        message = (
+            f"{folder}: found another folder here than where the export was begun, expected one that is the same for "
+            "all workers"
+        )
+        raise ExportError(message)
+    return WriteBatch(StoreReader(store), folder, format_name, source)
 
 
 def _has_content(path: Path, data: Bytes) -> bool:
@@ -146,8 +188,9 @@ def _has_content(path: Path, data: Bytes) -> bool:
 
 def fill_export(plan: ExportPlan, options: RunOptions) -> tuple[int, int]:
     """Compare what an unfinished export has left, then write what is missing; new samples, and their bytes."""
-    threads = ThreadExecutor(options.workers).workers
-    write = WriteBatch(plan, threading.Semaphore(threads))
+    write = WriteBatch(
+        plan.reader, plan.folder, plan.format_name, plan.source, threading.Semaphore(options.threads)
+    )
     there, missing = plan.rows[plan.is_there], plan.rows[~plan.is_there]
     phases = [("check", there, len(there), 0)] if len(there) else []
     phases.append(("export", missing, len(plan.rows), len(there)))
@@ -163,16 +206,19 @@ def fill_export(plan: ExportPlan, options: RunOptions) -> tuple[int, int]:
             tally.add(len(batch.rows), stored_bytes=size)
 
         run_tasks(
-            ThreadExecutor(threads + WAITING_THREADS),
             write,
             make_batches(
                 rows, rows_per_shard=plan.reader.rows_per_shard, rows_max=max(1, BATCH_BYTES // each)
             ),
             options=options,
+            place=plan.folder,
+            waiting_threads=WAITING_THREADS,
             tallies=[tally],
             finished=finished,
-            describe_stop=lambda: f"{plan.folder}: interrupted; {describe_state(plan)}",
+            describe_state=lambda: describe_state(plan),
         )
+    if options.cluster:
+        sweep(plan.folder)  # what killed workers have left
     return new_samples, new_bytes
 
 

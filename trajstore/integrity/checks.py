@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Collection, Iterator
+import re
+import zlib
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
 from math import prod
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numcodecs import Zstd
@@ -18,8 +21,13 @@ from trajstore.errors import CorruptDataError, StoreError
 from trajstore.integrity.findings import Finding
 from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
+from trajstore.storage.interface import Storage
+from trajstore.storage.location import Location
+from trajstore.storage.open import open_storage
+from trajstore.store.attributes import StoreAttributes
 from trajstore.store.columns import Column, ColumnGroup, Task
-from trajstore.store.handle import StoreHandle
+from trajstore.store.handle import OTHER_STORE, StoreHandle
+from trajstore.store.layout import FRAMES
 from trajstore.store.shard import (
     ABSENT,
     FLAG_CLEAR,
@@ -29,6 +37,7 @@ from trajstore.store.shard import (
     parse_index,
 )
 from trajstore.store.write import draw_file, make_files
+from trajstore.store.zarr_api import ROOT_KEY
 
 _REFUSED: Final = frozenset({errno.EACCES, errno.EPERM})
 
@@ -47,7 +56,7 @@ class TaskState:
 
 @dataclass(frozen=True)
 class CheckTask:
-    """Check one task of a store; changes nothing."""
+    """Check one task of a store, on whatever machine sees it; changes nothing."""
 
     store: StoreHandle
     deep: bool = False
@@ -91,6 +100,36 @@ class CheckTask:
                 return TaskState(task, "clear", ())
             fault = classify(key, flag, FLAG_WRITTEN, "the checksum of the flag is wrong", task)
         return TaskState(task, "damaged", (), flag_fault=fault)
+
+    def __reduce__(self) -> tuple[Callable[..., CheckTask], tuple[Any, ...]]:
+        """What the store must be, as its root may be damaged or lost, and how the same store is told elsewhere."""
+        store = self.store
+        return _reopen, (
+            store.location.absolute(),
+            store.attributes,
+            self.deep,
+            _identify(store.storage),
+        )
+
+
+def _reopen(location: Location, attributes: StoreAttributes, deep: bool, identity: object) -> CheckTask:
+    """Check the store of another process; what is not there would be taken for damage."""
+    storage = open_storage(location)
+    if _identify(storage) != identity:
+        message = f"{location}: {OTHER_STORE}"
+        raise StoreError(message)
+    return CheckTask(StoreHandle(storage, attributes), deep)
+
+
+def _identify(storage: Storage) -> tuple[bytes | None, int | None]:
+    """What tells a store from others as long as it is not extended, whatever is damaged: fingerprint and frames."""
+    found: dict[str, bytes | None] = {ROOT_KEY: None, f"{FRAMES}/{ROOT_KEY}": None}
+    for key in found:
+        with suppress(OSError):
+            found[key] = storage.read(key)
+    root, frames = found.values()
+    fingerprint = re.search(rb'"fingerprint":\s*"(\w+)', root or b"")
+    return fingerprint and fingerprint[1], None if frames is None else zlib.crc32(frames)
 
 
 def read_object(store: StoreHandle, key: str) -> bytes | None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from trajstore.executors import ThreadExecutor
 from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.integrity.checks import CheckTask, TaskState
 from trajstore.integrity.findings import Finding
@@ -76,6 +75,22 @@ def inspect(
                 tasks.append(group.task(index))
             elif store.was_finished and index < len(group):
                 states.append(_lost(group, index))
+    states += check_tasks(store, tasks, options, deep=deep, state="nothing was changed")
+    order = [group.name for group in store.layout.groups]
+    return Inspection(
+        store=store,
+        states=tuple(sorted(states, key=lambda state: (order.index(state.task.group), state.task.index))),
+        metadata=metadata,
+        debris=tuple(store.storage.find_debris()),
+        foreign=tuple(foreign),
+    )
+
+
+def check_tasks(
+    store: StoreHandle, tasks: Sequence[Task], options: RunOptions, *, deep: bool = False, state: str
+) -> list[TaskState]:
+    """Look at the files of some tasks; ``state`` is what an interruption says of the store."""
+    states: list[TaskState] = []
     tallies = {
         group.name: Tally(
             f"verify {group.name}",
@@ -87,28 +102,21 @@ def inspect(
         for group in store.layout.groups
     }
 
-    def finished(task: Task, state: TaskState | None) -> None:
-        if state is not None:
-            states.append(state)
-            tallies[task.group].add(len(task.rows), stored_bytes=state.read_bytes)
+    def finished(task: Task, found: TaskState | None) -> None:
+        if found is not None:
+            states.append(found)
+            tallies[task.group].add(len(task.rows), stored_bytes=found.read_bytes)
 
     run_tasks(
-        ThreadExecutor(options.workers),
         CheckTask(store, deep),
         tasks,
         options=options,
+        place=store.location,
         tallies=tallies.values(),
         finished=finished,
-        describe_stop=lambda: f"{store.location}: verification interrupted; nothing was changed",
+        describe_state=lambda: state,
     )
-    order = [group.name for group in store.layout.groups]
-    return Inspection(
-        store=store,
-        states=tuple(sorted(states, key=lambda state: (order.index(state.task.group), state.task.index))),
-        metadata=metadata,
-        debris=tuple(store.storage.find_debris()),
-        foreign=tuple(foreign),
-    )
+    return states
 
 
 def _survey(store: StoreHandle) -> tuple[dict[str, set[int]], list[str]]:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.errors import ClusterError, StoreError, TrajstoreError, is_full
-from trajstore.executors import Executor, ThreadExecutor
 from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.progress import Tally
 from trajstore.storage.disk_space import explain_full_disk
@@ -20,9 +19,6 @@ from trajstore.store.layout import FRAMES
 from trajstore.store.plan import BuildPlan
 from trajstore.store.write import WriteTask
 from trajstore.text import format_count
-
-if TYPE_CHECKING:
-    from trajstore.executors.dask import DaskExecutor
 
 WAITING_THREADS: Final = 3
 """Threads beside those that compute, so that writes to the disk overlap with computing."""
@@ -34,17 +30,15 @@ PASSES_MAX: Final = 3
 """How often a cluster is asked for tasks that it says are done and whose flags are not there."""
 
 
-def fill_store(
-    store: StoreHandle, plan: BuildPlan, options: RunOptions, cluster: DaskExecutor | None = None
-) -> int:
+def fill_store(store: StoreHandle, plan: BuildPlan, options: RunOptions) -> int:
     """Write all pending tasks of a plan, a group as soon as a worker has no task of the one before.
 
     Returns the samples whose frames were written.
     """
     new_samples = 0
-    for _ in range(1 if cluster is None else PASSES_MAX):
-        new_samples += _fill_once(store, plan, options, cluster)
-        if cluster is None:
+    for _ in range(1 if options.cluster is None else PASSES_MAX):
+        new_samples += _fill_once(store, plan, options)
+        if options.cluster is None:
             return new_samples
         # what the workers have said is one thing, what is there another
         missing = _find_missing(store, plan)
@@ -53,46 +47,34 @@ def fill_store(
         plan = replace(plan, store=store, pending=missing)
     message = (
         f"{store.location}: the workers have written {format_count(sum(map(len, missing.values())))} tasks "
-        f"{PASSES_MAX} times whose flags are not there: expected a location that is the same for all of them"
+        f"{PASSES_MAX} times whose flags are not there: expected a location that is the same for all of them; "
+        f"{describe_state(plan)}"
     )
     raise ClusterError(message)
 
 
-def _fill_once(store: StoreHandle, plan: BuildPlan, options: RunOptions, cluster: DaskExecutor | None) -> int:
+def _fill_once(store: StoreHandle, plan: BuildPlan, options: RunOptions) -> int:
     """Write the pending tasks once."""
-    tallies = {group.name: _start_tally(group, plan, options, cluster) for group in plan.layout.groups}
+    tallies = {group.name: _start_tally(group, plan, options) for group in plan.layout.groups}
 
     def finished(task: Task, stored_bytes: int | None) -> None:
         tallies[task.group].add(len(task.rows), stored_bytes=stored_bytes or 0)
 
-    def watch() -> None:
-        for tally in tallies.values():
-            tally.add(0, stored_bytes=0)
-
-    # more threads than may compute at once: while some wait for the disk the others have their turn
-    computing = ThreadExecutor(options.workers).workers
-    executor: Executor
-    if cluster is None:
-        executor = ThreadExecutor(
-            computing + (SENDING_THREADS if store.location.folder is None else WAITING_THREADS)
-        )
-    else:
-        executor, cluster.watch = cluster, watch
     run_tasks(
-        executor,
-        WriteTask(store, threading.Semaphore(computing)),
+        WriteTask(store, threading.Semaphore(options.threads)),
         plan.tasks(),
         options=options,
+        place=plan.location,
+        # more threads than may compute at once: while some wait for the disk the others have their turn
+        waiting_threads=SENDING_THREADS if store.location.folder is None else WAITING_THREADS,
         tallies=tallies.values(),
         finished=finished,
-        describe_stop=lambda: f"{plan.location}: interrupted; {describe_state(plan)}",
+        describe_state=lambda: describe_state(plan),
     )
     return tallies[plan.layout.group_of(FRAMES).name].fresh
 
 
-def _start_tally(
-    group: ColumnGroup, plan: BuildPlan, options: RunOptions, cluster: DaskExecutor | None
-) -> Tally:
+def _start_tally(group: ColumnGroup, plan: BuildPlan, options: RunOptions) -> Tally:
     """Begin to count and report a column group."""
     mine = plan.part.slice(len(group)) if plan.part else range(len(group))
     total = group.count_rows(np.arange(mine.start, mine.stop))
@@ -102,7 +84,6 @@ def _start_tally(
         total=total,
         done=total - group.count_rows(plan.pending[group.name]),
         raw_bytes_each=group.row_bytes,
-        count_workers=None if cluster is None else lambda: cluster.workers,
     )
 
 

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,12 +19,18 @@ from trajstore.errors import DriftError, NotAStoreError, StoreError
 from trajstore.spec import GENERATOR_VERSION, DatasetSpec
 from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
+from trajstore.storage.open import open_storage
 from trajstore.store.attributes import HistoryEntry, StoreAttributes, parse_attributes
 from trajstore.store.columns import ColumnGroup, Layout, Task
 from trajstore.store.layout import plan_layout
 from trajstore.store.shard import FLAG_WRITTEN
 from trajstore.store.zarr_api import ROOT_KEY, render_metadata
 from trajstore.text import format_count
+
+OTHER_STORE: Final = (
+    "found another store here than where the command was begun, or one that has been extended; expected a location "
+    "that is the same for all workers"
+)
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,15 @@ def create_store(storage: Storage, spec: DatasetSpec) -> StoreHandle:
 def open_store(storage: Storage) -> StoreHandle:
     """Open a store of ours; `NotAStoreError` where there is none."""
     return find_store(storage) or _refuse_absent(storage.location)
+
+
+def reopen_store(location: Location, *, samples: int, fingerprint: str) -> StoreHandle:
+    """Open a store in another process, where it is known what it must be."""
+    store = open_store(open_storage(location))
+    if (store.spec.dataset.samples, store.attributes.fingerprint) != (samples, fingerprint):
+        message = f"{location}: {OTHER_STORE}"
+        raise StoreError(message)
+    return store
 
 
 def _refuse_absent(location: Location) -> NoReturn:

@@ -14,15 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from zstandard import ZstdCompressor
 
-from trajstore.errors import StoreError
 from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
 from trajstore.storage.direct import PageBuffer
 from trajstore.storage.interface import Bytes
 from trajstore.storage.location import Location
-from trajstore.storage.open import open_storage
 from trajstore.store.columns import Column, ColumnGroup, Task
-from trajstore.store.handle import StoreHandle, check_generator, open_store
+from trajstore.store.handle import StoreHandle, check_generator, reopen_store
 from trajstore.store.layout import plan_layout
 from trajstore.store.shard import assemble_shard, encode_chunk
 
@@ -75,10 +73,7 @@ class WriteTask:
 
 def _reopen(location: Location, samples: int, fingerprint: str) -> WriteTask:
     """Open the store of a task in another process."""
-    store = open_store(open_storage(location))
-    if (store.spec.dataset.samples, store.attributes.fingerprint) != (samples, fingerprint):
-        message = f"{location}: found another store here than where the build was begun, or one that has been extended"
-        raise StoreError(message)
+    store = reopen_store(location, samples=samples, fingerprint=fingerprint)
     check_generator(store)
     return WriteTask(store)
 
