@@ -11,6 +11,7 @@ import sys
 import textwrap
 import tomllib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -477,7 +478,12 @@ def test_workers_of_a_cluster_find_and_compare_families(tmp_path: Path, monkeypa
     assert_same_bytes(tmp_path / "threads", tmp_path / "dask")
     # this process knows the family as it was; its workers import it as it is
     (tmp_path / "mine.py").write_text(ZIGZAG.replace("0.5", "0.25"))
-    with pytest.raises(
-        ClusterError, match=r"SpecError: family mine:family: found source .*build another store"
-    ):
-        trajstore.extend(tmp_path / "dask", 40, executor="dask", workers=2)
+    from trajstore.executors.local import start_workers
+
+    with start_workers(1) as workers:
+        for command in (trajstore.verify, trajstore.repair, partial(trajstore.extend, samples=40)):
+            with pytest.raises(
+                ClusterError, match=r"worker .*: family mine:family: found source .*build another store"
+            ) as refused:
+                command(tmp_path / "dask", executor="dask", scheduler=workers.address)
+            assert refused.value.exit_code == SpecError.exit_code

@@ -38,7 +38,7 @@ from trajstore.errors import ClusterError, MissingExtraError, SpecError
 from trajstore.executors import Outcome, options, remote
 from trajstore.executors import dask as cluster
 from trajstore.executors.dask import ATTEMPTS_MAX, DaskExecutor
-from trajstore.executors.local import LocalWorkers, start_workers
+from trajstore.executors.local import LocalWorkers
 from trajstore.executors.options import check_options
 from trajstore.executors.run import RunOptions
 from trajstore.progress import Progress
@@ -58,15 +58,6 @@ MANY: dict[str, Any] = {
     "samples_per_shard": 2,
 }
 """200 shards: seconds for two workers."""
-
-
-@pytest.fixture(scope="module")
-def workers() -> Iterator[LocalWorkers]:
-    """Two workers that are started again when they end; a task may end one of them before Dask gives it up."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES", "1")
-        with start_workers(2) as started:
-            yield started
 
 
 @pytest.fixture
