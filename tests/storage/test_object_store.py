@@ -23,6 +23,7 @@ from zarr.storage import ObjectStore
 import trajstore
 from trajstore import cli
 from trajstore.errors import DamageError, NotAStoreError, SpecError, StoreError, TrajstoreError
+from trajstore.executors.local import start_workers
 from trajstore.progress import Progress
 from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
@@ -227,6 +228,17 @@ def test_flipped_bit_is_found_and_mended(copy: Place, tiny_store: Path, tmp_path
     report = copy.call(trajstore.repair)
     assert {task.index for task in report.done.rebuild if task.group == "video"} == {2, 4}
     assert copy.call(trajstore.verify).findings == ()
+    assert_same_bytes(copy.download(tmp_path / "found"), tiny_store)
+
+
+def test_a_cluster_finds_and_mends_the_same(copy: Place, tiny_store: Path, tmp_path: Path) -> None:
+    copy.objects.write(SHARD.format(2), copy.objects.read(SHARD.format(0)) or b"")
+    copy.objects.remove(SHARD.format(4))
+    with start_workers(1) as workers:
+        where = {"executor": "dask", "scheduler": workers.address}
+        found, expected = copy.call(trajstore.verify, **where), copy.call(trajstore.verify)
+        assert replace(found, seconds=0.0) == replace(expected, seconds=0.0)
+        assert len(copy.call(trajstore.repair, **where).done.rebuild) == len(found.damage) == 2
     assert_same_bytes(copy.download(tmp_path / "found"), tiny_store)
 
 

@@ -40,13 +40,15 @@ def test_epoch_of_training_out_of_a_bucket(swift: SwiftServer, bucket: str, tiny
         assert sorted(seen) == local.split_rows("train").tolist()
 
 
+@pytest.mark.parametrize("where", [[], ["--executor", "dask", "--workers", "1"]])
 def test_export_out_of_a_bucket(
-    swift: SwiftServer, bucket: str, tiny_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+    swift: SwiftServer, bucket: str, tiny_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    where: list[str],
+):  # fmt: skip
     swift.upload(tiny_store, bucket)
     options = [part for pair in swift.options().items() for part in ("--storage-option", "=".join(pair))]
     url, found, expected = f"s3://{bucket}/store.zarr", tmp_path / "found", tmp_path / "expected"
-    cli.app(["export", url, str(found), "--rows", "4:20", "-q", *options], standalone_mode=False)
+    cli.app(["export", url, str(found), "--rows", "4:20", "-q", *options, *where], standalone_mode=False)
     trajstore.export(tiny_store, expected, rows="4:20")
     differing = {name for name, data in tree(expected).items() if tree(found).get(name) != data}
     assert differing == {"metadata.json"}  # names the store
