@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from trajstore.errors import SpecError
-from trajstore.executors import ThreadExecutor
+from trajstore.errors import ClusterError, SpecError
+from trajstore.executors import Outcome, ThreadExecutor
+from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.executors.threads import count_processors
+from trajstore.progress import Progress, Tally
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -85,6 +87,44 @@ def test_what_is_no_error_of_a_task_ends_the_run() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         list(ThreadExecutor(1).run(interrupt, range(3)))
+
+
+class Cluster:
+    """An executor that does some tasks, gets another worker, and fails."""
+
+    workers = 1
+    watch: Callable[[], None]
+
+    def run(self, function: Callable[[int], int], tasks: Iterable[int]) -> Iterator[Outcome[int, int]]:
+        for task in tasks:
+            if task == 2:
+                self.workers = 2
+                self.watch()
+            error = ClusterError("2 failed on worker a", exit_code=3) if task == 2 else None
+            yield Outcome(task, error=error) if error else Outcome(task, value=function(task))
+
+
+def test_a_run_on_a_cluster_counts_its_workers_and_says_what_is_there_when_it_fails() -> None:
+    events: list[Progress] = []
+    options = RunOptions(progress=events.append, cluster=Cluster())  # type: ignore[arg-type]
+    done, left = (
+        Tally(phase, options.report, total=total, done=0, raw_bytes_each=1)
+        for phase, total in (("labels", 0), ("video", 5))
+    )
+    with pytest.raises(ClusterError, match=r"^2 failed on worker a; nothing was changed$") as failed:
+        run_tasks(
+            abs,
+            range(5),
+            options=options,
+            place="a.zarr",
+            tallies=[done, left],
+            finished=lambda _task, _value: left.add(1, stored_bytes=0),
+            describe_state=lambda: "nothing was changed",
+        )
+    assert failed.value.exit_code == 3
+    assert [(event.phase, event.done, event.workers) for event in events] == [
+        ("labels", 0, 1), ("video", 0, 1), ("video", 1, 1), ("video", 2, 1), ("video", 2, 2),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("workers", [0, -1])

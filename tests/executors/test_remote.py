@@ -97,6 +97,24 @@ def test_a_function_is_made_ready_once_and_before_its_first_task() -> None:
     assert Negative.calls == ["opened", "prepared", 1, 2, 3]
 
 
+def test_a_function_names_more_packages_whose_versions_must_be_the_same() -> None:
+    class Function:
+        packages = ("pytest",)
+
+        def __call__(self, task: int) -> int:
+            return task
+
+    versions, inner, run = pickle.loads(pack_function(Function()))
+    assert versions == find_versions("pytest") == find_versions() | {"pytest": pytest.__version__}
+    other = pickle.dumps((versions | {"pytest": "0.1"}, inner, run))
+    _, (failure,) = pickle.loads(run_bundle(other, pickle.dumps([1])))
+    assert f"found pytest {pytest.__version__}, expected 0.1" in str(failure.error)
+
+
+def test_each_run_makes_its_function_ready_again() -> None:
+    assert pack_function(abs) != pack_function(abs)
+
+
 def test_other_versions_are_noticed_before_anything_is_imported() -> None:
     class Function:
         def __reduce__(self) -> Any:

@@ -54,7 +54,7 @@ class Bundle:
 def pack_function(function: Callable[[Any], Any]) -> bytes:
     """Pickle a function for one run, and with it the versions that its workers must have."""
     versions = find_versions(*getattr(function, "packages", ()))
-    # different bytes in each run: what a worker has kept of another run, such as open files, may be out of date
+    # other bytes in each run: whether it sees the right store a worker looks anew, and what it had opened may be old
     return pickle.dumps((versions, cloudpickle.dumps(function), uuid.uuid4().bytes))
 
 
@@ -71,7 +71,7 @@ def run_bundle(function: bytes, tasks: bytes) -> bytes:
     return bytes(cloudpickle.dumps((time.perf_counter() - started, values)))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=2)  # an export keeps label chunks in memory
 def _make_ready(function: bytes) -> Callable[[Any], Any]:
     """Unpickle a function and call its method `prepare`, if it has one; once in each process and run."""
     expected, inner, _ = pickle.loads(function)
