@@ -42,6 +42,7 @@ from trajstore.errors import (
 from trajstore.executors.run import RunOptions
 from trajstore.integrity.checks import choose_sample
 from trajstore.integrity.inspect import inspect
+from trajstore.progress import Progress
 from trajstore.scene.scene import Scene
 from trajstore.spec import DatasetSpec
 from trajstore.store import write as tasks
@@ -95,6 +96,24 @@ def test_only_what_is_damaged_is_made_again(
     done = repair(tiny_copy).done
     assert [(task.group, task.index) for task in made] == [("video", 3)]
     assert [(task.group, task.index) for task in done.rebuild] == [("video", 3)]
+    assert_same_bytes(tiny_copy, tiny_store)
+
+
+def test_a_request_to_stop_is_heard_while_what_was_written_is_checked_again(
+    tiny_copy: Path, tiny_store: Path
+) -> None:
+    flip_bit(tiny_copy / "video/c.3.0.0.0.0.0", 50)
+    written: list[int] = []
+
+    def note(event: Progress) -> None:
+        if event.phase == "video" and event.fresh:
+            written.append(15)
+
+    with pytest.raises(
+        InterruptedBuildError, match="written again, but not all of it was checked"
+    ) as stopped:
+        repair(tiny_copy, progress=note, should_stop=lambda: max(written, default=0))
+    assert stopped.value.exit_code == 143
     assert_same_bytes(tiny_copy, tiny_store)
 
 

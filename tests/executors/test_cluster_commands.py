@@ -19,6 +19,7 @@ import trajstore
 from trajstore import cli
 from trajstore.commands.build import build
 from trajstore.commands.export import export
+from trajstore.commands.extend import extend
 from trajstore.commands.repair import repair
 from trajstore.commands.verify import verify
 from trajstore.errors import ClusterError, CorruptDataError, ExportError, InterruptedBuildError, StoreError
@@ -212,6 +213,8 @@ def test_a_store_that_workers_do_not_see_is_not_taken_for_a_damaged_one(
     sent = pickle.dumps(CheckTask(open_store(tiny_copy), deep=True))
     build(tiny_copy.parent / "other.zarr", samples=44, frames=4, height=16, width=16, seed=1)
     task = open_store(tiny_copy).layout.group("video").task(0)
+    assert pickle.loads(sent)(task).faults == ()
+    extend(tiny_copy, 60)
     assert pickle.loads(sent)(task).faults == ()
     lose(tiny_copy)
     with pytest.raises(StoreError, match="found another store here than where the command was begun"):

@@ -79,7 +79,6 @@ class DaskExecutor:
     def run(self, function: Callable[[Item], Value], tasks: Iterable[Item]) -> Iterator[Outcome[Item, Value]]:
         """Run a function over tasks, on each once or more often, and yield one outcome for each.
 
-        The function and its tasks are pickled; its method `prepare`, where it has one, is called first in each worker.
         There is no outcome for tasks that a request to stop has left without a worker.
         """
         return _Run[Item, Value](self, pack_function(function), tasks).outcomes()

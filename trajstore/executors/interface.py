@@ -20,7 +20,12 @@ class Outcome(Generic[Item, Value]):
 
 
 class Executor(Protocol):
-    """Runs a function over tasks, in parallel."""
+    """Runs a function over tasks, in parallel.
+
+    Where that is in other processes, function and tasks are pickled. What the function opens it opens where it is
+    unpickled, and raises where that is not what its sender had. Its ``prepare()``, if it has one, is called first, and
+    its ``packages`` are more whose versions must be the sender's.
+    """
 
     def run(self, function: Callable[[Item], Value], tasks: Iterable[Item]) -> Iterator[Outcome[Item, Value]]:
         """Run a function over tasks and yield an outcome for each task taken, as they finish, in any order.

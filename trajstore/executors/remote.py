@@ -22,6 +22,7 @@ from trajstore.errors import ClusterError, TrajstoreError
 
 PACKAGES: Final = ("trajstore", "numpy", "numba", "zstandard")
 """Their versions decide the bytes of a store; a function may name more as its ``packages``."""
+
 FINAL_NUMBERS: Final = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}  # will not pass
 
 _lock = threading.Lock()

@@ -102,7 +102,7 @@ class CheckTask:
         return TaskState(task, "damaged", (), flag_fault=fault)
 
     def __reduce__(self) -> tuple[Callable[..., CheckTask], tuple[Any, ...]]:
-        """What the store must be, as its root may be damaged or lost, and how the same store is told elsewhere."""
+        """Small: where the store is, what it must be, as its root may be lost, and how it is told from others."""
         store = self.store
         return _reopen, (
             store.location.absolute(),
@@ -121,15 +121,14 @@ def _reopen(location: Location, attributes: StoreAttributes, deep: bool, identit
     return CheckTask(StoreHandle(storage, attributes), deep)
 
 
-def _identify(storage: Storage) -> tuple[bytes | None, int | None]:
-    """What tells a store from others as long as it is not extended, whatever is damaged: fingerprint and frames."""
+def _identify(storage: Storage) -> bytes | list[int | bytes | None]:
+    """What tells a store from others while it may be extended: its fingerprint, or whatever is left without one."""
     found: dict[str, bytes | None] = {ROOT_KEY: None, f"{FRAMES}/{ROOT_KEY}": None}
     for key in found:
         with suppress(OSError):
             found[key] = storage.read(key)
-    root, frames = found.values()
-    fingerprint = re.search(rb'"fingerprint":\s*"(\w+)', root or b"")
-    return fingerprint and fingerprint[1], None if frames is None else zlib.crc32(frames)
+    fingerprint = re.search(rb'"fingerprint":\s*"(\w+)', found[ROOT_KEY] or b"")
+    return fingerprint[1] if fingerprint else [data and zlib.crc32(data) for data in found.values()]
 
 
 def read_object(store: StoreHandle, key: str) -> bytes | None:
