@@ -29,6 +29,7 @@ from trajstore.exporters.plan import plan_export
 from trajstore.exporters.write import WriteBatch, begin_export
 from trajstore.integrity.checks import CheckTask
 from trajstore.progress import Progress
+from trajstore.storage import durable
 
 pytestmark = [
     # what tornado leaves to the collector when a connection is cut in the middle of a message
@@ -167,6 +168,7 @@ def test_a_cluster_exports_what_threads_export_and_goes_on_with_what_is_there(
         if event.fresh and kills:
             del kills[0]
             kill_a_local_worker(rng)
+            durable._name_partial(Path("mine/videos/a.pt")).touch()  # as if in the middle of writing
 
     events: list[list[Progress]] = [[], []]
     stop_at_once = {"should_stop": lambda: 2 if events[0] and events[0][-1].fresh else 0}
