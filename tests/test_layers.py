@@ -153,6 +153,27 @@ def test_reading_a_spec_loads_no_zarr_and_no_numba():
     }
 
 
+def test_reading_samples_loads_only_what_it_needs(tmp_path: Path):
+    import trajstore
+
+    trajstore.build(tmp_path / "store.zarr", samples=8, frames=4, height=16, width=16)
+    first_batch = f"""
+import trajstore
+reader = trajstore.open_reader({str(tmp_path / "store.zarr")!r})
+assert reader.read(range(8)).any()
+reader.column("future_position", range(8)), reader.written_rows(), reader.calibration()
+"""
+    # the spec of a store is a model of pydantic
+    assert not loaded_after(first_batch) & (HEAVY - {"pydantic"})
+    pytest.importorskip("torch")
+    first_batch = f"""
+from trajstore.torch import TrajectoryDataset
+dataset = TrajectoryDataset({str(tmp_path / "store.zarr")!r}, columns=["class_label", "box"])
+dataset.__getitems__(range(8)), dataset[3]
+"""
+    assert not loaded_after(first_batch) & (HEAVY - {"pydantic"} - loaded_after("import torch.utils.data"))
+
+
 def test_every_public_name_is_there_and_listed():
     import trajstore
 

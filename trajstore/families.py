@@ -54,7 +54,7 @@ DISTANCE_MAX: Final = 1e8
 class FamilyRecord(BaseModel):
     """What a family of one's own was when rows were made with it."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     name: str = Field(pattern=r"^[^\s,]+$")
     """As the spec names it."""

@@ -5,12 +5,17 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
 import json
 import sys
+from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
 
 from trajstore.exporters.records import ExportRecord, Label, Source
 from trajstore.spec import DatasetSpec
@@ -29,7 +34,7 @@ MODELS: dict[str, type[BaseModel]] = {
 def make_schema(name: str) -> dict[str, Any]:
     """Make one schema."""
     model = MODELS[name]
-    schema = model.model_json_schema(mode="validation")
+    schema = model.model_json_schema(mode="validation", schema_generator=_Described)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": f"{name}.schema.json", **schema}
 
 
@@ -38,6 +43,31 @@ def write_schemas(folder: Path) -> None:
     for name in MODELS:
         text = json.dumps(make_schema(name), indent=2, ensure_ascii=False)
         (folder / f"{name}.schema.json").write_text(text + "\n", encoding="utf-8")
+
+
+class _Described(GenerateJsonSchema):
+    """Describes each field by the docstring below it: read here, because that takes longer than to open a store."""
+
+    def model_schema(self, schema: Any) -> dict[str, Any]:
+        """The schema of a model."""
+        made = super().model_schema(schema)
+        for model in schema["cls"].__mro__:
+            if issubclass(model, BaseModel) and model is not BaseModel:
+                for name, text in _read_docstrings(model).items():
+                    made["properties"][name].setdefault("description", text)
+        return made
+
+
+def _read_docstrings(model: type[BaseModel]) -> Mapping[str, str]:
+    """The docstrings of the fields that a class adds."""
+    (definition,) = ast.parse(inspect.getsource(model)).body
+    assert isinstance(definition, ast.ClassDef)
+    return {
+        field.target.id: inspect.cleandoc(str(below.value.value))
+        for field, below in pairwise(definition.body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+    }
 
 
 if __name__ == "__main__":

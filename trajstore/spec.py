@@ -116,9 +116,7 @@ class Since:
 class _Section(BaseModel):
     """Base of the sections: frozen, strict, and closed to unknown fields."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
     @model_serializer(mode="wrap")
     def _leave_out_neutral(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:

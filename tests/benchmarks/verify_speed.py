@@ -24,7 +24,7 @@ from math import prod
 from pathlib import Path
 
 import numpy as np
-from numcodecs import Zstd
+from zstandard import ZstdDecompressor
 
 import trajstore
 from trajstore.executors.threads import count_processors
@@ -95,13 +95,13 @@ def read_and_decode(path: Path) -> None:
     capacity = prod(video.chunk_counts)
 
     def decode(file: Path) -> None:
-        out, codec = np.empty(video.chunk_shape, np.uint8), Zstd()
+        out, decompressor = np.empty(video.chunk_shape, np.uint8), ZstdDecompressor()
         data = file.read_bytes()
         view = memoryview(data)
         index = parse_index(view[-index_size(capacity) :], capacity=capacity, shard_size=len(data))
         for start, length in index.tolist():
             if start != ABSENT:
-                decode_chunk(view[start : start + length], out, codec)
+                decode_chunk(view[start : start + length], out, decompressor)
 
     with ThreadPoolExecutor(count_processors()) as pool:
         list(pool.map(decode, sorted((path / "video").glob("c.*"))))

@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
-from numcodecs import Zstd
-from zstandard import ZstdCompressor
+from zstandard import ZstdCompressor, ZstdDecompressor
 
 from trajstore.errors import CorruptDataError
 from trajstore.storage.direct import PageBuffer
@@ -33,6 +32,9 @@ def make_shard(chunks: list[bytes], *, capacity: int) -> bytes:
     return bytes(buffer.view())
 
 
+DECOMPRESSOR = ZstdDecompressor()  # one for all: what is damaged must not spoil what comes next
+
+
 def read_shard(shard: bytes, capacity: int) -> list[bytes | None]:
     index = parse_index(shard[-index_size(capacity) :], capacity=capacity, shard_size=len(shard))
     return [None if start == ABSENT else shard[int(start) : int(start + size)] for start, size in index]
@@ -40,7 +42,7 @@ def read_shard(shard: bytes, capacity: int) -> list[bytes | None]:
 
 def decode(data: bytes, like: np.ndarray) -> np.ndarray:
     out = np.empty_like(like)
-    decode_chunk(data, out, Zstd())
+    decode_chunk(data, out, DECOMPRESSOR)
     return out
 
 
@@ -118,3 +120,18 @@ def test_a_chunk_of_another_size_is_found() -> None:
 def test_a_chunk_that_is_not_zstd_is_found() -> None:
     with pytest.raises(CorruptDataError):
         decode(append_checksum(b"no frame of zstd"), np.empty(4, "<f4"))
+
+
+@pytest.mark.parametrize("more", [b"rest", ZstdCompressor().compress(b"more")])
+def test_a_chunk_that_something_follows_is_found(more: bytes) -> None:
+    values = np.arange(40, dtype="<f4")
+    compressed = ZstdCompressor().compress(values.data)
+    assert len(decode(append_checksum(compressed), values))
+    with pytest.raises(CorruptDataError, match="does not decompress"):
+        decode(append_checksum(compressed + more), values)
+
+
+def test_a_chunk_that_ends_within_its_frame_is_found() -> None:
+    values = np.arange(40, dtype="<f4")
+    with pytest.raises(CorruptDataError, match="does not decompress"):
+        decode(append_checksum(ZstdCompressor().compress(values.data)[:-1]), values)

@@ -35,13 +35,13 @@ from trajstore.spec import DatasetSpec
 from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
-from trajstore.store.attributes import StoreAttributes, describe_newer, find_newer_version
+from trajstore.store.attributes import ROOT_KEY, StoreAttributes, describe_newer, find_newer_version
 from trajstore.store.columns import Column, ColumnGroup, Task
 from trajstore.store.fill import explain_error, fill_store
 from trajstore.store.handle import StoreHandle, describe_versions, finish_store, open_store
 from trajstore.store.layout import FRAMES
 from trajstore.store.plan import BuildPlan, check_fits
-from trajstore.store.zarr_api import ROOT_KEY, render_metadata
+from trajstore.store.zarr_api import render_metadata
 from trajstore.text import format_count
 
 MISPLACED_PROBES: Final = 8

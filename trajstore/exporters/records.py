@@ -74,9 +74,7 @@ Fingerprint = Annotated[
 class _Record(BaseModel):
     """Base: frozen and strict; open to unknown fields, so that other programs may add theirs."""
 
-    model_config = ConfigDict(
-        extra="ignore", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class BodyLabel(_Record):

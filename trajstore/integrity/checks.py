@@ -14,8 +14,8 @@ from math import prod
 from typing import Any, Final, Literal
 
 import numpy as np
-from numcodecs import Zstd
 from numpy.typing import NDArray
+from zstandard import ZstdDecompressor
 
 from trajstore.errors import CorruptDataError, StoreError
 from trajstore.integrity.findings import Finding
@@ -180,7 +180,7 @@ def _find_in_chunk(expected: _Expected, column: Column, data: bytes) -> Iterator
     key, count = column.key(task.index), len(task.rows)
     found = np.empty(column.chunk_shape, dtype=column.dtype)
     try:
-        decode_chunk(data, found, Zstd())
+        decode_chunk(data, found, ZstdDecompressor())
     except CorruptDataError as error:
         yield classify(key, data, expected.make_file(key), str(error), task)
         return
@@ -225,14 +225,14 @@ def _compare_rows(
 ) -> tuple[list[int], list[int]]:
     """Rows of a shard whose checksum is wrong, and rows with other values."""
     stored, drawn = (np.empty(column.chunk_shape, column.dtype) for _ in range(2))
-    view, codec = memoryview(data), Zstd()
+    view, decompressor = memoryview(data), ZstdDecompressor()
     corrupt: dict[int, None] = {}
     different: dict[int, None] = {}
     places = product(range(len(expected.task.rows)), column.parts)
     for (start, length), (place, part) in zip(index.tolist(), places, strict=True):
         row = expected.task.rows[place]
         try:
-            decode_chunk(view[start : start + length], stored, codec)
+            decode_chunk(view[start : start + length], stored, decompressor)
         except CorruptDataError:
             corrupt[row] = None
             continue

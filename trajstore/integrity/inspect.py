@@ -11,9 +11,9 @@ from trajstore.integrity.findings import Finding
 from trajstore.integrity.metadata import find_in_metadata, settle
 from trajstore.progress import Tally
 from trajstore.storage.durable import is_partial
+from trajstore.store.attributes import ROOT_KEY
 from trajstore.store.columns import ColumnGroup, Layout, Task
 from trajstore.store.handle import StoreHandle
-from trajstore.store.zarr_api import ROOT_KEY
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,23 @@ from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
-from numcodecs import Zstd
+from zstandard import ZstdDecompressor
 
 from trajstore.errors import CorruptDataError, SpecError
 from trajstore.integrity.checks import classify, read_object
 from trajstore.integrity.findings import Finding
 from trajstore.spec import DatasetSpec
-from trajstore.store.attributes import NAMESPACE, StoreAttributes, find_readable, salvage_attributes
+from trajstore.store.attributes import (
+    NAMESPACE,
+    ROOT_KEY,
+    StoreAttributes,
+    find_readable,
+    salvage_attributes,
+)
 from trajstore.store.handle import StoreHandle, describe_versions
 from trajstore.store.layout import FRAMES, plan_layout
 from trajstore.store.shard import decode_chunk
-from trajstore.store.zarr_api import ROOT_KEY, render_metadata
+from trajstore.store.zarr_api import render_metadata
 
 _ABSENT: Final = "nothing"
 
@@ -129,7 +135,7 @@ def _find_in_static(store: StoreHandle, key: str, found: bytes, expected: bytes)
     arrays = [np.empty(column.shape, column.dtype) for _ in range(2)]
     try:
         for data, array in zip((found, expected), arrays, strict=True):
-            decode_chunk(data, array, Zstd())
+            decode_chunk(data, array, ZstdDecompressor())
     except CorruptDataError as error:
         yield classify(key, found, expected, str(error))
         return

@@ -12,11 +12,11 @@ from itertools import groupby, product
 from math import prod
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, NoReturn, Self, TypeVar
+from typing import Any, Final, NoReturn, Self, TypeVar
 
 import numpy as np
-from numcodecs import Zstd
 from numpy.typing import ArrayLike, NDArray
+from zstandard import ZstdDecompressor
 
 from trajstore.errors import CorruptDataError, IncompleteStoreError, StoreError
 from trajstore.reading.samples import Samples, Selection
@@ -25,12 +25,9 @@ from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.columns import Column, ColumnGroup
+from trajstore.store.handle import StoreHandle, open_store
 from trajstore.store.layout import FRAMES
 from trajstore.store.shard import FLAG_WRITTEN, decode_chunk, index_size, parse_index
-
-if TYPE_CHECKING:
-    # imports zarr, which reading does without
-    from trajstore.store.handle import StoreHandle
 
 SHARD_INDICES_MAX: Final = 1024
 """Shard indices that are kept in memory; one of 250 samples takes 4 KB."""
@@ -79,8 +76,6 @@ def open_reader(
     >>> one.shape, some.shape
     ((4, 4, 3, 16, 16), (2, 1, 2, 3, 16, 16))
     """
-    from trajstore.store.handle import open_store
-
     return StoreReader(open_store(open_storage(Location.parse(path, storage_options))), threads=threads)
 
 
@@ -272,11 +267,11 @@ class StoreReader(Samples):
             sample = fill.out[place]
             for piece, data in zip(fill.pieces, chunks, strict=False):
                 if piece.is_whole and (target := sample[piece.target]).flags.c_contiguous:
-                    decode_chunk(data, target, fill.codec)
+                    decode_chunk(data, target, fill.decompressor)
                     continue
                 if fill.scratch is None:
                     fill.scratch = np.empty(column.chunk_shape[1:], column.dtype)
-                decode_chunk(data, fill.scratch, fill.codec)
+                decode_chunk(data, fill.scratch, fill.decompressor)
                 sample[piece.target] = fill.scratch[piece.part]
             yield row
 
@@ -322,7 +317,7 @@ class StoreReader(Samples):
             data = storage.read(key)
             if data is None:
                 raise FileNotFoundError
-            decode_chunk(data, values, Zstd())
+            decode_chunk(data, values, ZstdDecompressor())
             return values
 
         return self._attempt(read, lambda: None, what=f"column {column.name}", key=key)
@@ -368,8 +363,6 @@ class StoreReader(Samples):
 
     def _explain_range(self) -> str:
         """Whether the store has grown since it was opened."""
-        from trajstore.store.handle import open_store
-
         try:
             samples = open_store(self._open().storage).spec.dataset.samples
         except StoreError:
@@ -402,7 +395,7 @@ class _Fill:
     column: Column
     pieces: tuple[_Piece, ...]
     out: Sequence[NDArray[Any]] | NDArray[Any]
-    codec: Zstd = field(default_factory=Zstd)
+    decompressor: ZstdDecompressor = field(default_factory=ZstdDecompressor)
     scratch: NDArray[Any] | None = None
 
 

@@ -6,6 +6,7 @@ import json
 import platform
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -19,6 +20,9 @@ from trajstore.storage.location import Location
 from trajstore.store.layout import FORMAT_VERSION
 from trajstore.text import describe_invalid
 
+ROOT_KEY: Final = "zarr.json"
+"""The object that holds them."""
+
 NAMESPACE: Final = "trajstore"
 """The root attribute under which all of this is stored."""
 
@@ -26,7 +30,7 @@ NAMESPACE: Final = "trajstore"
 class _Record(BaseModel):
     """Base: frozen and closed to unknown fields."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class HistoryEntry(_Record):
@@ -95,14 +99,18 @@ def parse_attributes(root: Mapping[str, Any], location: Location) -> StoreAttrib
             "name another path"
         )
         raise NotAStoreError(message)
-    newer = find_newer_version(json.dumps(found))
+    text = json.dumps(found)
     if (format_version := found.get("format_version")) != FORMAT_VERSION:
-        raise _refuse_format(format_version, location, newer)
+        raise _refuse_format(format_version, location, find_newer_version(text))
+    # what is sound is not looked at any closer: to look up the installed version takes longer than to open a store
+    with suppress(ValidationError):
+        return StoreAttributes.model_validate_json(text)
+    newer = find_newer_version(text)
     if newer is None and (history := list(find_readable(found.get("history")))):
         # who built a store does not decide whether it opens
-        found = found | {"history": history}
+        text = json.dumps(found | {"history": history})
     try:
-        return StoreAttributes.model_validate_json(json.dumps(found))
+        return StoreAttributes.model_validate_json(text)
     except ValidationError as error:
         problem = f"{location}/zarr.json: attribute {NAMESPACE}.{describe_invalid(error)[0]}"
     if newer is not None:

@@ -20,11 +20,10 @@ from trajstore.spec import GENERATOR_VERSION, DatasetSpec
 from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
-from trajstore.store.attributes import HistoryEntry, StoreAttributes, parse_attributes
+from trajstore.store.attributes import ROOT_KEY, HistoryEntry, StoreAttributes, parse_attributes
 from trajstore.store.columns import ColumnGroup, Layout, Task
 from trajstore.store.layout import plan_layout
 from trajstore.store.shard import FLAG_WRITTEN
-from trajstore.store.zarr_api import ROOT_KEY, render_metadata
 from trajstore.text import format_count
 
 OTHER_STORE: Final = (
@@ -107,7 +106,7 @@ class StoreHandle:
 def create_store(storage: Storage, spec: DatasetSpec) -> StoreHandle:
     """Create a store with all its metadata and no rows, or open the one that another builder has created first."""
     attributes = StoreAttributes.created(spec)
-    metadata = render_metadata(attributes)
+    metadata = _render_metadata(attributes)
     check_is_free(storage, spec)
     root = metadata.pop(ROOT_KEY)
     for key, data in metadata.items():
@@ -117,7 +116,7 @@ def create_store(storage: Storage, spec: DatasetSpec) -> StoreHandle:
         return StoreHandle(storage, attributes)
     store = open_store(storage)
     if store.spec != spec:  # give the other builder back what was overwritten
-        for key, data in render_metadata(store.attributes).items():
+        for key, data in _render_metadata(store.attributes).items():
             if key != ROOT_KEY:
                 storage.write(key, data)
     return store
@@ -173,7 +172,7 @@ def grow_store(store: StoreHandle, spec: DatasetSpec) -> StoreHandle:
     # one object decides: before it is replaced the store has its old size, afterwards the new one
     history = (*store.attributes.history, HistoryEntry.now("extended", samples=spec.dataset.samples))
     attributes = store.attributes.model_copy(update={"spec": spec, "history": history})
-    root: dict[str, Any] = json.loads(render_metadata(attributes)[ROOT_KEY])
+    root: dict[str, Any] = json.loads(_render_metadata(attributes)[ROOT_KEY])
     present = _load_root(store.storage) or {"attributes": {}}
     root["attributes"] = present["attributes"] | root["attributes"]
     store.storage.write(ROOT_KEY, json.dumps(root, indent=2).encode())
@@ -186,7 +185,7 @@ def complete_growth(store: StoreHandle) -> None:
     """Bring the metadata of each array up to the root's where growing the store was interrupted in between."""
     if store.attributes.history[-1].event != "extended":
         return
-    for key, data in render_metadata(store.attributes).items():
+    for key, data in _render_metadata(store.attributes).items():
         if key.endswith(f"/{ROOT_KEY}") and store.storage.read(key) != data:
             store.storage.write(key, data)
 
@@ -247,12 +246,19 @@ def check_is_free(storage: Storage, spec: DatasetSpec) -> None:
 
     Nor is what an interrupted creation may have left.
     """
-    keys = render_metadata(StoreAttributes.created(spec)).keys()
+    keys = _render_metadata(StoreAttributes.created(spec)).keys()
     try:
         storage.check_free(keys - {ROOT_KEY})
     except NotAStoreError:
         if find_store(storage) is None:
             raise
+
+
+def _render_metadata(attributes: StoreAttributes) -> dict[str, bytes]:
+    """All objects of a store without rows."""
+    from trajstore.store.zarr_api import render_metadata  # imports zarr, which reading does without
+
+    return render_metadata(attributes)
 
 
 def _load_root(storage: Storage) -> dict[str, Any] | None:

@@ -15,9 +15,8 @@ from typing import Final
 
 import google_crc32c
 import numpy as np
-from numcodecs import Zstd
 from numpy.typing import NDArray
-from zstandard import ZstdCompressor, ZstdError, frame_content_size
+from zstandard import ZstdCompressor, ZstdDecompressor, ZstdError, frame_content_size
 
 from trajstore.errors import CorruptDataError
 from trajstore.storage.direct import PageBuffer
@@ -91,24 +90,30 @@ def parse_index(tail: Bytes, *, capacity: int, shard_size: int) -> NDArray[np.ui
     return index.astype(np.uint64, copy=False)
 
 
-def decode_chunk(data: Bytes, out: NDArray[np.generic], codec: Zstd) -> None:
+def decode_chunk(data: Bytes, out: NDArray[np.generic], decompressor: ZstdDecompressor) -> None:
     """Check and decompress a chunk straight into an array.
 
     Parameters
     ----------
     out : ndarray
         C-contiguous, of the chunk's size; overwritten.
+    decompressor : ZstdDecompressor
+        Of this thread alone.
     """
     content = _strip_checksum(data, what="chunk")
     try:
         found = frame_content_size(content)
-        if found != out.nbytes:  # the codec itself would leave the rest of a larger array as it was
+        if found != out.nbytes:  # the rest of a larger array would be left as it was
             message = f"the chunk holds {found} bytes, expected {out.nbytes}"
             raise CorruptDataError(message)
-        codec.decode(content, out=out)
-    except (RuntimeError, ValueError, ZstdError) as error:
+        reader = decompressor.stream_reader(content, read_across_frames=True)
+        is_whole = reader.readinto(out.data) == out.nbytes and not reader.read(1)
+    except ZstdError as error:
         message = f"the chunk does not decompress: {error}"
         raise CorruptDataError(message) from None
+    if not is_whole:
+        message = "the chunk does not decompress: it is too short, or something follows it"
+        raise CorruptDataError(message)
 
 
 def _strip_checksum(data: Bytes, *, what: str) -> memoryview:

@@ -7,7 +7,6 @@ import warnings
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
 
 import zarr
 from zarr.abc.store import Store
@@ -19,11 +18,9 @@ from zarr.storage import LocalStore, MemoryStore, ObjectStore
 from trajstore.spec import DatasetSpec
 from trajstore.storage.bucket import Bucket
 from trajstore.storage.interface import Storage
-from trajstore.store.attributes import StoreAttributes
+from trajstore.store.attributes import ROOT_KEY, StoreAttributes
 from trajstore.store.columns import Column, Layout
 from trajstore.store.layout import plan_layout
-
-ROOT_KEY: Final = "zarr.json"
 
 
 def render_metadata(attributes: StoreAttributes) -> dict[str, bytes]:
