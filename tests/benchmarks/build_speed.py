@@ -2,10 +2,11 @@
 
 Run it on a quiet machine::
 
-    python tests/benchmarks/build_speed.py [--samples 10000] [--rounds 3] [FOLDER]
+    python tests/benchmarks/build_speed.py [--samples 10000] [--size 64] [--rounds 3] [--against FOLDER] [DIRECTORY]
 
-Every figure is a median over the rounds, and the rounds take turns, so that a machine that slows down slows all of
-them. The rivals write the same arrays, fewer of them where they are slow.
+``--against`` names a checkout of another commit (``git worktree add FOLDER COMMIT``): its builds take turns with ours,
+and nothing else is measured. Every figure is a median over the rounds, and the rounds take turns, so that a machine
+that slows down slows all of them. The rivals write the same arrays, fewer of them where they are slow.
 """
 
 from __future__ import annotations
@@ -22,9 +23,11 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import checkouts
 import numpy as np
 import zarr
 from zstandard import ZstdCompressor
@@ -42,19 +45,44 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", nargs="?", type=Path, help="where to write (a temporary folder by default)")
     parser.add_argument("--samples", type=int, default=10_000)
+    parser.add_argument("--size", type=int, default=64, help="height and width of a frame, px")
     parser.add_argument("--rounds", type=int, default=3)
+    checkouts.add_against(parser)
     arguments = parser.parse_args()
+    fields = {"samples": arguments.samples, "height": arguments.size, "width": arguments.size}
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-        measure(Path(folder), samples=arguments.samples, rounds=arguments.rounds)
+        if arguments.against:
+            compare(Path(folder), fields, rounds=arguments.rounds, against=arguments.against)
+        else:
+            measure(Path(folder), fields, rounds=arguments.rounds)
 
 
-def measure(folder: Path, *, samples: int, rounds: int) -> None:
-    spec = DatasetSpec.from_fields(samples=samples)
+def compare(folder: Path, fields: dict[str, int], *, rounds: int, against: Path) -> None:
+    """Build with this checkout and with another, each in a process of its own."""
+
+    def measure_one(checkout: Path) -> checkouts.Figures:
+        return checkouts.build(checkout, fresh(folder / "store.zarr"), fields)
+
+    sides = {name: partial(measure_one, checkout) for name, checkout in checkouts.name_sides(against).items()}
+    found = checkouts.take_turns(rounds, sides)
+    print(
+        f"{fields['samples']:,} samples of {fields['height']} × {fields['width']}, median of {rounds} rounds\n"
+    )
+    labels = {
+        "rate": "build, end to end, samples/s",
+        "bytes": "stored, bytes a sample",
+        "peak": "peak memory, MB",
+    }
+    checkouts.print_sides(found, labels)
+
+
+def measure(folder: Path, fields: dict[str, int], *, rounds: int) -> None:
+    spec, samples = DatasetSpec.from_fields(**fields), fields["samples"]
     threads = count_processors()
     shard = spec.storage.samples_per_shard
     frames = draw(spec, shard)
-    first = run_child(folder, samples=4, cache=folder / "numba-cold")
-    child = run_child(folder, samples=samples)
+    first = run_child(folder, fields | {"samples": 4}, cache=folder / "numba-cold")
+    child = run_child(folder, fields)
 
     runs: dict[str, Callable[[], float]] = {
         "build": lambda: build(folder, spec, threads),
@@ -273,12 +301,12 @@ def by_hand(folder: Path, scene: Scene, spec: DatasetSpec, count: int) -> float:
     return count / (time.perf_counter() - started)
 
 
-def run_child(folder: Path, *, samples: int, cache: Path | None = None) -> dict[str, float]:
+def run_child(folder: Path, fields: dict[str, int], *, cache: Path | None = None) -> dict[str, float]:
     """A build in a process of its own, for its memory and its compilation."""
     path = fresh(folder / "child.zarr")
     program = (
         "import json, re, time, trajstore; from pathlib import Path; started = time.perf_counter()\n"
-        f"report = trajstore.build({str(path)!r}, samples={samples})\n"
+        f"report = trajstore.build({str(path)!r}, **{fields})\n"
         "seconds = time.perf_counter() - started\n"
         # not ru_maxrss, which a child inherits from its parent
         "peak = int(re.search(r'VmHWM:\\s+(\\d+)', Path('/proc/self/status').read_text())[1]) * 1.024e-3\n"
@@ -294,7 +322,7 @@ def run_child(folder: Path, *, samples: int, cache: Path | None = None) -> dict[
         return json.loads(output)
 
     result = run()
-    tiny = program.replace(f"samples={samples}", "samples=4")
+    tiny = program.replace(str(fields), str(fields | {"samples": 4}))
     warm = subprocess.run([sys.executable, "-c", tiny], check=True, capture_output=True, text=True).stdout
     shutil.rmtree(path)
     return result | {"warm": json.loads(warm)["seconds"]}

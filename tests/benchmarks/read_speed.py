@@ -3,7 +3,10 @@
 Run it on a quiet machine::
 
     pip install -e '.[benchmark]'
-    python tests/benchmarks/read_speed.py [--samples 2000] [--rounds 3] [--only NAME …] [FOLDER]
+    python tests/benchmarks/read_speed.py [--samples 2000] [--rounds 3] [--only NAME …] [--against FOLDER] [DIRECTORY]
+
+``--against`` names a checkout of another commit (``git worktree add FOLDER COMMIT``): it takes turns with this one,
+each reads a store that it has built itself, and nothing else is measured.
 
 Each figure is a median over the rounds, and the rounds take turns, so that a machine that slows down slows all of them.
 Every measurement has a process of its own, forked from one that has imported torch and nothing else. Cold means that
@@ -27,9 +30,11 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import checkouts
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler
@@ -592,6 +597,35 @@ def measure(folder: Path, *, samples: int, rounds: int, only: list[str]) -> list
     return rows
 
 
+def compare(folder: Path, *, samples: int, rounds: int, against: Path) -> None:
+    """Read with this checkout and with another, each in processes of its own and out of a store of its own."""
+    fields = {"samples": samples, "samples_per_shard": SHARD}
+
+    def measure_one(checkout: Path, store: Path) -> checkouts.Figures:
+        figures = checkouts.run(checkout, checkouts.READ, str(store))
+        figures |= checkouts.run(checkout, checkouts.EPOCH, str(store))
+        figures["tensors"] = checkouts.run(checkout, checkouts.FIRST_TENSORS, str(store))["seconds"]
+        return figures | checkouts.run(checkout, checkouts.FIRST_READ, str(store))
+
+    sides = {}
+    for number, (name, checkout) in enumerate(checkouts.name_sides(against).items()):
+        store = folder.absolute() / f"{number}.zarr"
+        checkouts.build(checkout, store, fields)
+        sides[name] = partial(measure_one, checkout, store)
+    found = checkouts.take_turns(rounds, sides)
+    print(f"{samples:,} samples, median of {rounds} rounds\n")
+    labels = {
+        "decode": "whole samples in order, one thread, samples/s",
+        "random": "random single samples, samples/s",
+        "camera": "one camera of random single samples, samples/s",
+        "epoch": "shuffled epoch, two workers, samples/s",
+        "seconds": "first batch of a reader, s",
+        "whole": "the same with the interpreter's start, s",
+        "tensors": "first batch of a dataset after torch, s",
+    }
+    checkouts.print_sides(found, labels)
+
+
 def print_table(rows: list[dict[str, Any]]) -> None:
     columns = {
         "random": "random", "epoch": "shuffled", "epoch_2": "2 workers", "random_cold": "random, cold",
@@ -619,7 +653,14 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", nargs="*", default=[], help="parts of the names of formats")
+    checkouts.add_against(parser)
     arguments = parser.parse_args()
+    if arguments.against:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+            compare(
+                Path(folder), samples=arguments.samples, rounds=arguments.rounds, against=arguments.against
+            )
+        return
     multiprocessing.set_forkserver_preload(["torch"])
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         rows = measure(Path(folder), samples=arguments.samples, rounds=arguments.rounds, only=arguments.only)

@@ -5,6 +5,7 @@ Nothing is trusted that is not flagged as written, and nothing is returned whose
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -79,11 +80,19 @@ def open_reader(
     return StoreReader(open_store(open_storage(Location.parse(path, storage_options))), threads=threads)
 
 
+class _Local(threading.local):
+    """What each thread keeps: to make a decompressor takes longer than to decode a small chunk."""
+
+    def __init__(self) -> None:
+        self.decompressor = ZstdDecompressor()
+
+
 @dataclass
 class _Kept:
     """What one process keeps of a store."""
 
     storage: Storage
+    local: _Local = field(default_factory=_Local)
     indices: LoadingCache[tuple[str, int], NDArray[np.uint64]] = field(
         default_factory=lambda: LoadingCache(SHARD_INDICES_MAX)
     )
@@ -267,11 +276,11 @@ class StoreReader(Samples):
             sample = fill.out[place]
             for piece, data in zip(fill.pieces, chunks, strict=False):
                 if piece.is_whole and (target := sample[piece.target]).flags.c_contiguous:
-                    decode_chunk(data, target, fill.decompressor)
+                    decode_chunk(data, target, fill.kept.local.decompressor)
                     continue
                 if fill.scratch is None:
                     fill.scratch = np.empty(column.chunk_shape[1:], column.dtype)
-                decode_chunk(data, fill.scratch, fill.decompressor)
+                decode_chunk(data, fill.scratch, fill.kept.local.decompressor)
                 sample[piece.target] = fill.scratch[piece.part]
             yield row
 
@@ -317,7 +326,7 @@ class StoreReader(Samples):
             data = storage.read(key)
             if data is None:
                 raise FileNotFoundError
-            decode_chunk(data, values, ZstdDecompressor())
+            decode_chunk(data, values, self._open().local.decompressor)
             return values
 
         return self._attempt(read, lambda: None, what=f"column {column.name}", key=key)
@@ -395,7 +404,6 @@ class _Fill:
     column: Column
     pieces: tuple[_Piece, ...]
     out: Sequence[NDArray[Any]] | NDArray[Any]
-    decompressor: ZstdDecompressor = field(default_factory=ZstdDecompressor)
     scratch: NDArray[Any] | None = None
 
 
