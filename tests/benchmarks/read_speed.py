@@ -638,6 +638,11 @@ def print_table(rows: list[dict[str, Any]]) -> None:
         rest = [f"{row['kb']:,.1f}", f"{row.get('first', 0):.2f}", f"{row.get('peak', 0):,.0f}"]
         print(f"| {row['name']} | {' | '.join(rates + rest)} |")
     by_name = {row["name"]: row for row in rows}
+    if {Trajstore.name, Generated.name} <= by_name.keys():
+        stored, drawn = by_name[Trajstore.name], by_name[Generated.name]
+        for column, title in columns.items():
+            if column in stored and column in drawn:
+                print(f"{title}: trajstore / no store {stored[column] / drawn[column]:.2f}")
     if {"trajstore", Bare.name, Loose.name} <= by_name.keys():
         mine, bare, loose = (by_name[name] for name in ("trajstore", Bare.name, Loose.name))
         for column, title in columns.items():

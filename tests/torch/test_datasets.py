@@ -78,6 +78,7 @@ def test_batch_is_its_samples(dataset: TrajectoryDataset):
     assert all(equal(sample, dataset[index]) for sample, index in zip(batch, indices, strict=True))
     assert equal(collate(batch), default_collate([dataset[index] for index in indices]))
     assert equal(default_collate(batch), collate(batch))
+    assert all(map(equal, batch[1:], [dataset[index] for index in indices[1:]]))
     assert collate(batch)["video"].data_ptr() == batch[0]["video"].data_ptr()
 
 

@@ -240,7 +240,7 @@ class Samples(ABC):
             return self._load(column, chunk)[index : index + 1].copy()
         chunks = rows // each
         values = np.empty((len(rows), *column.shape[1:]), column.dtype)
-        for chunk in np.unique(chunks).tolist():
+        for chunk in set(chunks.tolist()):
             is_here = chunks == chunk
             values[is_here] = self._load(column, chunk)[rows[is_here] - chunk * each]
         return values

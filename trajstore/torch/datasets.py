@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from multiprocessing import connection
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, overload
 
 import numpy as np
 import torch
@@ -35,8 +35,8 @@ STORED_LAYOUT: Final = "VTCHW"
 TARGETS: Final = ("class_label", "future_position")
 
 
-class Batch(list[Any]):
-    """Samples that lie one after the other in memory, and the tensors that hold them all.
+class Batch(Sequence[Sample]):
+    """Samples that lie one after the other in memory, made when they are asked for, and the tensors that hold them all.
 
     Attributes
     ----------
@@ -44,7 +44,20 @@ class Batch(list[Any]):
         The whole batch: what `collate` gives, without copying anything.
     """
 
-    tensors: Sample
+    def __init__(self, tensors: Sample) -> None:
+        self.tensors = tensors
+
+    @overload
+    def __getitem__(self, index: int) -> Sample: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Sample]: ...
+    def __getitem__(self, index: int | slice) -> Sample | list[Sample]:
+        if isinstance(index, slice):
+            return [self[place] for place in range(len(self))[index]]
+        return {name: values[index] for name, values in self.tensors.items()}
+
+    def __len__(self) -> int:
+        return len(self.tensors["row"])
 
 
 class SampleDataset(Dataset[Any]):
@@ -116,15 +129,12 @@ class SampleDataset(Dataset[Any]):
         # the workers of a loader are what makes it parallel, unless it waits for a network
         threads = 1 if in_worker and not self.samples.waits else None
         tensors, loan = self._read(rows, threads=threads, is_shared=in_worker and self.transform is None)
-        samples = [{name: tensor[i] for name, tensor in tensors.items()} for i in range(len(rows))]
-        if self.transform is not None:
-            return [self.transform(sample) for sample in samples]
-        batch = Batch(samples)
-        batch.tensors = tensors
         if loan is not None:
-            batch.tensors = shared = SharedBatch(tensors)
+            shared = SharedBatch(tensors)
             shared.loan, shared.video = loan, tensors["video"]
-        return batch
+            return Batch(shared)
+        batch = Batch(tensors)
+        return batch if self.transform is None else list(map(self.transform, batch))
 
     def _read(
         self, rows: NDArray[np.int64], *, threads: int | None, is_shared: bool
@@ -179,6 +189,8 @@ class SampleDataset(Dataset[Any]):
             raise SpecError(message)
         read = ("position" if name == CAPTION else name for name in self.columns)
         written = self.samples.written_rows(FRAMES, *read)
+        if written == (range(len(self.samples)),):
+            return
         count = len(self.samples.split_rows(self.split, written))
         if only_written and count:
             self._written, self._rows = written, None
@@ -309,12 +321,12 @@ class GeneratedDataset(SampleDataset):
         samples.read([0], cameras=[0], frames=[1])
 
 
-def collate(samples: list[Any]) -> Any:
+def collate(samples: list[Any] | Batch) -> Any:
     """Make a batch of samples, without copying where they lie one after the other already.
 
     Parameters
     ----------
-    samples : list
+    samples : list or Batch
         From a dataset's ``__getitems__``.
 
     Returns
