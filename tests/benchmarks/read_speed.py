@@ -121,7 +121,7 @@ class ArrayDataset(Dataset[Sample]):
 
 
 class BareDataset(ArrayDataset):
-    """The bytes of a chunk out of a shard of ours, decoded: no checks, no flags, no labels of its own."""
+    """The bytes of a sample out of a shard of ours, decoded: no checks, no flags, no labels of its own."""
 
     def read(self, index: int) -> np.ndarray:
         if self.array is None:
@@ -140,29 +140,32 @@ class BareDataset(ArrayDataset):
 
 
 class BareStore:
-    """Descriptors, indices, a codec."""
+    """Descriptors, indices, a decompressor."""
 
     def __init__(self, path: Path) -> None:
-        from numcodecs import Zstd
+        from zstandard import ZstdDecompressor
 
         import trajstore
         from trajstore.store.shard import index_size, parse_index
 
         store = json.loads((path / "store.json").read_text())
         video = trajstore.open_reader(store).layout.column("video")
-        self.shape, self.codec = video.shape[1:], Zstd()
+        self.shape, self.parts, self.decompressor = video.shape[1:], video.parts, ZstdDecompressor()
+        capacity = SHARD * len(self.parts)
         self.descriptors, self.indices = [], []
         for shard in range(-(-video.shape[0] // SHARD)):
             descriptor = os.open(f"{store}/{video.key(shard)}", os.O_RDONLY)
             size = os.fstat(descriptor).st_size
-            tail = os.pread(descriptor, index_size(SHARD), size - index_size(SHARD))
+            tail = os.pread(descriptor, index_size(capacity), size - index_size(capacity))
             self.descriptors.append(descriptor)
-            self.indices.append(parse_index(tail, capacity=SHARD, shard_size=size))
+            self.indices.append(parse_index(tail, capacity=capacity, shard_size=size))
 
     def decode(self, row: int, out: np.ndarray) -> None:
-        shard, chunk = divmod(int(row), SHARD)
-        start, length = self.indices[shard][chunk]
-        self.codec.decode(os.pread(self.descriptors[shard], int(length) - 4, int(start)), out=out)
+        shard, place = divmod(int(row), SHARD)
+        chunks = self.indices[shard][place * len(self.parts) :]
+        for part, (start, length) in zip(self.parts, chunks, strict=False):
+            data = os.pread(self.descriptors[shard], int(length) - 4, int(start))
+            self.decompressor.stream_reader(data).readinto(out[part].data)
 
 
 def identity(batch: Any) -> Any:
