@@ -155,6 +155,7 @@ def run_line(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program, *arguments = words
     assert program in ("trajstore", "python")
     monkeypatch.setattr(sys, "argv", words if program == "trajstore" else arguments)
+    monkeypatch.syspath_prepend(Path(arguments[0]).parent)  # as Python does for a script
     with pytest.raises(SystemExit) as ended:
         run_program(program, arguments[0])
     assert not ended.value.code
