@@ -24,7 +24,7 @@ from trajstore.spec import DatasetSpec
 from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
-from trajstore.store.attributes import StoreAttributes
+from trajstore.store.attributes import ROOT_KEY, StoreAttributes
 from trajstore.store.columns import Column, ColumnGroup, Task
 from trajstore.store.handle import OTHER_STORE, StoreHandle
 from trajstore.store.layout import FRAMES
@@ -37,7 +37,6 @@ from trajstore.store.shard import (
     parse_index,
 )
 from trajstore.store.write import draw_file, make_files
-from trajstore.store.zarr_api import ROOT_KEY
 
 _REFUSED: Final = frozenset({errno.EACCES, errno.EPERM})
 
