@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from math import ceil
 
 LABEL_COLUMNS = 10
+CAMERAS = 4
 ARRAYS = LABEL_COLUMNS + 5
 """The label columns, video, two of cameras, two of flags."""
 
@@ -69,7 +70,7 @@ class Store:
     """
 
     samples: int
-    samples_per_shard: int = 250
+    samples_per_shard: int = 1066
     label_rows: int = 8192
     workers: int = 100
     assumed: Assumptions = Assumptions()
@@ -112,7 +113,7 @@ class Store:
     @property
     def index_bytes(self) -> int:
         """What a reader fetches of each shard before its first sample."""
-        return 16 * self.samples_per_shard + 4
+        return 16 * CAMERAS * self.samples_per_shard + 4
 
     @property
     def build_seconds(self) -> float:
@@ -202,7 +203,6 @@ AS_IT_IS = {
     "10¹⁰": Store(10**10, workers=10_000),
 }
 CHANGED = {
-    "10⁶, shards of 1,000": Store(10**6, 1000),
     "10⁸, shards of 5,000": Store(10**8, 5000, workers=1000),
     "10¹⁰, shards of 25,000, label chunks of 131,072": Store(10**10, 25_000, 131_072, workers=10_000),
 }

@@ -18,6 +18,7 @@ from support.worlds import EVERYTHING
 
 from trajstore.commands.build import build
 from trajstore.spec import DatasetSpec
+from trajstore.store.groups.video import settle_storage
 
 settings.register_profile("trajstore", deadline=None, derandomize=True, max_examples=50)
 settings.load_profile("trajstore")
@@ -54,7 +55,7 @@ def tiny_fields() -> dict[str, Any]:
 @pytest.fixture(scope="session")
 def tiny_spec() -> DatasetSpec:
     """Spec of 44 samples of 2 cameras × 4 frames × 16 × 16 in shards of 8."""
-    return DatasetSpec.from_fields(**TINY)
+    return settle_storage(DatasetSpec.from_fields(**TINY))
 
 
 @pytest.fixture(scope="session")

@@ -165,7 +165,13 @@ reader.column("future_position", range(8)), reader.written_rows(), reader.calibr
 """
     # the spec of a store is a model of pydantic
     assert not loaded_after(first_batch) & (HEAVY - {"pydantic"})
-    pytest.importorskip("torch")
+
+
+@pytest.mark.torch
+def test_reading_tensors_loads_only_what_it_needs(tmp_path: Path):
+    import trajstore
+
+    trajstore.build(tmp_path / "store.zarr", samples=8, frames=4, height=16, width=16)
     first_batch = f"""
 from trajstore.torch import TrajectoryDataset
 dataset = TrajectoryDataset({str(tmp_path / "store.zarr")!r}, columns=["class_label", "box"])

@@ -14,6 +14,7 @@ import pytest
 from trajstore.schemas import MODELS, make_schema, write_schemas
 from trajstore.spec import DatasetSpec
 from trajstore.store.attributes import NAMESPACE, StoreAttributes
+from trajstore.store.groups.video import settle_storage
 
 FOLDER = Path(__file__).parents[1] / "schemas"
 
@@ -94,7 +95,7 @@ def test_wrong_specs_are_not_valid(bad: dict[str, Any], path: str):
 
 def test_attributes_of_a_new_store_are_valid(attributes: dict[str, Any]):
     validator("store").validate(attributes)
-    assert StoreAttributes.model_validate_json(json.dumps(attributes)).spec == DatasetSpec()
+    assert StoreAttributes.model_validate_json(json.dumps(attributes)).spec == settle_storage(DatasetSpec())
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ NOT_CONTENT = {
     ("dataset", "samples"),
     ("storage", "samples_per_shard"),
     ("storage", "compression_level"),
+    ("storage", "encoder"),
+    ("storage", "chunk"),
 }
 """Fields that do not change what a row holds."""
 
@@ -51,6 +53,8 @@ OTHER_VALUES: dict[tuple[str, str], Any] = {
     ("splits", "test"): 0.3,
     ("storage", "samples_per_shard"): 100,
     ("storage", "compression_level"): 3,
+    ("storage", "encoder"): "zstd",
+    ("storage", "chunk"): "sample",
     ("dataset", "weights"): [2, 1, 1, 3],
     ("dataset", "motion_labels"): True,
     ("dataset", "families"): [RECORD],

@@ -168,7 +168,9 @@ def build(
     horizon: Annotated[
         int | None, Option(help="Frames from the last seen one to the future position. [default: 5]")
     ] = None,
-    samples_per_shard: Annotated[int | None, Option(help="Samples in one file. [default: 250]")] = None,
+    samples_per_shard: Annotated[
+        int | None, Option(help="Samples in one file. [default: about 32 MiB]")
+    ] = None,
     workers: WorkersOption = None,
     executor: ExecutorOption = "threads",
     scheduler: SchedulerOption = None,

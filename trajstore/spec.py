@@ -41,6 +41,9 @@ DARK_OBJECT_MAX: Final = 140
 BODIES_MAX: Final = 254
 """Bodies of a row, the target among them: what tells them apart in a segmentation is one byte, and 0 is background."""
 
+COMPRESSION_LEVEL: Final = -1
+"""Level of zstd by default."""
+
 Shape = Literal["sphere", "cube", "cylinder", "cone"]
 SHAPES: Final[tuple[str, ...]] = get_args(Shape)
 """Shapes of bodies; the code of a shape is its place in this list."""
@@ -108,9 +111,12 @@ class Since:
     """Marks a field or a section that a version later than 0.1 has added, and whose default changes no row.
 
     ``spin: Annotated[float, Since("0.2")] = 0.0``
+
+    A store that does not name the field was made with its default, or with ``before`` where that is given.
     """
 
     version: str
+    before: Any = None
 
 
 class _Section(BaseModel):
@@ -126,10 +132,10 @@ class _Section(BaseModel):
         return {name: value for name, value in dump(self).items() if not self._is_neutral(name)}
 
     def _is_neutral(self, name: str) -> bool:
-        """Whether a field was added later and has its default."""
-        field = type(self).model_fields[name]
+        """Whether a field is open, or was added later and has its default."""
+        field, value = type(self).model_fields[name], getattr(self, name)
         is_later = any(isinstance(mark, Since) for mark in field.metadata)
-        return is_later and getattr(self, name) == field.get_default(call_default_factory=True)
+        return value is None or (is_later and value == field.get_default(call_default_factory=True))
 
 
 class DatasetSection(_Section):
@@ -445,12 +451,22 @@ class SplitsSection(_Section):
 class StorageSection(_Section):
     """How rows are laid out in files. Does not change what a row holds."""
 
-    samples_per_shard: int = Field(default=250, ge=1, le=1_000_000)
-    """Samples in one shard, which is one file, one task and one written flag; fewer where noise or many bodies
-    would make it larger than about 32 MiB."""
+    samples_per_shard: int | None = Field(default=None, ge=1, le=1_000_000)
+    """Samples in one shard, which is one file, one task and one written flag. None is settled when a store is created:
+    about 32 MiB of stored bytes, fewer where there would be less than 40 shards."""
 
-    compression_level: int = Field(default=-1, ge=-100, le=22)
-    """Level of zstd. The default, -1, takes three quarters of the time of 1 for 5 % more bytes."""
+    compression_level: int = Field(default=COMPRESSION_LEVEL, ge=-100, le=22)
+    """Level of zstd, for whatever the library compresses. The default, -1, takes three quarters of the time of 1 for
+    5 % more bytes."""
+
+    encoder: Annotated[Literal["motion", "zstd"] | None, Since("0.2", before="zstd")] = None
+    """What compresses frames: ``motion`` knows from the rasterizer what moves, and searches nothing, ``zstd`` is the
+    library, which has levels; both make zstd frames. None is settled when a store is created: ``motion``, or ``zstd``
+    where there is a level."""
+
+    chunk: Annotated[Literal["camera", "sample"] | None, Since("0.2", before="sample")] = None
+    """What is compressed by itself, and so read at once: a camera of a sample, or a sample, in parts of some frames
+    where that has more than 8 MiB. None is settled when a store is created: ``camera``."""
 
 
 class DatasetSpec(_Section):

@@ -30,12 +30,12 @@ from typing import Any
 import checkouts
 import numpy as np
 import zarr
-from zstandard import ZstdCompressor
 
 import trajstore
 from trajstore.executors.threads import count_processors
 from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
+from trajstore.store.groups.video import settle_storage
 from trajstore.store.layout import plan_layout
 
 ALL = slice(None)
@@ -77,7 +77,7 @@ def compare(folder: Path, fields: dict[str, int], *, rounds: int, against: Path)
 
 
 def measure(folder: Path, fields: dict[str, int], *, rounds: int) -> None:
-    spec, samples = DatasetSpec.from_fields(**fields), fields["samples"]
+    spec, samples = settle_storage(DatasetSpec.from_fields(**fields)), fields["samples"]
     threads = count_processors()
     shard = spec.storage.samples_per_shard
     frames = draw(spec, shard)
@@ -160,15 +160,14 @@ def build(folder: Path, spec: DatasetSpec, workers: int) -> float:
 
 
 def kernel_bound(spec: DatasetSpec, threads: int, count: int) -> float:
-    """Fill, draw and compress in hot buffers, nothing else."""
+    """Draw and compress in hot buffers, nothing else."""
     scene = make_scene(spec, range(min(250, count)))
-    shape = (spec.video.cameras, spec.video.frames, 3, spec.video.height, spec.video.width)
+    (column,) = plan_layout(spec).group("video").columns
+    chunk = (column.chunk_shape[1], column.chunk_shape[2])
 
     def loop() -> None:
-        buffer, compressor = np.empty(shape, np.uint8), ZstdCompressor(level=spec.storage.compression_level)
         for index in range(count):
-            scene.draw(index % len(scene.rows), ALL, ALL, buffer)
-            compressor.compress(buffer.data)
+            scene.compress(index % len(scene.rows), chunk)
 
     pool = [threading.Thread(target=loop) for _ in range(threads)]
     started = time.perf_counter()

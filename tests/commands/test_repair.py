@@ -128,7 +128,7 @@ def test_lost_flags_are_set_without_building(
     monkeypatch.setattr(repairing, "fill_store", lambda *_: pytest.fail("it builds"))
     report = repair(tiny_copy)
     assert len(report.done.restore) == 7
-    assert len(drawn) == 6  # one sample of each shard
+    assert len(drawn) == 12  # both cameras of one sample of each shard
     assert_same_bytes(tiny_copy, tiny_store)
 
 
@@ -156,9 +156,11 @@ def test_samples_exchanged_within_a_shard_are_found_by_deep(tiny_copy: Path, tin
     right = (tiny_copy / key).read_bytes()
     other = bytes(tasks.make_files(store.spec.replace(seed=9), store.layout.group("video"), task)[0][1])
     chunks = []
-    for number in range(8):
-        data = right if number == choose_sample(task) else other
-        start, length = parse_index(data[-index_size(8) :], capacity=8, shard_size=len(data))[number].tolist()
+    for number in range(16):  # of two cameras each
+        data = right if number // 2 == choose_sample(task) else other
+        start, length = parse_index(data[-index_size(16) :], capacity=16, shard_size=len(data))[
+            number
+        ].tolist()
         chunks.append(data[start : start + length])
     index = np.cumsum([0, *map(len, chunks)])
     pairs = np.stack([index[:-1], np.diff(index)], axis=1).astype("<u8")

@@ -46,9 +46,10 @@ def test_what_is_drawn(tiny_store: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     draw = Scene.draw
     monkeypatch.setattr(Scene, "draw", lambda *a: drawn.append(1) or draw(*a))
     verify(tiny_store)
-    assert len(drawn) == 6
+    cameras = 2  # of each sample
+    assert len(drawn) == 6 * cameras
     verify(tiny_store, deep=True)
-    assert len(drawn) == 6 + 44
+    assert len(drawn) == (6 + 44) * cameras
 
 
 def test_the_chosen_sample_is_spread_and_always_the_same() -> None:

@@ -17,7 +17,6 @@ import trajstore
 from trajstore.errors import SpecError
 from trajstore.scene.scene import make_scene
 from trajstore.spec import PATTERNS, SHAPES, DatasetSpec
-from trajstore.store.groups import video
 from trajstore.store.layout import plan_layout
 from trajstore.trajectories import FAMILIES
 
@@ -193,24 +192,31 @@ def test_a_shard_of_noise_has_a_bounded_size():
     )
 
 
-def test_a_store_whose_shards_hold_fewer_rows_than_asked_for_is_sound(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+@pytest.mark.parametrize(
+    "storage",
+    [{}, {"encoder": "zstd", "chunk": "sample", "samples_per_shard": 7}, {"compression_level": 3}],
+    ids=str,
+)
+def test_what_a_store_has_settled_about_its_files_is_found_again(tmp_path: Path, storage: dict[str, Any]):
     path, root = tmp_path / "store.zarr", tmp_path / "store.zarr" / "zarr.json"
-    monkeypatch.setattr(video, "SHARD_BYTES_MAX", 50_000)
-    spec = DatasetSpec.from_fields(**SMALL, noise=1.0)
-    trajstore.build(path, spec)
-    assert plan_layout(spec).group("video").rows_per_task == 6 < spec.storage.samples_per_shard
+    fields = {**SMALL, "samples_per_shard": None, **storage}
+    trajstore.build(path, **fields, noise=1.0)
+    settled = trajstore.open_reader(path).spec.storage
     assert not trajstore.verify(path, deep=True).findings
+    trajstore.build(
+        path, DatasetSpec.from_fields(**fields, noise=1.0)
+    )  # which leaves open what it leaves open
     trajstore.extend(path, samples=25)
-    assert not trajstore.verify(path).findings
+    assert not trajstore.verify(path, deep=True).findings
+    assert trajstore.open_reader(path).spec.storage == settled
     whole = root.read_bytes()
     # what the root says can be told from a torn one, or from the spec, as in any other store
     for damaged in (whole[: -len(whole) // 3], b""):
         root.write_bytes(damaged)
-        trajstore.repair(path, spec=spec.replace(samples=25))
+        trajstore.repair(path, spec=DatasetSpec.from_fields(**{**fields, "samples": 25}, noise=1.0))
         assert not trajstore.verify(path).findings
-    root.write_bytes(whole.replace(b'"samples_per_shard": 8', b'"samples_per_shard": 2', 1))
+    rows = str(settled.samples_per_shard).encode()
+    root.write_bytes(whole.replace(b'"samples_per_shard": ' + rows, b'"samples_per_shard": 2', 1))
     assert [finding.key for finding in trajstore.verify(path).damage] == ["zarr.json"]
     trajstore.repair(path)
     assert not trajstore.verify(path).findings

@@ -14,7 +14,7 @@ from support import naive
 from support.interpreted import digest_otherwise
 
 from trajstore.kernels.cameras import bound_silhouette, observe, project_point, transform_point
-from trajstore.kernels.raster import SCANLINES, draw_sphere, fill_background, render
+from trajstore.kernels.raster import SCANLINES, draw_sphere, fill_background, make_touched, render
 from trajstore.scene.cameras import place_cameras
 from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
@@ -70,9 +70,12 @@ def draw(
     canvas = np.full((5, height + 2, width + 2), GUARD, np.uint8)
     frame = canvas[1:4, 1:-1, 1:-1]
     fill_background(BLACK, frame)
-    spans = np.empty((SCANLINES, 2))
-    draw_sphere(np.array(center), radius, WHITE, INTRINSICS, LIGHT, ambient, spans, frame)
+    spans, touched = np.empty((SCANLINES, 2)), make_touched(height)
+    draw_sphere(np.array(center), radius, WHITE, INTRINSICS, LIGHT, ambient, spans, touched, frame)
     drawn = frame.copy()
+    columns = np.arange(width)
+    is_touched = (touched[:-1, :1] <= columns) & (columns < touched[:-1, 1:])
+    assert not drawn[:, ~is_touched].any(), "touched more than it says"
     frame[:] = GUARD
     assert (canvas == GUARD).all(), "wrote outside of the frame"
     return drawn
@@ -88,11 +91,12 @@ def paint(
 ) -> Clip:
     """A frame of several spheres, drawn one after the other or in another order."""
     frame, spans = np.full((3, *FRAME_SIZE), GUARD, np.uint8), np.empty((SCANLINES, 2))
+    touched = make_touched(FRAME_SIZE[0])
     fill_background(background, frame)
     for body in range(len(spheres)) if order is None else order:
         center, radius = spheres[body]
         color = colors[body % len(colors)]
-        draw_sphere(np.array(center), radius, color, INTRINSICS, LIGHT, ambient, spans, frame)
+        draw_sphere(np.array(center), radius, color, INTRINSICS, LIGHT, ambient, spans, touched, frame)
     return frame
 
 
@@ -108,6 +112,7 @@ def film(spheres: list[Sphere], *, ambient: float) -> Clip:
         LIGHT[None],
         ambient,
         np.empty((SCANLINES, 2)),
+        make_touched(FRAME_SIZE[0]),
         clip,
     )
     return clip[0]
@@ -167,7 +172,7 @@ def digest() -> str:
     # one box in thousands tells whether a radius was squared in float32
     scene = make_scene(spec, range(1200))
     clip = np.empty((4, 3, 3, 24, 32), np.uint8)
-    state = hashlib.sha256(scene.seen.center_camera.tobytes())
+    state = hashlib.sha256(scene.locate(0, slice(None), slice(None)).tobytes())
     for column in scene.columns.values():
         state.update(column.tobytes())
     for index in range(8):
@@ -246,7 +251,7 @@ def test_pictures_match_supersampled_twin(fields: dict):
         expected = naive.fill_frame(background_color, size)
         is_covered = naive.paint_sphere(
             expected,
-            scene.seen.center_camera[index, camera, frame, 0],
+            scene.locate(index, slice(None), slice(None))[camera, frame],
             float(scene.columns["radius"][index]),
             color=object_color,
             intrinsics=scene.rig.intrinsics[camera],
@@ -411,7 +416,7 @@ def test_observing_all_is_observing_each():
     position = generator.uniform(-0.5, 0.5, (4, 2, 5, 3)).astype(np.float32)
     radius = generator.uniform(0.05, 0.4, (4, 2)).astype(np.float32)
     is_present = generator.random((4, 2, 5)) < 0.8
-    centers, depths = np.empty((4, 3, 5, 2, 3)), np.empty((4, 2, 3, 5), np.float32)
+    depths = np.empty((4, 2, 3, 5), np.float32)
     pixels, boxes = np.empty((4, 2, 3, 5, 2), np.float32), np.empty((4, 2, 3, 5, 4), np.float32)
     observe(
         position,
@@ -421,7 +426,7 @@ def test_observing_all_is_observing_each():
         np.zeros((4, 2), np.uint8),
         rig.intrinsics,
         rig.extrinsics,
-        centers,
+        np.empty(3),
         pixels,
         depths,
         boxes,
@@ -429,7 +434,6 @@ def test_observing_all_is_observing_each():
     for n, body, camera, frame in np.ndindex(4, 2, 3, 5):
         center, pixel, box = np.empty(3), np.empty(2, np.float32), np.empty(4, np.float32)
         transform_point(position[n, body, frame], rig.static("extrinsics")[camera], center)
-        assert centers[n, camera, frame, body].tobytes() == center.tobytes()
         place = (n, body, camera, frame)
         if not is_present[n, body, frame]:
             assert np.isnan([*pixels[place], depths[place], *boxes[place]]).all()

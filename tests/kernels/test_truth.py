@@ -10,6 +10,7 @@ from support.raycaster import World
 
 from trajstore.kernels.cameras import observe
 from trajstore.kernels.poses import make_scratch
+from trajstore.kernels.raster import make_touched
 from trajstore.kernels.visible import count_visible
 from trajstore.kernels.world import render_world
 from trajstore.scene.cameras import place_cameras
@@ -63,7 +64,7 @@ def draw(world: World) -> np.ndarray:
     render_world(
         world.position, world.rotation, world.is_present, world.radius, world.color, world.shape,
         world.background, world.intrinsics, world.extrinsics, world.light, world.ambient,
-        make_scratch(len(world.radius), *world.size), out,
+        make_scratch(len(world.radius), *world.size), make_touched(world.size[0]), out,
     )  # fmt: skip
     return out
 
@@ -127,7 +128,7 @@ def test_boxes_are_those_of_the_silhouettes(shape: int):
             world.shape[None],
             world.intrinsics,
             world.extrinsics[None],
-            np.empty((1, 2, frames, bodies, 3)),
+            np.empty(3),
             np.empty((1, bodies, 2, frames, 2), np.float32),
             np.empty((1, bodies, 2, frames), np.float32),
             box,

@@ -20,7 +20,7 @@ import trajstore
 from trajstore.commands.build import build
 from trajstore.scene.cameras import place_cameras
 from trajstore.scene.scene import make_scene
-from trajstore.spec import DatasetSpec
+from trajstore.spec import PATTERNS, SHAPES, DatasetSpec
 
 Arrays = dict[str, np.ndarray]
 
@@ -68,19 +68,29 @@ def read_with_xarray(path: Path, names: list[str]) -> Arrays:
 READERS = [read_with_zarr, read_with_zarrs, read_with_tensorstore, read_with_xarray]
 
 
-@pytest.fixture(scope="module", params=["whole", "by camera", "by frames"])
+LAYOUTS: dict[str, dict[str, Any]] = {
+    "by camera": {},
+    "by sample": {"chunk": "sample"},
+    "by frames": {},
+    "by sample, of the library": {"chunk": "sample", "encoder": "zstd"},
+    "a world": {"height": 64, "width": 48, "distractors": 3, "patterns": PATTERNS, "shapes": SHAPES},
+    "noise": {"noise": [0.0, 2.0]},
+}
+
+
+@pytest.fixture(scope="module", params=LAYOUTS)
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A finished store whose samples are one chunk, one for each camera, or several for each camera."""
-    limit = {"whole": 8 * 2**20, "by camera": 2 * 4 * 3 * 16 * 16 - 1, "by frames": 2 * 3 * 16 * 16}[
-        request.param
-    ]
+    limit = 2 * 3 * 16 * 16 if request.param == "by frames" else 8 * 2**20
     path = tmp_path_factory.mktemp("readers") / "a.zarr"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("trajstore.store.groups.video.CHUNK_BYTES_MAX", limit)
-        build(path, samples=21, cameras=2, frames=4, height=16, width=16, samples_per_shard=8)
+        sizes = {"samples": 21, "cameras": 2, "frames": 4, "height": 16, "width": 16, "samples_per_shard": 8}
+        build(path, **{**sizes, **LAYOUTS[request.param]})
         (video,) = open_store(path).layout.group("video").columns
-        assert np.prod(video.chunk_counts[1:]) == {"whole": 1, "by camera": 2, "by frames": 4}[request.param]
-    return path
+        chunks = 1 if "sample" in request.param else 4 if request.param == "by frames" else 2
+        assert np.prod(video.chunk_counts[1:]) == chunks
+        yield path
 
 
 @pytest.mark.parametrize("read", READERS)

@@ -135,8 +135,8 @@ def test_samples_are_read_one_after_the_other_into_one_array(reader: StoreReader
 def test_what_lies_before_a_damaged_sample_is_read(tiny_copy: Path, dataset: xarray.Dataset):
     reader = open_reader(tiny_copy)
     file = tiny_copy / SHARD.format(1)
-    index = np.frombuffer(file.read_bytes()[-132:-4], "<u8").reshape(8, 2)
-    flip_bit(file, int(index[5, 0]) + 3)
+    index = np.frombuffer(file.read_bytes()[-260:-4], "<u8").reshape(8, 2, 2)
+    flip_bit(file, int(index[5, 1, 0]) + 3)
     out = np.empty(dataset.video.shape[1:], np.uint8)
     seen = []
     with pytest.raises(CorruptDataError, match=r"row 13 in video/c\.1\."):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from support import naive
 
 from trajstore.kernels.poses import make_scratch
+from trajstore.kernels.raster import make_touched
 from trajstore.kernels.world import render_world
 from trajstore.scene.cameras import place_cameras
 from trajstore.scene.scene import Scene, make_scene
@@ -105,7 +106,7 @@ def test_pixel_and_box_match_brute_force(sized: tuple[DatasetSpec, Scene, range]
                 scene.rig.intrinsics[camera],
                 scene.rig.static("extrinsics")[camera],
             )
-            center = scene.seen.center_camera[index, camera, frame, 0]
+            center = scene.locate(index, slice(None), slice(None))[camera, frame]
             box = naive.bound_sphere(center, radius, scene.rig.intrinsics[camera])
             assert center[2] == pytest.approx(depth, abs=1e-12)
             np.testing.assert_allclose(scene.columns["pixel"][index, camera, frame], pixel, rtol=0, atol=1e-5)
@@ -295,7 +296,7 @@ def film(centers: np.ndarray, radius: np.ndarray, spec: DatasetSpec) -> np.ndarr
         centers, np.eye(3)[None, None], np.ones((len(centers), bodies), bool), radius,
         255 * np.eye(3, dtype=np.uint8)[:bodies], np.zeros(bodies, np.uint8),
         np.zeros((video.cameras, 3, *size), np.uint8), rig.intrinsics, rig.extrinsics[0], rig.light[0], 1.0,
-        make_scratch(bodies, *size), clip,
+        make_scratch(bodies, *size), make_touched(video.height), clip,
     )  # fmt: skip
     return clip
 

@@ -11,18 +11,19 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from trajstore.errors import SpecError
 from trajstore.scene.cameras import place_cameras
 from trajstore.scene.scene import make_scene
 from trajstore.spec import DatasetSpec
 from trajstore.store.columns import Column
 from trajstore.store.groups.labels import LABEL_BYTES_MAX, LABEL_ROWS
-from trajstore.store.groups.video import CHUNK_BYTES_MAX
+from trajstore.store.groups.video import CHUNK_BYTES_MAX, check_storage, settle_storage
 from trajstore.store.layout import plan_layout
 
 MEBIBYTE = 2**20
 
 
-def plan_video(**fields: int) -> Column:
+def plan_video(**fields: Any) -> Column:
     """The video column of a spec."""
     (column,) = plan_layout(DatasetSpec.from_fields(**fields)).group("video").columns
     return column
@@ -46,10 +47,50 @@ def test_tasks_cover_each_row_once_and_in_order(samples: int, samples_per_shard:
         assert group.flags.shape == (len(tasks),)
 
 
+@pytest.mark.parametrize(
+    ("fields", "rows"),
+    [
+        ({}, 250),
+        ({"samples": 1}, 21),
+        ({"samples": 1000}, 25),
+        ({"samples": 10**6}, 1066),
+        ({"samples": 64, "cameras": 8, "frames": 128, "height": 256, "width": 256}, 2),
+        ({"samples": 10**4, "cameras": 8, "frames": 128, "height": 256, "width": 256}, 8),
+        ({"samples": 40, "height": 2048, "width": 2048}, 1),
+        ({"distractors": 7}, 133),
+        ({"noise": 2.0}, 21),
+        ({"samples_per_shard": 3}, 3),
+    ],
+    ids=str,
+)
+def test_shards_follow_from_the_bytes_of_a_row(fields: dict[str, Any], rows: int):
+    assert plan_layout(DatasetSpec.from_fields(**fields)).group("video").rows_per_task == rows
+
+
+def test_shards_that_no_memory_can_hold_are_refused():
+    spec = DatasetSpec.from_fields(height=512, width=512, samples_per_shard=10_000)
+    expected = (
+        r"^storage\.samples_per_shard: found 10000, which makes shards of about 20\.1 GB, expected at most"
+    )
+    with pytest.raises(SpecError, match=expected):
+        check_storage(spec)
+    check_storage(spec.replace(samples=100))  # which are all in one
+
+
+def test_what_a_spec_says_of_its_files_is_kept():
+    fields = {"samples_per_shard": 7, "encoder": "zstd", "chunk": "sample", "compression_level": 3}
+    spec = DatasetSpec.from_fields(**fields)
+    assert settle_storage(spec) == spec
+    assert settle_storage(DatasetSpec()) == settle_storage(settle_storage(DatasetSpec()))
+    assert settle_storage(DatasetSpec.from_fields(compression_level=3)).storage.encoder == "zstd"
+    with pytest.raises(SpecError, match=r"compression_level: found 3, expected -1: the encoder 'motion'"):
+        check_storage(DatasetSpec.from_fields(compression_level=3, encoder="motion"))
+
+
 @given(st.integers(1, 50_000), st.integers(1, 50_000))
 def test_whole_tasks_stay_when_a_store_grows(samples: int, more: int):
-    small = plan_layout(DatasetSpec.from_fields(samples=samples))
-    large = plan_layout(DatasetSpec.from_fields(samples=samples + more))
+    spec = settle_storage(DatasetSpec.from_fields(samples=samples))
+    small, large = plan_layout(spec), plan_layout(spec.replace(samples=samples + more))
     for before, after in zip(small.groups, large.groups, strict=True):
         tasks = list(before.tasks())
         assert tasks[:-1] == [after.task(index) for index in range(len(tasks) - 1)]
@@ -66,12 +107,12 @@ def test_labels_are_filled_before_the_frames():
     assert [group.name for group in plan_layout(DatasetSpec()).groups] == ["labels", "video"]
 
 
-def test_the_default_video_has_one_chunk_a_sample_and_250_a_shard():
+def test_the_default_video_has_one_chunk_a_camera_and_250_samples_a_shard():
     column = plan_video()
     assert column.shape == (10_000, 4, 32, 3, 64, 64)
-    assert column.chunk_shape == (1, 4, 32, 3, 64, 64)
+    assert column.chunk_shape == (1, 1, 32, 3, 64, 64)
     assert column.file_shape == (250, 4, 32, 3, 64, 64)
-    assert column.chunk_counts == (250, 1, 1, 1, 1, 1)
+    assert column.chunk_counts == (250, 4, 1, 1, 1, 1)
     assert column.dtype == "uint8"
 
 
@@ -91,14 +132,14 @@ def test_the_default_video_has_one_chunk_a_sample_and_250_a_shard():
 )
 def test_large_samples_are_split_by_camera_then_by_frames(fields: dict[str, int], expected: tuple[int, ...]):
     assert plan_video(**fields).chunk_shape[:3] == expected
+    assert plan_video(**fields, chunk="sample").chunk_shape[:3] == expected
 
 
 def test_the_limit_of_a_chunk_is_eight_mebibytes_inclusive():
     assert CHUNK_BYTES_MAX == 8 * MEBIBYTE
-    below = plan_video(
-        cameras=2, frames=1, height=1024, width=1365
-    )  # 6 · 1024 · 1365 bytes, 2 KiB less than 8 MiB
-    above = plan_video(cameras=2, frames=1, height=1024, width=1366)
+    fields = {"cameras": 2, "frames": 1, "height": 1024, "chunk": "sample"}
+    below = plan_video(**fields, width=1365)  # 6 · 1024 · 1365 bytes, 2 KiB less than 8 MiB
+    above = plan_video(**fields, width=1366)
     assert below.chunk_shape[1] == 2
     assert above.chunk_shape[1] == 1
 
@@ -108,16 +149,19 @@ def test_the_limit_of_a_chunk_is_eight_mebibytes_inclusive():
     st.integers(1, 70),
     st.sampled_from([16, 64, 333, 1024, 2048]),
     st.sampled_from([16, 100, 512, 2048]),
+    st.sampled_from(["camera", "sample"]),
 )
-def test_chunks_tile_shards_and_stay_small(cameras: int, frames: int, height: int, width: int):
-    column = plan_video(cameras=cameras, frames=frames, height=height, width=width)
+def test_chunks_tile_shards_and_stay_small(cameras: int, frames: int, height: int, width: int, chunk: str):
+    column = plan_video(cameras=cameras, frames=frames, height=height, width=width, chunk=chunk)
     tiled = tuple(a * b for a, b in zip(column.chunk_counts, column.chunk_shape, strict=True))
     assert tiled == column.file_shape
     frame_bytes = 3 * height * width
     assert prod(column.chunk_shape) <= max(CHUNK_BYTES_MAX, frame_bytes)
     # no larger split by frames would do
     chunk_cameras, chunk_frames = column.chunk_shape[1:3]
-    if chunk_cameras < cameras:
+    if chunk == "camera":
+        assert chunk_cameras == 1
+    elif chunk_cameras < cameras:
         assert cameras * frames * frame_bytes > CHUNK_BYTES_MAX
     if chunk_frames < frames:
         larger = [n for n in range(chunk_frames + 1, frames + 1) if frames % n == 0]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,6 +10,8 @@ from hypothesis.extra import numpy as npst
 from zstandard import ZstdCompressor, ZstdDecompressor
 
 from trajstore.errors import CorruptDataError
+from trajstore.scene.scene import make_scene
+from trajstore.spec import DatasetSpec
 from trajstore.storage.direct import PageBuffer
 from trajstore.store.shard import (
     ABSENT,
@@ -135,3 +139,34 @@ def test_a_chunk_that_ends_within_its_frame_is_found() -> None:
     values = np.arange(40, dtype="<f4")
     with pytest.raises(CorruptDataError, match="does not decompress"):
         decode(append_checksum(ZstdCompressor().compress(values.data)[:-1]), values)
+
+
+FRAMES: dict[str, Callable[[np.ndarray], bytes]] = {
+    "raw": ZstdCompressor(level=-1).compress,
+    "Huffman": ZstdCompressor(level=9).compress,
+    "ours": lambda clip: (make_scene(CLIP, range(2)).compress(1, (2, 5)) or [b""])[0],
+}
+CLIP = DatasetSpec.from_fields(samples=4, cameras=2, frames=5, horizon=1, height=20, width=24)
+
+
+@pytest.mark.parametrize("make", FRAMES.values(), ids=FRAMES)
+def test_a_damaged_frame_with_a_right_checksum_ends_in_one_line(make: Callable[[np.ndarray], bytes]) -> None:
+    """Whatever is wrong in it: headers, tables, lengths, offsets, the stream of bits. Every bit in turn, and ends."""
+    clip = np.empty((2, 5, 3, 20, 24), np.uint8)
+    make_scene(CLIP, range(2)).draw(1, slice(None), slice(None), clip)
+    frame = make(clip)
+    np.testing.assert_array_equal(decode(append_checksum(frame), clip), clip)
+    damaged = [frame[:size] for size in range(0, len(frame), 7)]
+    for bit in range(8 * len(frame)):
+        flipped = bytearray(frame)
+        flipped[bit // 8] ^= 1 << bit % 8
+        damaged.append(bytes(flipped))
+    messages = []
+    for data in damaged:
+        try:
+            decode(append_checksum(data), clip)
+        except CorruptDataError as error:
+            messages.append(str(error))
+    assert len(messages) > len(damaged) // 20
+    assert all(message.startswith("the chunk ") and "\n" not in message for message in messages)
+    np.testing.assert_array_equal(decode(append_checksum(frame), clip), clip)

@@ -40,7 +40,7 @@ from trajstore.store.columns import Column, ColumnGroup, Task
 from trajstore.store.fill import explain_error, fill_store
 from trajstore.store.handle import StoreHandle, describe_versions, finish_store, open_store
 from trajstore.store.layout import FRAMES
-from trajstore.store.plan import BuildPlan, check_fits
+from trajstore.store.plan import BuildPlan, adopt_storage, check_fits
 from trajstore.store.zarr_api import render_metadata
 from trajstore.text import format_count
 
@@ -245,8 +245,10 @@ def _open(storage: Storage, spec: DatasetSpec | None) -> tuple[StoreHandle, bool
         return _recover(storage, spec, error), True
     if spec is None:
         return store, False
+    settled = settle(store).spec
+    spec = adopt_storage(spec, settled)
     if store.attributes.fingerprint == store.spec.fingerprint:
-        differences = settle(store).spec.differences(spec)
+        differences = settled.differences(spec)
         if differences:
             message = (
                 f"{storage.location}: the store was built from another spec ({'; '.join(differences)}); "
@@ -272,20 +274,22 @@ def _recover(storage: Storage, spec: DatasetSpec | None, error: StoreError) -> S
         message = f"{path}/{ROOT_KEY}: it is damaged, and {describe_newer(newer)} before you repair it"
         raise NewerStoreError(message)
     if spec is not None:
-        differences = [] if repeated is None else adopt(spec, repeated).differences(spec)
+        found = store.spec if repeated is None else adopt(store.spec, repeated)
+        spec = adopt_storage(spec, found)
+        differences = found.differences(spec)
         if differences:
             message = (
                 f"{path}: the frames were built from another spec ({'; '.join(differences)}); correct it"
             )
             raise SpecMismatchError(message)
-        return store
+        return StoreHandle(storage, StoreAttributes.created(spec))
     attributes = None if root is None or isinstance(error, FormatVersionError) else salvage(store, root)
     if attributes is None:
         if isinstance(error, FormatVersionError) or (isinstance(error, NotAStoreError) and root is not None):
             raise error
-        found = "it is lost" if root is None else "it is damaged where it says what the store holds"
+        lost = "it is lost" if root is None else "it is damaged where it says what the store holds"
         message = (
-            f"{path}/{ROOT_KEY}: {found}, and the spec is written nowhere else; give the spec that the store was "
+            f"{path}/{ROOT_KEY}: {lost}, and the spec is written nowhere else; give the spec that the store was "
             f"built from: trajstore repair {path.argument} --spec spec.toml"
         )
         raise StoreError(message) from None

@@ -79,15 +79,14 @@ def salvage(store: StoreHandle, data: bytes) -> StoreAttributes | None:
 
 def adopt(spec: DatasetSpec, storage: dict[str, Any]) -> DatasetSpec:
     """A spec with what `read_storage` has found in place of its own, as far as that lays a store out in another way."""
-    adopted = spec.replace(**storage)
-    # shards may have fewer rows than the spec asks for
-    kept = adopted.replace(samples_per_shard=spec.storage.samples_per_shard)
-    return kept if _count_rows(kept) == _count_rows(adopted) else adopted
-
-
-def _count_rows(spec: DatasetSpec) -> int:
-    """Rows of a shard of frames."""
-    return plan_layout(spec).group_of(FRAMES).rows_per_task
+    fields = dict(storage)
+    chunk = fields.pop("chunk_shape")
+    adopted = spec.replace(**fields)
+    for name in (spec.storage.chunk, "camera", "sample"):  # more than one of them may be right
+        fitting = adopted.replace(chunk=name)
+        if list(plan_layout(fitting).column(FRAMES).chunk_shape) == chunk:
+            return fitting
+    return adopted
 
 
 def read_storage(store: StoreHandle) -> dict[str, Any] | None:
@@ -188,6 +187,7 @@ def _read_storage(array: Any) -> dict[str, Any] | None:
             "samples": array["shape"][0],
             "samples_per_shard": array["chunk_grid"]["configuration"]["chunk_shape"][0],
             "compression_level": zstd["configuration"]["level"],
+            "chunk_shape": array["codecs"][0]["configuration"]["chunk_shape"],
         }
     except (LookupError, TypeError, StopIteration):
         return None

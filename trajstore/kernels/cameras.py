@@ -90,6 +90,25 @@ def bound_silhouette(
 
 
 @kernel
+def locate(position: NDArray[np.float32], extrinsics: NDArray[np.float64], out: NDArray[np.float64]) -> None:
+    """A path in the frames of all cameras.
+
+    Parameters
+    ----------
+    position : (frames, 3) float32
+        World units.
+    extrinsics : (cameras, frames or 1, 3, 4) float64
+        ``[R | t]``, world to camera.
+    out : (cameras, frames, 3) float64
+        World units.
+    """
+    for camera in range(out.shape[0]):
+        for frame in range(out.shape[1]):
+            pose = extrinsics[camera, min(frame, extrinsics.shape[1] - 1)]
+            transform_point(position[frame], pose, out[camera, frame])
+
+
+@kernel
 def observe(
     position: NDArray[np.float32],
     rotation: NDArray[np.float64],
@@ -98,7 +117,7 @@ def observe(
     shape: NDArray[np.uint8],
     intrinsics: NDArray[np.float64],
     extrinsics: NDArray[np.float64],
-    center_camera: NDArray[np.float64],
+    center: NDArray[np.float64],
     pixel: NDArray[np.float32],
     depth: NDArray[np.float32],
     box: NDArray[np.float32],
@@ -121,8 +140,8 @@ def observe(
         ``K``, px.
     extrinsics : (n or 1, cameras, frames or 1, 3, 4) float64
         ``[R | t]``, world to camera.
-    center_camera : (n, cameras, frames, bodies, 3) float64
-        Out: centres in the camera's frame, world units; of absent bodies, too.
+    center : (3,) float64
+        Scratch.
     pixel : (n, bodies, cameras, frames, 2) float32
         Out: projected centres, px.
     depth : (n, bodies, cameras, frames) float32
@@ -135,7 +154,6 @@ def observe(
         for body in range(bodies):
             for camera in range(intrinsics.shape[0]):
                 for frame in range(frames):
-                    center = center_camera[n, camera, frame, body]
                     pose = extrinsics[
                         min(n, extrinsics.shape[0] - 1), camera, min(frame, extrinsics.shape[2] - 1)
                     ]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trajstore.kernels.cameras import bound_silhouette, transform_point
 from trajstore.kernels.compiler import kernel
-from trajstore.kernels.raster import SCANLINES
+from trajstore.kernels.raster import SCANLINES, make_touched
 from trajstore.kernels.shapes import (
     CONE,
     CONE_APEX_HEIGHT,
@@ -77,7 +77,7 @@ class Scratch(NamedTuple):
     """(3, bodies): bodies that are in the picture, farthest first; those that a row crosses; those of a pixel."""
 
     touched: NDArray[np.int64]
-    """(4,): columns and rows that the sub-frames of a frame have changed."""
+    """(height + 1, 2): where the bodies of a sub-frame are."""
 
     axes: NDArray[np.float64]
     """(3, 3): a body's own axes in the camera's frame."""
@@ -103,7 +103,7 @@ def make_scratch(bodies: int, height: int, width: int) -> Scratch:
         depths=np.zeros(width),
         ids=np.zeros(width, np.uint8),
         order=np.zeros((3, bodies), np.int64),
-        touched=np.zeros(4, np.int64),
+        touched=make_touched(height),
         axes=np.zeros((3, 3)),
         box=np.zeros(4),
         light=np.zeros(3),

@@ -11,6 +11,7 @@ A nearer sphere's edge thus blends into the farther sphere behind it, without a 
 from __future__ import annotations
 
 from math import ceil, floor, sqrt
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,9 @@ from trajstore.kernels.compiler import kernel
 
 SCANLINES = 4
 """Scanlines a pixel row is divided into for anti-aliasing; `draw_sphere` is unrolled for this number."""
+
+NOWHERE: Final = 2**31
+"""Before it, every column and row."""
 
 LANES = 4
 """Pixels of a row are blended by multiples of this: the float64 that a vector of common processors holds."""
@@ -43,6 +47,48 @@ def fill_background(color: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
                 plane[row, column] = level
 
 
+def make_touched(height: int) -> NDArray[np.int64]:
+    """Allocate what takes down where bodies are in a picture: in no column of any row.
+
+    Returns
+    -------
+    (height + 1, 2) int64
+        In which columns of each row they begin and end; last, in which rows.
+    """
+    return np.tile(np.array([NOWHERE, 0]), (height + 1, 1))
+
+
+@kernel
+def clear_touched(touched: NDArray[np.int64]) -> None:
+    """Forget where bodies are.
+
+    Parameters
+    ----------
+    touched : (height + 1, 2) int64
+        Of `make_touched`.
+    """
+    height = touched.shape[0] - 1
+    for row in range(touched[height, 0], touched[height, 1]):
+        touched[row, 0], touched[row, 1] = NOWHERE, 0
+    touched[height, 0], touched[height, 1] = NOWHERE, 0
+
+
+@kernel
+def touch(row: int, first: int, last: int, touched: NDArray[np.int64]) -> None:
+    """Take down that a body is seen in a row.
+
+    Parameters
+    ----------
+    row, first, last : int
+        The row, and its columns from the first to before the last.
+    touched : (height + 1, 2) int64
+        Of `make_touched`.
+    """
+    height = touched.shape[0] - 1
+    touched[row, 0], touched[row, 1] = min(touched[row, 0], first), max(touched[row, 1], last)
+    touched[height, 0], touched[height, 1] = min(touched[height, 0], row), max(touched[height, 1], row + 1)
+
+
 @kernel
 def draw_sphere(
     center_camera: NDArray[np.float64],
@@ -52,6 +98,7 @@ def draw_sphere(
     light_camera: NDArray[np.float64],
     ambient: float,
     spans: NDArray[np.float64],
+    touched: NDArray[np.int64],
     out: NDArray[np.uint8],
 ) -> None:
     """Draw a sphere over what a frame shows.
@@ -72,6 +119,8 @@ def draw_sphere(
         Brightness of a surface turned away from the light, as a share of full brightness.
     spans : (SCANLINES, 2) float64
         Scratch.
+    touched : (height + 1, 2) int64
+        Where bodies are: this one is added.
     out : (3, height, width) uint8
         The frame, RGB; the pixels that the silhouette touches are blended with what they hold.
     """
@@ -111,6 +160,7 @@ def draw_sphere(
         right_0, right_1, right_2, right_3 = spans[0, 1], spans[1, 1], spans[2, 1], spans[3, 1]
 
         first = int(leftmost)
+        touch(row, first, min(width, ceil(rightmost)), touched)
         # whole vectors: uncovered pixels keep their level, but what does not fill a vector is computed one by one
         last = min(width, first + (ceil(rightmost) - first + LANES - 1) // LANES * LANES)
         ray_y = (row + 0.5 - principal_y) * per_px_y
@@ -152,6 +202,7 @@ def render(
     light_camera: NDArray[np.float64],
     ambient: float,
     spans: NDArray[np.float64],
+    touched: NDArray[np.int64],
     out: NDArray[np.uint8],
 ) -> None:
     """Draw a clip of one sphere over a plain background: every camera, every frame.
@@ -172,6 +223,8 @@ def render(
         Brightness of a surface turned away from the light, as a share of full brightness.
     spans : (SCANLINES, 2) float64
         Scratch.
+    touched : (height + 1, 2) int64
+        Scratch, of `make_touched`.
     out : (cameras, frames, 3, height, width) uint8
         The clip; every pixel is written.
     """
@@ -186,5 +239,6 @@ def render(
                 light_camera[camera],
                 ambient,
                 spans,
+                touched,
                 out[camera, frame],
             )

@@ -24,9 +24,7 @@ from trajstore.kernels.poses import (
     FIRST,
     IS_CROSSED,
     LAST,
-    LEFT,
     RADIUS,
-    RIGHT,
     SEEN,
     TOP,
     WHOLE,
@@ -34,7 +32,7 @@ from trajstore.kernels.poses import (
     pose_bodies,
     shine,
 )
-from trajstore.kernels.raster import SCANLINES, draw_sphere
+from trajstore.kernels.raster import SCANLINES, clear_touched, draw_sphere, touch
 from trajstore.kernels.shapes import CUBE, SPHERE
 from trajstore.kernels.silhouettes import cross_body, find_depth, meet_side
 
@@ -195,7 +193,12 @@ def cut_row(
 
 @kernel
 def blend_row(
-    body: int, row: int, color: NDArray[np.uint8], scratch: Scratch, out: NDArray[np.uint8]
+    body: int,
+    row: int,
+    color: NDArray[np.uint8],
+    scratch: Scratch,
+    touched: NDArray[np.int64],
+    out: NDArray[np.uint8],
 ) -> None:
     """Put the fragments of one body over what a row shows.
 
@@ -207,10 +210,13 @@ def blend_row(
         RGB at full brightness.
     scratch : Scratch
         Its fragments.
+    touched : (height + 1, 2) int64
+        Where bodies are: this one is added.
     out : (3, height, width) uint8
         The picture.
     """
     first, last = scratch.extents[body, FIRST], scratch.extents[body, LAST]
+    touch(row, first, last, touched)
     coverage, brightness = scratch.fragments[body, 0, first:last], scratch.fragments[body, 1, first:last]
     reds, greens, blues = out[0, row, first:last], out[1, row, first:last], out[2, row, first:last]
     red, green, blue = float(color[0]), float(color[1]), float(color[2])
@@ -264,6 +270,7 @@ def layer_row(
     group: int,
     color: NDArray[np.uint8],
     scratch: Scratch,
+    touched: NDArray[np.int64],
     out: NDArray[np.uint8],
 ) -> None:
     """Put the fragments of several bodies one over the other, pixel by pixel, nearest first.
@@ -278,10 +285,13 @@ def layer_row(
         RGB at full brightness.
     scratch : Scratch
         Their numbers and their fragments.
+    touched : (height + 1, 2) int64
+        Where bodies are: these are added.
     out : (3, height, width) uint8
         The picture, which holds what is behind them.
     """
     order = scratch.order
+    touch(row, first, last, touched)
     for column in range(first, last):
         count = 0
         for place in range(group):
@@ -324,6 +334,7 @@ def draw_bodies(
     light_camera: NDArray[np.float64],
     ambient: float,
     scratch: Scratch,
+    touched: NDArray[np.int64],
     out: NDArray[np.uint8],
 ) -> None:
     """Draw posed bodies over what a picture shows.
@@ -344,6 +355,8 @@ def draw_bodies(
         Brightness of a surface turned away from the light.
     scratch : Scratch
         What `pose_bodies` has found out.
+    touched : (height + 1, 2) int64
+        Where bodies are: these are added.
     out : (3, height, width) uint8
         The picture.
     """
@@ -358,12 +371,12 @@ def draw_bodies(
             pose = scratch.pose[body]
             draw_sphere(
                 pose[CENTER : CENTER + 3], pose[RADIUS], color[body], intrinsics, light_camera, ambient,
-                scratch.spans[WHOLE], out,
+                scratch.spans[WHOLE], touched, out,
             )  # fmt: skip
         else:
             for row in range(extent[TOP], extent[BOTTOM]):
                 cut_row(body, shape[body], row, intrinsics, light_camera, width, False, scratch)
-                blend_row(body, row, color[body], scratch, out)
+                blend_row(body, row, color[body], scratch, touched, out)
     for row in range(top, bottom):
         group, first, last = 0, width, 0
         for place in range(count):
@@ -376,9 +389,9 @@ def draw_bodies(
                 first, last = min(first, extent[FIRST]), max(last, extent[LAST])
         if group and is_in_order(group, scratch):
             for place in range(group):
-                blend_row(order[1, place], row, color[order[1, place]], scratch, out)
+                blend_row(order[1, place], row, color[order[1, place]], scratch, touched, out)
         elif group:
-            layer_row(row, first, last, group, color, scratch, out)
+            layer_row(row, first, last, group, color, scratch, touched, out)
 
 
 @kernel
@@ -420,7 +433,7 @@ def turn_light(light: NDArray[np.float64], extrinsics: NDArray[np.float64], out:
 def average(
     subframes: int,
     background: NDArray[np.uint8],
-    edges: NDArray[np.int64],
+    touched: NDArray[np.int64],
     scratch: Scratch,
     out: NDArray[np.uint8],
 ) -> None:
@@ -432,16 +445,16 @@ def average(
         How many there were.
     background : (3, height, width) uint8
         What is behind the bodies.
-    edges : (4,) int64
-        The columns and the rows that have been touched.
+    touched : (height + 1, 2) int64
+        Where bodies are.
     scratch : Scratch
         Sums of what they add to the background.
     out : (3, height, width) uint8
         The picture, which holds the background.
     """
-    left, right, top, bottom = edges
     for channel in range(3):
-        for row in range(top, bottom):
+        for row in range(touched[-1, 0], touched[-1, 1]):
+            left, right = touched[row, 0], max(touched[row, 0], touched[row, 1])
             sums = scratch.sums[channel, row, left:right]
             behind, line = background[channel, row, left:right], out[channel, row, left:right]
             for i in range(right - left):
@@ -451,36 +464,112 @@ def average(
 
 
 @kernel
-def add_up(background: NDArray[np.uint8], edges: NDArray[np.int64], scratch: Scratch) -> None:
+def add_up(background: NDArray[np.uint8], scratch: Scratch, touched: NDArray[np.int64]) -> None:
     """Add to the sums what the bodies of a sub-frame have changed, and clean its picture.
 
     Parameters
     ----------
     background : (3, height, width) uint8
         What is behind the bodies.
-    edges : (4,) int64
-        The columns and rows that have been touched: grown by those of this sub-frame.
     scratch : Scratch
-        The sub-frame's picture, the extents of its bodies, and the sums.
+        The sub-frame's picture, what its bodies have touched, and the sums.
+    touched : (height + 1, 2) int64
+        Where bodies are: these are added.
     """
-    height, width = background.shape[1], background.shape[2]
-    for row in range(height):
-        # the box of a body that is alone is drawn in whole vectors, which change nothing beyond it
-        left, right = width, 0
-        for body in range(scratch.extents.shape[0]):
-            extent = scratch.extents[body]
-            if extent[LEFT] < extent[RIGHT] and extent[TOP] <= row < extent[BOTTOM]:
-                left, right = min(left, extent[LEFT]), max(right, extent[RIGHT])
+    for row in range(scratch.touched[-1, 0], scratch.touched[-1, 1]):
+        left, right = scratch.touched[row, 0], scratch.touched[row, 1]
         if left >= right:
             continue
-        edges[0], edges[1] = min(edges[0], left), max(edges[1], right)
-        edges[2], edges[3] = min(edges[2], row), max(edges[3], row + 1)
+        touch(row, left, right, touched)
         for channel in range(3):
             behind, line = background[channel, row, left:right], scratch.picture[channel, row, left:right]
             sums = scratch.sums[channel, row, left:right]
             for i in range(right - left):
                 sums[i] += np.int32(line[i]) - np.int32(behind[i])
                 line[i] = behind[i]
+    clear_touched(scratch.touched)
+
+
+@kernel
+def draw_world(
+    frame: int,
+    subframes: int,
+    position: NDArray[np.float64],
+    rotation: NDArray[np.float64],
+    is_present: NDArray[np.bool_],
+    radius: NDArray[np.float64],
+    color: NDArray[np.uint8],
+    shape: NDArray[np.uint8],
+    background: NDArray[np.uint8],
+    intrinsics: NDArray[np.float64],
+    extrinsics: NDArray[np.float64],
+    light: NDArray[np.float64],
+    ambient: float,
+    scratch: Scratch,
+    touched: NDArray[np.int64],
+    out: NDArray[np.uint8],
+) -> None:
+    """Draw one frame of one camera over its background.
+
+    Parameters
+    ----------
+    frame : int
+        Which; before the first one of a camera, `start_camera` is to be called.
+    subframes : int
+        Instants of a frame.
+    position, rotation, is_present, radius, color, shape, light, ambient, scratch
+        As for `render_world`.
+    background : (3, height, width) uint8
+        What the camera sees behind the bodies.
+    intrinsics : (3, 3) float64
+        Its ``K``.
+    extrinsics : (instants or 1, 3, 4) float64
+        Its ``[R | t]``.
+    touched : (height + 1, 2) int64
+        Where bodies are: these are added.
+    out : (3, height, width) uint8
+        The picture, which holds the background.
+    """
+    light_camera = scratch.light
+    for instant in range(frame * subframes, (frame + 1) * subframes):
+        view = extrinsics[min(instant, extrinsics.shape[0] - 1)]
+        turn_light(light, view, light_camera)
+        count = pose_bodies(
+            position[instant], rotation[min(instant, rotation.shape[0] - 1)], is_present[frame],
+            radius, shape, intrinsics, view, light_camera, ambient, out.shape[1], out.shape[2], scratch,
+        )  # fmt: skip
+        if subframes == 1:
+            draw_bodies(count, color, shape, intrinsics, light_camera, ambient, scratch, touched, out)
+        else:
+            draw_bodies(
+                count,
+                color,
+                shape,
+                intrinsics,
+                light_camera,
+                ambient,
+                scratch,
+                scratch.touched,
+                scratch.picture,
+            )
+            add_up(background, scratch, touched)
+    if subframes > 1:
+        average(subframes, background, touched, scratch, out)
+
+
+@kernel
+def start_camera(background: NDArray[np.uint8], scratch: Scratch) -> None:
+    """Prepare the picture on which the sub-frames of a camera are drawn.
+
+    Parameters
+    ----------
+    background : (3, height, width) uint8
+        What it sees behind the bodies.
+    scratch : Scratch
+        The picture.
+    """
+    copy_picture(background, scratch.picture)
+    clear_touched(scratch.touched)
 
 
 @kernel
@@ -497,6 +586,7 @@ def render_world(
     light: NDArray[np.float64],
     ambient: float,
     scratch: Scratch,
+    touched: NDArray[np.int64],
     out: NDArray[np.uint8],
 ) -> None:
     """Draw a clip: every camera, every frame, every body.
@@ -528,29 +618,18 @@ def render_world(
         Brightness of a surface turned away from the light, as a share of full brightness.
     scratch : Scratch
         Of `make_scratch`.
+    touched : (height + 1, 2) int64
+        Scratch, of `make_touched`.
     out : (cameras, frames, 3, height, width) uint8
         The clip; every pixel is written.
     """
-    frames, height, width = out.shape[1], out.shape[3], out.shape[4]
-    subframes = position.shape[0] // frames
-    light_camera, edges = scratch.light, scratch.touched
+    subframes = position.shape[0] // out.shape[1]
     for camera in range(out.shape[0]):
-        if subframes > 1:
-            copy_picture(background[camera], scratch.picture)
-        for frame in range(frames):
-            picture = out[camera, frame]
-            copy_picture(background[camera], picture)
-            edges[0], edges[1], edges[2], edges[3] = width, 0, height, 0
-            for instant in range(frame * subframes, (frame + 1) * subframes):
-                view = extrinsics[camera, min(instant, extrinsics.shape[1] - 1)]
-                turn_light(light, view, light_camera)
-                count = pose_bodies(
-                    position[instant], rotation[min(instant, rotation.shape[0] - 1)], is_present[frame],
-                    radius, shape, intrinsics[camera], view, light_camera, ambient, height, width, scratch,
-                )  # fmt: skip
-                target = picture if subframes == 1 else scratch.picture
-                draw_bodies(count, color, shape, intrinsics[camera], light_camera, ambient, scratch, target)
-                if subframes > 1:
-                    add_up(background[camera], edges, scratch)
-            if subframes > 1:
-                average(subframes, background[camera], edges, scratch, picture)
+        start_camera(background[camera], scratch)
+        for frame in range(out.shape[1]):
+            copy_picture(background[camera], out[camera, frame])
+            clear_touched(touched)
+            draw_world(
+                frame, subframes, position, rotation, is_present, radius, color, shape, background[camera],
+                intrinsics[camera], extrinsics[camera], light, ambient, scratch, touched, out[camera, frame],
+            )  # fmt: skip

@@ -10,9 +10,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.kernels.cameras import observe
+from trajstore.kernels.background import PLAIN
+from trajstore.kernels.cameras import locate, observe
+from trajstore.kernels.compress import compress_sphere, compress_world
 from trajstore.kernels.poses import make_scratch
-from trajstore.kernels.raster import SCANLINES, render
+from trajstore.kernels.raster import render
 from trajstore.kernels.sensor import add_noise
 from trajstore.kernels.visible import count_visible
 from trajstore.kernels.world import render_world
@@ -24,7 +26,11 @@ from trajstore.scene.motion_labels import describe_motion
 from trajstore.scene.order import label_rows, split_rows
 from trajstore.scene.rotations import to_matrices
 from trajstore.scene.sensor import Sensor, choose_sensor, open_shutter
+from trajstore.scene.workspace import Workspace, get_workspace
 from trajstore.spec import DatasetSpec
+
+Exposure = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+"""Positions, rotations and extrinsics at some moments, as `render_world` takes them."""
 
 UNTURNED: Final = np.eye(3)[None, None, None]
 """How bodies are turned that look alike from all sides."""
@@ -55,19 +61,16 @@ class Seen:
 
     Attributes
     ----------
-    center_camera : (n, cameras, frames, bodies, 3) float64
-        Centres of the enclosing spheres in each camera's frame, world units.
     pixel, depth, box : (n, bodies, cameras, frames, …) float32
         Projected centre, its z, and the box of the silhouette.
     """
 
-    center_camera: NDArray[np.float64]
     pixel: NDArray[np.float32]
     depth: NDArray[np.float32]
     box: NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scene:
     """A range of rows: all their labels, and what it takes to draw them."""
 
@@ -108,14 +111,13 @@ class Scene:
         n, count = bodies.role.shape
         shape = (n, count, video.cameras, video.frames)
         seen = Seen(
-            np.empty((n, video.cameras, video.frames, count, 3)),
             np.empty((*shape, 2), np.float32),
             np.empty(shape, np.float32),
             np.empty((*shape, 4), np.float32),
         )
         observe(
             self._position, self.rotation, bodies.is_present, bodies.radius, bodies.shape,
-            self.rig.intrinsics, self.rig.extrinsics, seen.center_camera, seen.pixel, seen.depth, seen.box,
+            self.rig.intrinsics, self.rig.extrinsics, np.empty(3), seen.pixel, seen.depth, seen.box,
         )  # fmt: skip
         return seen
 
@@ -167,40 +169,96 @@ class Scene:
         out : (cameras, frames, 3, height, width) uint8
             The pictures; every pixel is written.
         """
-        bodies, rig, ambient = self.bodies, self.rig, self.spec.render.ambient
         cameras = slice(*cameras.indices(self.spec.video.cameras)[:2])
         frames = slice(*frames.indices(self.spec.video.frames)[:2])
+        memory = self._workspace
+        touched = memory.canvas.touched
         if self._is_plain:
-            render(
-                self.seen.center_camera[index, cameras, frames, 0],
-                float(bodies.radius[index, 0]),
-                bodies.color[index, 0],
-                bodies.background_color[index],
-                rig.intrinsics[cameras],
-                rig.light_camera[cameras],
-                ambient,
-                np.empty((SCANLINES, 2)),
-                out,
-            )
+            render(*(*self._describe_sphere(index, cameras, frames, memory), touched, out))
             return
+        render_world(*(*self._describe_world(index, cameras, frames, memory), touched, out))
+        if (level := self.sensor.noise[index]) > 0.0:
+            add_noise(level, self.sensor.key[index], cameras.start, frames.start, out)
+
+    def compress(self, index: int, chunk: tuple[int, int]) -> list[bytes] | None:
+        """Draw and compress one row at the cost of what moves.
+
+        Parameters
+        ----------
+        chunk : (int, int)
+            How many cameras and how many frames are compressed together; each divides those that there are.
+
+        Returns
+        -------
+        list of bytes, or None
+            Zstd frames of what `draw` gives, by camera, then by frames; None where noise changes every pixel.
+        """
+        if self.sensor.noise[index] > 0.0:
+            return None
+        video, memory = self.spec.video, self._workspace
+        canvas, count = memory.canvas, chunk[0] * chunk[1]
+        encoder, ends, out = memory.get_encoder(
+            count * canvas.background.size, video.cameras * video.frames // count
+        )
+        cameras, frames = slice(0, video.cameras), slice(0, video.frames)
+        if self._is_plain:
+            described = self._describe_sphere(index, cameras, frames, memory)
+            compress_sphere(*(*described, chunk, canvas, encoder, ends, out))
+        else:
+            described = self._describe_world(index, cameras, frames, memory)
+            is_plain = self.background.pattern[index] == PLAIN
+            compress_world(*(*described, is_plain, chunk, canvas, encoder, ends, out))
+        stops = ends.tolist()
+        return [out[start:stop].tobytes() for start, stop in zip([0, *stops[:-1]], stops, strict=True)]
+
+    def locate(self, index: int, cameras: slice, frames: slice) -> NDArray[np.float64]:
+        """Centres of the target in the frames of some cameras that stand still, (cameras, frames, 3), world units."""
+        position, extrinsics = self._position[index, 0, frames], self.rig.extrinsics[0, cameras]
+        centers = np.empty((len(extrinsics), len(position), 3))
+        locate(position, extrinsics, centers)
+        return centers
+
+    def _describe_sphere(
+        self, index: int, cameras: slice, frames: slice, memory: Workspace
+    ) -> tuple[Any, ...]:
+        """What `render` needs to know of some cameras and frames of a row."""
+        bodies, rig = self.bodies, self.rig
+        return (
+            self.locate(index, cameras, frames),
+            float(bodies.radius[index, 0]),
+            bodies.color[index, 0],
+            bodies.background_color[index],
+            rig.intrinsics[cameras],
+            rig.light_camera[cameras],
+            self.spec.render.ambient,
+            memory.spans,
+        )
+
+    def _describe_world(
+        self, index: int, cameras: slice, frames: slice, memory: Workspace
+    ) -> tuple[Any, ...]:
+        """What `render_world` needs to know of some cameras and frames of a row."""
+        bodies, rig, video = self.bodies, self.rig, self.spec.video
         position, rotation, extrinsics = self._expose(index, frames)
-        render_world(
+        return (
             position,
             rotation,
             bodies.is_present[index, :, frames].T.copy(),
             bodies.radius[index].astype(np.float64),
             bodies.color[index],
             bodies.shape[index],
-            self.background.paint(index, cameras, *out.shape[-2:]),
+            self.background.paint(index, cameras, video.height, video.width),
             rig.intrinsics[cameras],
             extrinsics[cameras],
             _of_row(rig.light, index),
-            ambient,
-            make_scratch(bodies.role.shape[1], *out.shape[-2:]),
-            out,
+            self.spec.render.ambient,
+            memory.scratch,
         )
-        if (level := self.sensor.noise[index]) > 0.0:
-            add_noise(level, self.sensor.key[index], cameras.start, frames.start, out)
+
+    @property
+    def _workspace(self) -> Workspace:
+        """Memory of this thread."""
+        return get_workspace(self.bodies.role.shape[1], self.spec.video.height, self.spec.video.width)
 
     @cached_property
     def _is_plain(self) -> bool:
@@ -232,9 +290,7 @@ class Scene:
         """Which bodies are not there at all (n, bodies)."""
         return np.asarray(self.bodies.role == ABSENT)
 
-    def _expose(
-        self, index: int, frames: slice
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    def _expose(self, index: int, frames: slice) -> Exposure:
         """Positions, rotations and cameras of a row, at some frames or while the shutter is open for them."""
         rig, rotation = self.rig, self.rotation
         if not self.spec.sensor.is_blurred:

@@ -10,13 +10,14 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from trajstore.errors import FormatVersionError, NewerStoreError, NotAStoreError, StoreError
-from trajstore.spec import DatasetSpec
+from trajstore.spec import DatasetSpec, Since, StorageSection
 from trajstore.storage.location import Location
+from trajstore.store.groups.video import settle_storage
 from trajstore.store.layout import FORMAT_VERSION
 from trajstore.text import describe_invalid
 
@@ -25,6 +26,23 @@ ROOT_KEY: Final = "zarr.json"
 
 NAMESPACE: Final = "trajstore"
 """The root attribute under which all of this is stored."""
+
+
+def _find_before() -> dict[str, Any]:
+    """Fields of storage with the values that stores have which do not name them."""
+    return {
+        name: mark.before
+        for name, field in StorageSection.model_fields.items()
+        for mark in field.metadata
+        if isinstance(mark, Since) and mark.before is not None
+    }
+
+
+def _complete(spec: Any) -> Any:
+    """Data of a spec with all that decides how files are made, also where an older version has written it."""
+    if isinstance(spec, dict) and isinstance(storage := spec.get("storage", {}), dict):
+        return {**spec, "storage": _find_before() | storage}
+    return spec
 
 
 class _Record(BaseModel):
@@ -51,13 +69,11 @@ class HistoryEntry(_Record):
     @classmethod
     def now(cls, event: Literal["created", "extended", "finished"], *, samples: int) -> Self:
         """Record an event that happens now, by this process."""
-        packages = ("trajstore", "numpy", "numba", "zstandard", "numcodecs", "zarr")
-        versions = {name: version(name) for name in packages} | {"python": platform.python_version()}
         return cls(
             event=event,
             time=datetime.now(UTC).isoformat(timespec="seconds"),
             samples=samples,
-            versions=versions,
+            versions=_find_versions(),
         )
 
 
@@ -70,7 +86,7 @@ class StoreAttributes(_Record):
     fingerprint: str = Field(pattern="^[0-9a-f]{64}$")
     """SHA-256 over everything that decides a row's content; equal fingerprints mean equal rows."""
 
-    spec: DatasetSpec
+    spec: Annotated[DatasetSpec, BeforeValidator(_complete)]
     """The whole spec."""
 
     history: tuple[HistoryEntry, ...] = Field(min_length=1)
@@ -78,7 +94,8 @@ class StoreAttributes(_Record):
 
     @classmethod
     def created(cls, spec: DatasetSpec) -> Self:
-        """Attributes of a store that is created now."""
+        """Attributes of a store that is created now; what its spec leaves open is settled."""
+        spec = settle_storage(spec)
         return cls(
             fingerprint=spec.fingerprint,
             spec=spec,
@@ -86,8 +103,13 @@ class StoreAttributes(_Record):
         )
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for JSON."""
-        return {NAMESPACE: self.model_dump(mode="json")}
+        """Plain data for JSON, which older versions read if they could have made the store."""
+        data, before = self.model_dump(mode="json"), _find_before()
+        storage = data["spec"]["storage"]
+        data["spec"]["storage"] = {
+            name: value for name, value in storage.items() if name not in before or value != before[name]
+        }
+        return {NAMESPACE: data}
 
 
 def parse_attributes(root: Mapping[str, Any], location: Location) -> StoreAttributes:
@@ -127,7 +149,7 @@ def salvage_attributes(text: str) -> StoreAttributes | None:
     # each event by itself, so that one that is damaged takes no other with it
     history = list(find_readable([*_find_values(r'(?={\s*"event":)', ours)]))
     try:
-        attributes = StoreAttributes.created(DatasetSpec.model_validate_json(json.dumps(specs[0])))
+        attributes = StoreAttributes.created(DatasetSpec.model_validate_json(json.dumps(_complete(specs[0]))))
     except (IndexError, ValidationError):
         return None
     if f'"{attributes.fingerprint}"' not in ours:
@@ -171,6 +193,13 @@ def _refuse_format(found: Any, location: Location, newer: str | None) -> FormatV
     else:
         action = describe_newer(newer)
     return NewerStoreError(message + action)
+
+
+@cache
+def _find_versions() -> dict[str, str]:
+    """Versions of what makes a store, looked up once."""
+    packages = ("trajstore", "numpy", "numba", "zstandard", "numcodecs", "zarr")
+    return {name: version(name) for name in packages} | {"python": platform.python_version()}
 
 
 @cache

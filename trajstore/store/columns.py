@@ -75,6 +75,13 @@ It puts them into the array that it is given and returns that, or returns anothe
 """
 
 
+Compress = Callable[["Scene", Column, int], list[bytes] | None]
+"""Makes the zstd frames of the chunks of a row, counted from the scene's first, without drawing all of it.
+
+None where there is nothing to save: it is then drawn, and compressed by the library.
+"""
+
+
 @dataclass(frozen=True)
 class Task:
     """Some rows of a column group: the files of one index, and their flag."""
@@ -97,6 +104,7 @@ class ColumnGroup:
     rows_per_task: int
     draw: Draw
     flag_dim: str
+    compress: Compress | None = None
 
     @cached_property
     def flags(self) -> Column:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, NoReturn
@@ -30,6 +31,9 @@ OTHER_STORE: Final = (
     "found another store here than where the command was begun, or one that has been extended; expected a location "
     "that is the same for all workers"
 )
+
+WRITING_THREADS: Final = 8
+"""Small objects that are on their way to the disk or the network at once."""
 
 
 @dataclass(frozen=True)
@@ -109,17 +113,23 @@ def create_store(storage: Storage, spec: DatasetSpec) -> StoreHandle:
     metadata = _render_metadata(attributes)
     check_is_free(storage, spec)
     root = metadata.pop(ROOT_KEY)
-    for key, data in metadata.items():
-        storage.write(key, data)
+    _write_all(storage, metadata)
     # the root comes last and never replaces another: it is what makes a folder a store
     if storage.create(ROOT_KEY, root):
         return StoreHandle(storage, attributes)
     store = open_store(storage)
-    if store.spec != spec:  # give the other builder back what was overwritten
-        for key, data in _render_metadata(store.attributes).items():
-            if key != ROOT_KEY:
-                storage.write(key, data)
+    if store.spec != attributes.spec:  # give the other builder back what was overwritten
+        metadata = _render_metadata(store.attributes)
+        del metadata[ROOT_KEY]
+        _write_all(storage, metadata)
     return store
+
+
+def _write_all(storage: Storage, objects: Mapping[str, bytes]) -> None:
+    """Write small objects in any order, and wait for the disk or the network once and not once for each."""
+    with ThreadPoolExecutor(WRITING_THREADS, thread_name_prefix="trajstore-write") as pool:
+        for written in [pool.submit(storage.write, key, data) for key, data in objects.items()]:
+            written.result()
 
 
 def open_store(storage: Storage) -> StoreHandle:

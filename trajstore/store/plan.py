@@ -17,6 +17,7 @@ from trajstore.storage.disk_space import Estimate, check_space, fits, inspect_fi
 from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
 from trajstore.store.columns import Column, ColumnGroup, Layout, Task
+from trajstore.store.groups.video import check_storage, settle_storage
 from trajstore.store.handle import StoreHandle, check_generator, check_is_free, find_store
 from trajstore.store.layout import FRAMES, plan_layout
 from trajstore.store.shard import index_size
@@ -143,11 +144,20 @@ def plan_build(
     base = spec or (store.spec if store else DatasetSpec())
     wanted = base.replace(**fields) if fields else base
     if store is None:
+        wanted = settle_storage(wanted)
+        check_storage(wanted)
         check_is_free(storage, wanted)
     else:
+        wanted = adopt_storage(wanted, store.spec)
         check_same(store.spec, wanted, storage.location)
         check_generator(store)
     return make_plan(storage, wanted, store, part=wanted_part)
+
+
+def adopt_storage(spec: DatasetSpec, stored: DatasetSpec) -> DatasetSpec:
+    """A spec with what it leaves open about files as a store has it."""
+    settled = {name: value for name, value in stored.storage if getattr(spec.storage, name) is None}
+    return spec.model_copy(update={"storage": spec.storage.model_copy(update=settled)})
 
 
 def make_plan(

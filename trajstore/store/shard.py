@@ -55,10 +55,13 @@ def append_checksum(data: bytes) -> bytes:
 def assemble_shard(chunks: Iterable[bytes], out: PageBuffer, *, capacity: int) -> None:
     """Put chunks and their index together."""
     out.clear()
-    index = np.full((capacity, 2), ABSENT, dtype="<u8")
-    for position, chunk in enumerate(chunks):
-        index[position] = out.size, len(chunk)
+    lengths = []
+    for chunk in chunks:
+        lengths.append(len(chunk))
         out.append(chunk)
+    index = np.full((capacity, 2), ABSENT, dtype="<u8")
+    index[: len(lengths), 1] = lengths
+    index[: len(lengths), 0] = np.cumsum([0, *lengths])[:-1]
     out.append(append_checksum(index.tobytes()))
 
 
@@ -98,7 +101,7 @@ def decode_chunk(data: Bytes, out: NDArray[np.generic], decompressor: ZstdDecomp
     out : ndarray
         C-contiguous, of the chunk's size; overwritten.
     decompressor : ZstdDecompressor
-        Of this thread alone.
+        Of this thread alone, and kept: making one takes as long as decoding a small chunk.
     """
     content = _strip_checksum(data, what="chunk")
     try:

@@ -22,7 +22,7 @@ from trajstore.storage.location import Location
 from trajstore.store.columns import Column, ColumnGroup, Task
 from trajstore.store.handle import StoreHandle, check_generator, reopen_store
 from trajstore.store.layout import plan_layout
-from trajstore.store.shard import assemble_shard, encode_chunk
+from trajstore.store.shard import append_checksum, assemble_shard, encode_chunk
 
 
 class _Local(threading.local):
@@ -90,15 +90,32 @@ def make_files(
     shards = defaultdict(PageBuffer) if buffers is None else buffers
     files: list[tuple[str, Bytes]] = []
     for column in group.columns:
-        chunks = (
-            encode_chunk(values, compressor) for values in draw_file(group, column, scene, len(task.rows))
-        )
+        chunks = encode_file(group, column, scene, len(task.rows), compressor)
         if column.shard_shape is None:
             files += [(column.key(task.index), chunk) for chunk in chunks]
         else:
             assemble_shard(chunks, shards[column.name], capacity=prod(column.chunk_counts))
             files.append((column.key(task.index), shards[column.name].view()))
     return files
+
+
+def encode_file(
+    group: ColumnGroup, column: Column, scene: Scene, count: int, compressor: ZstdCompressor
+) -> Iterator[bytes]:
+    """The bytes of the chunks of one file of a column: those of `draw_file`, without drawing what stands still."""
+    if group.compress is None:
+        for values in draw_file(group, column, scene, count):
+            yield encode_chunk(values, compressor)
+        return
+    buffer = np.empty(column.chunk_shape, column.dtype)
+    for row in range(count):
+        compressed = group.compress(scene, column, row)
+        if compressed is not None:
+            yield from map(append_checksum, compressed)
+            continue
+        for part in column.parts:
+            values = group.draw(scene, column, slice(row, row + 1), part, buffer)
+            yield encode_chunk(values, compressor)
 
 
 def draw_file(group: ColumnGroup, column: Column, scene: Scene, count: int) -> Iterator[NDArray[Any]]:
@@ -130,8 +147,11 @@ def measure_rows(spec: DatasetSpec, rows: range) -> dict[str, float]:
     sizes = {}
     for group in plan_layout(spec).groups:
         for column in group.columns:
-            chunks = draw_file(group, column, scene, len(rows))
-            # a label chunk is longer than these rows: what it holds beyond them takes no room
-            stored = (len(encode_chunk(values[: len(rows)], compressor)) for values in chunks)
-            sizes[column.name] = sum(stored) / len(rows)
+            if column.shard_shape is None:
+                # a label chunk is longer than these rows: what it holds beyond them takes no room
+                values = draw_file(group, column, scene, len(rows))
+                stored = sum(len(encode_chunk(chunk[: len(rows)], compressor)) for chunk in values)
+            else:
+                stored = sum(map(len, encode_file(group, column, scene, len(rows), compressor)))
+            sizes[column.name] = stored / len(rows)
     return sizes

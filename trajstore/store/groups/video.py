@@ -1,4 +1,4 @@
-"""The frames: one shard of many samples in a task, each sample compressed on its own."""
+"""The frames: one shard of many samples in a task, each camera of a sample compressed on its own."""
 
 from __future__ import annotations
 
@@ -7,25 +7,80 @@ from typing import TYPE_CHECKING, Any, Final
 
 from numpy.typing import NDArray
 
-from trajstore.spec import DatasetSpec
+from trajstore.errors import SpecError
+from trajstore.spec import COMPRESSION_LEVEL, DatasetSpec
 from trajstore.store.columns import FRAME_NOTE, Column, ColumnGroup
+from trajstore.text import format_bytes
 
 if TYPE_CHECKING:
     from trajstore.scene.scene import Scene  # imports numba, which reading does without
 
-SHARD_BYTES_MAX: Final = 32 * 2**20
-"""A shard of noisy frames or of several bodies takes about so much at most: each thread holds one in memory."""
+SHARD_BYTES: Final = 32 * 2**20
+"""Stored bytes of a shard, about: each thread holds one in memory."""
+
+SHARD_BYTES_MAX: Final = 2**31
+"""A shard that is asked for and would take more is refused."""
+
+SHARDS_MIN: Final = 40
+"""So many shards at least are made of a dataset, to keep many processors busy and to lose little with each."""
+
+RAW_BYTES_MIN: Final = 32 * 2**20
+"""Of fewer frames than this, no shard is made for the sake of `SHARDS_MIN`: files and flags would cost more."""
 
 BODY_SHARE: Final = 0.02
 """What a moving body adds to the stored bytes of a sample, as a share of its raw bytes; noise keeps them all."""
 
 CHUNK_BYTES_MAX: Final = 8 * 2**20
-"""A sample with more raw bytes than this is split into several chunks: by camera, then by frames."""
+"""A chunk with more raw bytes than this is split: by camera, then by frames."""
+
+
+def settle_storage(spec: DatasetSpec) -> DatasetSpec:
+    """The spec of a new store, with what it leaves open about files chosen."""
+    storage, samples = spec.storage, spec.dataset.samples
+    raw = prod(_shape_sample(spec))
+    fitting = max(1, int(SHARD_BYTES / _estimate_row(spec)))
+    rows = min(fitting, max(-(-samples // SHARDS_MIN), RAW_BYTES_MIN // raw, 1))
+    encoder = "motion" if storage.compression_level == COMPRESSION_LEVEL else "zstd"
+    settled = {"samples_per_shard": rows, "encoder": encoder, "chunk": "camera"}
+    left_open = {name: value for name, value in settled.items() if getattr(storage, name) is None}
+    return spec.model_copy(update={"storage": storage.model_copy(update=left_open)})
+
+
+def check_storage(spec: DatasetSpec) -> None:
+    """Refuse to create a store whose files cannot be made as its spec says.
+
+    Raises
+    ------
+    SpecError
+        If it asks for shards that no memory can hold, or for a level that the encoder does not have.
+    """
+    storage = spec.storage
+    size = min(storage.samples_per_shard or 0, spec.dataset.samples) * _estimate_row(spec)
+    if size > SHARD_BYTES_MAX:
+        message = (
+            f"storage.samples_per_shard: found {storage.samples_per_shard}, which makes shards of about "
+            f"{format_bytes(size)}, expected at most {format_bytes(SHARD_BYTES_MAX)}; leave it out and it is chosen"
+        )
+        raise SpecError(message)
+    if storage.encoder == "motion" and storage.compression_level != COMPRESSION_LEVEL:
+        message = (
+            f"storage.compression_level: found {storage.compression_level}, expected {COMPRESSION_LEVEL}: the encoder "
+            "'motion' has no levels; choose the encoder 'zstd'"
+        )
+        raise SpecError(message)
+
+
+def _estimate_row(spec: DatasetSpec) -> float:
+    """Stored bytes of a sample, about."""
+    share = 1.0 if spec.sensor.is_noisy else min(1.0, BODY_SHARE * spec.bodies.count)
+    return share * prod(_shape_sample(spec))
 
 
 def define_video(spec: DatasetSpec) -> ColumnGroup:
     """The frames of all cameras, a shard in a task."""
-    rows = _count_rows(spec)
+    spec = settle_storage(spec)
+    rows = spec.storage.samples_per_shard
+    assert rows is not None  # it is settled
     return ColumnGroup(
         "video",
         (_define_column(spec, rows),),
@@ -33,6 +88,7 @@ def define_video(spec: DatasetSpec) -> ColumnGroup:
         rows,
         draw_frames,
         flag_dim="video_shard",
+        compress=compress_frames if spec.storage.encoder == "motion" else None,
     )
 
 
@@ -46,16 +102,10 @@ def draw_frames(
     return out
 
 
-def _count_rows(spec: DatasetSpec) -> int:
-    """Rows of a shard: fewer than the spec asks for where these would take too much memory."""
-    rows, share = spec.storage.samples_per_shard, 0.0
-    if spec.bodies.count > 1:
-        share = min(1.0, BODY_SHARE * spec.bodies.count)
-    if spec.sensor.is_noisy:
-        share = 1.0
-    if not share:  # where files of version 0.1 end
-        return rows
-    return max(1, min(rows, int(SHARD_BYTES_MAX / (share * prod(_shape_sample(spec))))))
+def compress_frames(scene: Scene, column: Column, row: int) -> list[bytes] | None:
+    """Draw and compress the chunks of a row; see `trajstore.store.columns.Compress`."""
+    _, cameras, frames, *_ = column.chunk_shape
+    return scene.compress(row, (cameras, frames))
 
 
 def _shape_sample(spec: DatasetSpec) -> tuple[int, ...]:
@@ -71,7 +121,7 @@ def _define_column(spec: DatasetSpec, rows: int) -> Column:
         name="video",
         dims=("sample", "camera", "frame", "channel", "y", "x"),
         shape=(spec.dataset.samples, *sample),
-        chunk_shape=(1, *_split_sample(sample)),
+        chunk_shape=(1, *_shape_chunk(spec)),
         shard_shape=(rows, *sample),
         dtype="uint8",
         fill_value=0,
@@ -79,9 +129,10 @@ def _define_column(spec: DatasetSpec, rows: int) -> Column:
     )
 
 
-def _split_sample(sample: tuple[int, ...]) -> tuple[int, ...]:
+def _shape_chunk(spec: DatasetSpec) -> tuple[int, ...]:
     """Shape of a chunk: a sample, or a camera of it, or the largest equal parts of its frames that are small enough."""
-    if prod(sample) <= CHUNK_BYTES_MAX:
+    sample = _shape_sample(spec)
+    if spec.storage.chunk == "sample" and prod(sample) <= CHUNK_BYTES_MAX:
         return sample
     _, frames, *frame = sample
     fitting = max(1, CHUNK_BYTES_MAX // prod(frame))
