@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from trajstore.commands.annotate import AnnotationList, annotate, list_annotations, remove_annotations
     from trajstore.commands.build import BuildReport, build
     from trajstore.commands.export import ExportReport, export
     from trajstore.commands.extend import extend
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from trajstore.trajectories import Family
 
 __all__ = [
+    "AnnotationList",
     "BuildReport",
     "DatasetSpec",
     "ExportReport",
@@ -42,14 +44,17 @@ __all__ = [
     "ValidationReport",
     "VerifyReport",
     "ViewReport",
+    "annotate",
     "build",
     "caption",
     "export",
     "extend",
     "info",
+    "list_annotations",
     "open",
     "open_reader",
     "preview",
+    "remove_annotations",
     "repair",
     "validate",
     "verify",
@@ -58,6 +63,7 @@ __all__ = [
 
 # imported when first used: `import trajstore` and `trajstore --help` stay fast
 _MODULES = {
+    "AnnotationList": "trajstore.commands.annotate",
     "BuildReport": "trajstore.commands.build",
     "DatasetSpec": "trajstore.spec",
     "ExportReport": "trajstore.commands.export",
@@ -69,15 +75,18 @@ _MODULES = {
     "TrajstoreError": "trajstore.errors",
     "VerifyReport": "trajstore.commands.verify",
     "ViewReport": "trajstore.commands.view",
+    "annotate": "trajstore.commands.annotate",
     "build": "trajstore.commands.build",
     "caption": "trajstore.scene.captions",
     "ValidationReport": "trajstore.exporters.check",
     "export": "trajstore.commands.export",
     "extend": "trajstore.commands.extend",
     "info": "trajstore.commands.info",
+    "list_annotations": "trajstore.commands.annotate",
     "open": "trajstore.reading.as_xarray",
     "open_reader": "trajstore.reading.store",
     "preview": "trajstore.commands.preview",
+    "remove_annotations": "trajstore.commands.annotate",
     "repair": "trajstore.commands.repair",
     "validate": "trajstore.commands.validate",
     "verify": "trajstore.commands.verify",

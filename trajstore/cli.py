@@ -25,6 +25,7 @@ from trajstore.text import fit
 
 if TYPE_CHECKING:
     from trajstore.spec import DatasetSpec
+    from trajstore.store.plan import BuildPlan
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -99,6 +100,11 @@ ExecutorOption = Annotated[
 SchedulerOption = Annotated[
     str | None, Option(metavar="ADDRESS", help="Dask scheduler of a cluster, such as tcp://host:8786.")
 ]
+PartOption = Annotated[
+    str | None,
+    Option(metavar="I/N", help="Build the I-th of N slices only, so that N jobs share the work."),
+]
+DryRunOption = Annotated[bool, Option("--dry-run", help="Print what would be written, and write nothing.")]
 ForceOption = Annotated[bool, Option("--force", help="Go on although it seems not to fit.")]
 QuietOption = Annotated[bool, Option("--quiet", "-q", help="Show no progress.")]
 DebugOption = Annotated[bool, Option("--debug", help="Show the traceback of an error.")]
@@ -174,13 +180,8 @@ def build(
     workers: WorkersOption = None,
     executor: ExecutorOption = "threads",
     scheduler: SchedulerOption = None,
-    part: Annotated[
-        str | None,
-        Option(metavar="I/N", help="Build the I-th of N slices only, so that N jobs share the work."),
-    ] = None,
-    dry_run: Annotated[
-        bool, Option("--dry-run", help="Print what would be written, and write nothing.")
-    ] = False,
+    part: PartOption = None,
+    dry_run: DryRunOption = False,
     force: ForceOption = False,
     storage_option: StorageOption = None,
     quiet: QuietOption = False,
@@ -204,7 +205,10 @@ def build(
     given: dict[str, Any] = {name: value for name, value in fields.items() if value is not None}
     location, read = _locate(store, storage_option), _read_spec(spec)
     if dry_run:
-        _print_estimate(location, read, part=part, fields=given)
+        from trajstore.storage.open import open_storage
+        from trajstore.store.plan import plan_build
+
+        _print_plan(plan_build(open_storage(location), read, part=part, **given))
         return
     with _watch(quiet=quiet) as watching:
         done = trajstore.build(
@@ -219,6 +223,81 @@ def build(
             **given,
         )
     _print(report.describe_build(done, part=part, location=location))
+
+
+@_command(
+    "annotate store.zarr segmentation depth_map",
+    "annotate store.zarr flow --part 3/8",
+    "annotate store.zarr --list",
+    "annotate store.zarr --remove flow",
+)
+def annotate(
+    store: StoreArgument,
+    names: Annotated[
+        list[str] | None,
+        Argument(
+            metavar="NAME",
+            help="segmentation, depth_map, flow, normals, amodal, tracks; all in one pass.",
+            show_default=False,
+        ),
+    ] = None,
+    points: Annotated[
+        int | None, Option(help="Points of each camera that tracks follows. [default: 64]")
+    ] = None,
+    is_list: Annotated[
+        bool, Option("--list", help="Show what there can be, how large it is and what is there.")
+    ] = False,
+    remove: Annotated[
+        list[str] | None, Option("--remove", metavar="NAME", help="Take an annotation away; repeatable.")
+    ] = None,
+    workers: WorkersOption = None,
+    executor: ExecutorOption = "threads",
+    scheduler: SchedulerOption = None,
+    part: PartOption = None,
+    dry_run: DryRunOption = False,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+    storage_option: StorageOption = None,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Add masks, depth, flow, normals or tracks to a store that is there, or what is missing of them.
+
+    Running it again is resuming it. The frames and labels stay as they are.
+    """
+    location = _locate(store, storage_option)
+    if bool(names) + bool(remove) + is_list != 1:
+        message = f"annotate {store}: found {'several' if names or remove else 'none'} of NAME, --list and --remove, "
+        message += "expected one of them"
+        raise SpecError(message)
+    if is_list:
+        found = trajstore.list_annotations(location)
+        _print_result(found, report.describe_annotations(found), as_json=as_json)
+        return
+    if remove:
+        removed = trajstore.remove_annotations(location, *remove)
+        _print(report.describe_removal(removed, location=location))
+        return
+    wanted = names or []
+    if dry_run:
+        from trajstore.storage.open import open_storage
+        from trajstore.store.plan import plan_annotation
+
+        _print_plan(plan_annotation(open_storage(location), wanted, points=points, part=part))
+        return
+    with _watch(quiet=quiet) as watching:
+        done = trajstore.annotate(
+            location,
+            *wanted,
+            points=points,
+            workers=workers,
+            executor=executor,
+            scheduler=scheduler,
+            part=part,
+            force=force,
+            **watching,
+        )
+    _print(report.describe_annotation(done, names=wanted, part=part, location=location))
 
 
 @_command("info store.zarr", "info store.zarr --json")
@@ -506,15 +585,11 @@ def _read_report(path: Path | None) -> dict[str, Any] | None:
     return found
 
 
-def _print_estimate(
-    location: Location, spec: DatasetSpec | None, *, part: str | None, fields: dict[str, Any]
-) -> None:
-    """Print what a build would write, and raise if it does not fit."""
+def _print_plan(plan: BuildPlan) -> None:
+    """Print what would be written, and raise if it does not fit."""
     from trajstore.storage.disk_space import check_space, inspect_filesystem
-    from trajstore.storage.open import open_storage
-    from trajstore.store.plan import plan_build
 
-    plan = plan_build(open_storage(location), spec, part=part, **fields)
+    location = plan.location
     filesystem = None if location.folder is None else inspect_filesystem(location.folder)
     block = filesystem.block if filesystem else 1
     estimate = plan.estimate(block)

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 from trajstore.text import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from trajstore.commands.annotate import AnnotationList
     from trajstore.commands.build import BuildReport
     from trajstore.commands.export import ExportReport
     from trajstore.commands.info import Summary
@@ -80,13 +83,66 @@ def describe_build(report: BuildReport, *, part: str | None, location: Location)
     return "\n".join(lines)
 
 
+def describe_annotation(
+    report: BuildReport, *, names: Collection[str], part: str | None, location: Location
+) -> str:
+    """Describe what annotating a store did."""
+    summary = report.summary
+    rows = max((report.new_rows.get(name, 0) for name in names), default=0)
+    written = {name: summary.written[name] for name in summary.written if name in names}
+    is_complete = all(count == summary.samples for count in written.values())
+    state = "complete" if is_complete else "unfinished"
+    counted = ", ".join(f"{name} {format_count(count)}" for name, count in written.items())
+    sizes = ", ".join(f"{name} {format_bytes(summary.stored_bytes[name])}" for name in written)
+    pace = f"{format_seconds(report.seconds)}, {format_count(rows / report.seconds)} samples/s"
+    lines = [
+        f"{summary.location}: {state}, {counted} of {format_count(summary.samples)} samples"
+        + (f", part {part} done" if part else ""),
+        *_rows(
+            ("size", sizes),
+            ("time", pace if rows else f"{format_seconds(report.seconds)}, nothing was missing"),
+        ),
+    ]
+    if is_complete:
+        lines += [f"next: {_open_command(location)}"]
+    elif part:
+        command = f"trajstore annotate {location.argument} {' '.join(written)}"
+        lines += [f"next: the other parts, or all that is missing: {command}"]
+    return "\n".join(lines)
+
+
+def describe_annotations(found: AnnotationList) -> str:
+    """List all annotations: how much is there, how large it is, what its arrays hold."""
+    lines = [f"{found.location}: {format_count(found.samples)} samples"]
+    width = max(len(state.name) for state in found.annotations)
+    for state in found.annotations:
+        is_complete = state.written == found.samples
+        there = (
+            f"complete, {format_bytes(state.stored_bytes)}"
+            if is_complete
+            else f"{format_count(state.written)} of {format_count(found.samples)}, {format_bytes(state.stored_bytes)}"
+            f" of about {format_bytes(state.estimated_bytes)}"
+            if state.is_there
+            else f"not there, about {format_bytes(state.estimated_bytes)}"
+        )
+        lines.append(f"  {state.name:<{width}}  {there}")
+        lines += [f"  {'':<{width}}  {name}: {meaning}" for name, meaning in state.arrays.items()]
+    return "\n".join(lines)
+
+
+def describe_removal(removed: tuple[str, ...], *, location: Location) -> str:
+    """Describe what was taken away."""
+    return f"{location}: {', '.join(removed)} removed" if removed else f"{location}: nothing of it is there"
+
+
 def describe_plan(
     plan: BuildPlan, estimate: Estimate, quiet: Estimate | None, filesystem: Filesystem | None
 ) -> str:
     """Describe what a build would write, and what it would be without the sensor's noise if there is any."""
     rows, total = plan.pending_samples, plan.spec.dataset.samples
+    what = f"{', '.join(plan.annotations)} of " if plan.annotations else ""
     lines = [
-        f"{plan.location}: would write {format_count(rows)} of {format_count(total)} samples",
+        f"{plan.location}: would write {what}{format_count(rows)} of {format_count(total)} samples",
         *_rows(("size", f"about {format_bytes(estimate.bytes)} in {format_count(estimate.files)} files")),
     ]
     if quiet is not None:

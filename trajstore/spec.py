@@ -52,6 +52,10 @@ Pattern = Literal["plain", "gradient", "checker", "noise"]
 PATTERNS: Final[tuple[str, ...]] = get_args(Pattern)
 """Patterns of backgrounds; the code of a pattern is its place in this list."""
 
+Annotation = Literal["segmentation", "depth_map", "flow", "normals", "amodal", "tracks"]
+ANNOTATIONS: Final[tuple[Annotation, ...]] = get_args(Annotation)
+"""What can be stored beside the frames, in the order in which a store has it."""
+
 
 def _pair(value: Any) -> Any:
     """A number as the range that holds nothing else."""
@@ -469,6 +473,22 @@ class StorageSection(_Section):
     where that has more than 8 MiB. None is settled when a store is created: ``camera``."""
 
 
+class AnnotationsSection(_Section):
+    """What is stored of each pixel and of points on surfaces. Does not change frames and labels."""
+
+    groups: Annotated[tuple[Annotation, ...], Field(strict=False)] = ()
+    """Annotations by name, as `trajstore annotate` adds them to a store that is there."""
+
+    points: int = Field(default=64, ge=1, le=65_536)
+    """Points of each camera that ``tracks`` follows."""
+
+    @field_validator("groups")
+    @classmethod
+    def _sort(cls, names: tuple[Annotation, ...]) -> tuple[Annotation, ...]:
+        _check_distinct(names)
+        return tuple(sorted(names, key=ANNOTATIONS.index))
+
+
 class DatasetSpec(_Section):
     """Everything that decides a dataset.
 
@@ -491,6 +511,7 @@ class DatasetSpec(_Section):
     bodies: Annotated[BodiesSection, Since("0.2")] = BodiesSection()
     background: Annotated[BackgroundSection, Since("0.2")] = BackgroundSection()
     sensor: Annotated[SensorSection, Since("0.2")] = SensorSection()
+    annotations: Annotated[AnnotationsSection, Since("0.2")] = AnnotationsSection()
 
     @model_validator(mode="after")
     def _check_bodies(self) -> Self:
@@ -657,12 +678,13 @@ class DatasetSpec(_Section):
 
     @property
     def content(self) -> dict[str, Any]:
-        """All that decides a row: the spec without the number of samples and the storage, with the version.
+        """All that decides a row: the spec without its size, storage and annotations, with the generator's version.
 
         A field that was added after 0.1 is part of it only where it has another value than its default.
         """
         data = self.model_dump(mode="json")
         del data["dataset"]["samples"], data["storage"]
+        data.pop("annotations", None)  # they follow from the row
         return {"generator_version": GENERATOR_VERSION, **data}
 
     @property

@@ -15,8 +15,8 @@ from trajstore.spec import DatasetSpec
 from trajstore.storage.direct import PageBuffer
 from trajstore.store.shard import (
     ABSENT,
+    Shard,
     append_checksum,
-    assemble_shard,
     decode_chunk,
     encode_chunk,
     index_size,
@@ -32,8 +32,10 @@ chunk_lists = st.lists(st.binary(min_size=1, max_size=30), max_size=6)
 
 def make_shard(chunks: list[bytes], *, capacity: int) -> bytes:
     buffer = PageBuffer()
-    assemble_shard(chunks, buffer, capacity=capacity)
-    return bytes(buffer.view())
+    shard = Shard(buffer, capacity=capacity)
+    for chunk in chunks:
+        shard.append(chunk)
+    return bytes(shard.finish())
 
 
 DECOMPRESSOR = ZstdDecompressor()  # one for all: what is damaged must not spoil what comes next

@@ -29,15 +29,20 @@ class BuildReport:
     ----------
     summary : Summary
         The store afterwards.
-    new_samples : int
-        Samples whose frames this run has written.
+    new_rows : dict
+        Rows that this run has written, by column group.
     seconds : float
         Wall time of the run.
     """
 
     summary: Summary
-    new_samples: int
+    new_rows: dict[str, int]
     seconds: float
+
+    @property
+    def new_samples(self) -> int:
+        """Samples whose frames this run has written."""
+        return self.new_rows.get("video", 0)
 
 
 def build(
@@ -127,8 +132,8 @@ def run_build(plan: BuildPlan, options: RunOptions, *, started: float) -> BuildR
             check_same(store.spec, plan.spec, plan.location)  # another builder may have been first
             store.storage.sweep()
             complete_growth(store)
-            new_samples = fill_store(store, plan, ready)
+            new_rows = fill_store(store, plan, ready)
             store = finish_store(store)
         except OSError as error:
             raise explain_error(plan, error) from error
-    return BuildReport(summary=summarize(store), new_samples=new_samples, seconds=time.monotonic() - started)
+    return BuildReport(summary=summarize(store), new_rows=new_rows, seconds=time.monotonic() - started)

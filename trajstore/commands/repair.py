@@ -213,11 +213,12 @@ def _mend(
 def plan_repair(inspection: Inspection) -> RepairPlan:
     """Decide what has to be done; changes nothing."""
     restore, rebuild, forget = [], [], []
+    layout = inspection.store.layout
     for state in inspection.states:
         if not state.faults:
             if state.flag != "set":
                 restore.append(state.task)
-        elif state.flag == "set" or inspection.store.was_finished:
+        elif state.flag == "set" or inspection.store.was_finished(layout.group(state.task.group)):
             rebuild.append(state.task)
         elif state.flag == "damaged":
             forget.append(state.task)

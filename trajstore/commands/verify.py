@@ -165,10 +165,11 @@ def verify(
         )
         for group in layout.groups
     }
-    pending = {group.name: 0 for group in layout.groups}
-    if not store.was_finished:
-        written = inspection.store.count_written()
-        pending = {name: spec.dataset.samples - rows for name, rows in written.items()}
+    written = inspection.store.count_written()
+    pending = {
+        group.name: 0 if store.was_finished(group) else spec.dataset.samples - written[group.name]
+        for group in layout.groups
+    }
     return VerifyReport(
         location=str(store.location),
         samples=spec.dataset.samples,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 
 from trajstore.executors.run import RunOptions, run_tasks
@@ -13,7 +13,8 @@ from trajstore.progress import Tally
 from trajstore.storage.durable import is_partial
 from trajstore.store.attributes import ROOT_KEY
 from trajstore.store.columns import ColumnGroup, Layout, Task
-from trajstore.store.handle import StoreHandle
+from trajstore.store.handle import StoreHandle, find_leftovers
+from trajstore.text import format_count
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Inspection:
     metadata: tuple[Finding, ...]
     debris: tuple[str, ...]
     foreign: tuple[str, ...]
+    leftovers: Mapping[str, Sequence[str]]
+    """Keys of annotations that the store does not say that it has, by name."""
 
     def findings(self) -> tuple[Finding, ...]:
         """Everything that is not as it should be, damage first."""
@@ -32,6 +35,12 @@ class Inspection:
         for state in self.states:
             found += self._judge(state)
         found += [Finding("foreign", key, "no part of a store; remove it by hand") for key in self.foreign]
+        for name, keys in self.leftovers.items():
+            note = (
+                f"{format_count(len(keys))} files of an annotation that was removed, or never begun; they go with: "
+                f"trajstore annotate {self.store.location.argument} --remove {name}"
+            )
+            found.append(Finding("foreign", keys[0], note, is_damage=False))
         note = "left by a builder that was killed; the next build or repair removes it"
         found += [Finding("foreign", key, note, is_damage=False) for key in self.debris]
         return tuple(sorted(found, key=lambda finding: not finding.is_damage))
@@ -44,8 +53,9 @@ class Inspection:
             yield from state.faults
             return
         # what is not flagged is not promised, unless the history says that it has once been
-        is_lost = self.store.was_finished
-        key = self.store.layout.group(state.task.group).flags.key(state.task.index)
+        group = self.store.layout.group(state.task.group)
+        is_lost = self.store.was_finished(group)
+        key = group.flags.key(state.task.index)
         if state.has_data and state.flag == "clear":
             detail = "the data is there, its flag is not" + (
                 "" if is_lost else ": not finished, or just being built"
@@ -65,7 +75,8 @@ def inspect(
     """Look at everything in a store, or beside its metadata only at some tasks, named by group and index."""
     store = settle(store)
     metadata = tuple(find_in_metadata(store))
-    present, foreign = _survey(store)
+    leftovers = find_leftovers(store)
+    present, foreign = _survey(store, {key for keys in leftovers.values() for key in keys})
     states: list[TaskState] = []
     tasks: list[Task] = []
     for group in store.layout.groups:
@@ -73,7 +84,7 @@ def inspect(
         for index in wanted:
             if index in present[group.name]:
                 tasks.append(group.task(index))
-            elif store.was_finished and index < len(group):
+            elif store.was_finished(group) and index < len(group):
                 states.append(_lost(group, index))
     states += check_tasks(store, tasks, options, deep=deep, state="nothing was changed")
     order = [group.name for group in store.layout.groups]
@@ -83,6 +94,7 @@ def inspect(
         metadata=metadata,
         debris=tuple(store.storage.find_debris()),
         foreign=tuple(foreign),
+        leftovers=leftovers,
     )
 
 
@@ -119,12 +131,12 @@ def check_tasks(
     return states
 
 
-def _survey(store: StoreHandle) -> tuple[dict[str, set[int]], list[str]]:
+def _survey(store: StoreHandle, leftovers: Set[str]) -> tuple[dict[str, set[int]], list[str]]:
     """Indices of tasks of which anything is there, by group, and keys that do not belong to the store."""
     layout = store.layout
     present: dict[str, set[int]] = {group.name: set() for group in layout.groups}
     known = {ROOT_KEY, *(f"{column.name}/{ROOT_KEY}" for column in layout.columns)}
-    known |= {column.key(0) for column in layout.static}
+    known |= {column.key(0) for column in layout.static} | leftovers
     find = _Locator(layout)
     foreign = []
     for key in sorted(store.storage.list_keys()):

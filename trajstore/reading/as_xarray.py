@@ -38,9 +38,9 @@ def open(  # noqa: A001
     -------
     xarray.Dataset
         All columns, with coordinates ``sample``, ``camera`` and ``body`` (from 0), ``frame`` (from 1), ``axis``,
-        ``channel``, ``uv``, ``edge``, ``quaternion`` and ``class`` (the names that ``class_label`` counts), those of
-        dimensions that the store has. Where dask is installed, columns are dask arrays in pieces that suit the store;
-        elsewhere they are read when they are used. What is not written yet reads as the fill value: see
+        ``channel``, ``uv``, ``edge``, ``quaternion``, ``tyx``, ``xy`` and ``class`` (the names that ``class_label``
+        counts), those of dimensions that the store has. Where dask is installed, columns are dask arrays in pieces that
+        suit the store; elsewhere they are read when they are used. What is not written yet reads as the fill value: see
         ``labels_written`` and ``video_written``.
 
     Raises
@@ -86,6 +86,8 @@ def _name_coordinates(
         "uv": ["u", "v"],
         "edge": ["u_min", "v_min", "u_max", "v_max"],
         "quaternion": ["w", "x", "y", "z"],
+        "tyx": ["t", "y", "x"],
+        "xy": ["x", "y"],
     }
     return {dim: names for dim, names in along.items() if dim in dims} | {"class": list(spec.dataset.classes)}
 

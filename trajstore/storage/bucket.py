@@ -139,6 +139,9 @@ class Bucket:
         with suppress(FileNotFoundError), self._translate(key):
             obstore.delete(self.client, key)
 
+    def prune(self, prefix: str) -> None:
+        """There are no folders; see `Storage`."""
+
     def list_keys(self, prefix: str = "") -> Iterator[str]:
         """List objects, a thousand in a request; see `Storage`."""
         return (key for key, _ in self._list(prefix))

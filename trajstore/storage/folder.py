@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -87,6 +88,11 @@ class Folder:
     def remove(self, key: str) -> None:
         """Remove a file durably; see `Storage`."""
         remove(self.root / key)
+
+    def prune(self, prefix: str) -> None:
+        """Remove a folder that is empty; see `Storage`."""
+        with suppress(OSError):  # it is not there, or not empty
+            (self.root / prefix).rmdir()
 
     def list_keys(self, prefix: str = "") -> Iterator[str]:
         """List files; see `Storage`."""

@@ -58,6 +58,10 @@ class Storage(Protocol):
         """Remove an object, for good when this returns; harmless where there is none."""
         ...
 
+    def prune(self, prefix: str) -> None:
+        """Remove the folder of objects that are gone, where there are folders and nothing else is in it."""
+        ...
+
     def list_keys(self, prefix: str = "") -> Iterator[str]:
         """List objects."""
         ...

@@ -12,10 +12,18 @@ from functools import cache
 from importlib.metadata import version
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 
 from trajstore.errors import FormatVersionError, NewerStoreError, NotAStoreError, StoreError
-from trajstore.spec import DatasetSpec, Since, StorageSection
+from trajstore.spec import Annotation, DatasetSpec, Since, StorageSection
 from trajstore.storage.location import Location
 from trajstore.store.groups.video import settle_storage
 from trajstore.store.layout import FORMAT_VERSION
@@ -51,11 +59,14 @@ class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+Event = Literal["created", "extended", "annotated", "removed", "finished"]
+
+
 class HistoryEntry(_Record):
     """One event in the life of a store."""
 
-    event: Literal["created", "extended", "finished"]
-    """What happened: the store was created, grew, or got its last missing part."""
+    event: Event
+    """What happened: the store was created, grew, was given annotations, lost some, or got its last missing part."""
 
     time: str
     """When, UTC, ISO 8601."""
@@ -66,15 +77,24 @@ class HistoryEntry(_Record):
     versions: dict[str, str]
     """Versions of trajstore, python, numpy, numba, zstandard, numcodecs and zarr that did it."""
 
+    groups: tuple[Annotation, ...] = ()
+    """Annotations that were added or removed."""
+
     @classmethod
-    def now(cls, event: Literal["created", "extended", "finished"], *, samples: int) -> Self:
+    def now(cls, event: Event, *, samples: int, groups: tuple[Annotation, ...] = ()) -> Self:
         """Record an event that happens now, by this process."""
         return cls(
             event=event,
             time=datetime.now(UTC).isoformat(timespec="seconds"),
             samples=samples,
             versions=_find_versions(),
+            groups=groups,
         )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_none(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out what older versions do not know where there are no annotations."""
+        return {name: value for name, value in dump(self).items() if name != "groups" or value}
 
 
 class StoreAttributes(_Record):
@@ -90,7 +110,7 @@ class StoreAttributes(_Record):
     """The whole spec."""
 
     history: tuple[HistoryEntry, ...] = Field(min_length=1)
-    """Who created, extended and finished the store, oldest first."""
+    """Who created, extended, annotated and finished the store, oldest first."""
 
     @classmethod
     def created(cls, spec: DatasetSpec) -> Self:

@@ -6,10 +6,10 @@ and says so with one written flag. Nothing is ever read, modified and written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import product
+from itertools import groupby, product
 from math import ceil, prod
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from zstandard import ZstdCompressor
+
     from trajstore.scene.scene import Scene  # imports numba, which reading does without
 
 
@@ -75,28 +77,39 @@ It puts them into the array that it is given and returns that, or returns anothe
 """
 
 
-Compress = Callable[["Scene", Column, int], list[bytes] | None]
-"""Makes the zstd frames of the chunks of a row, counted from the scene's first, without drawing all of it.
+Compress = Callable[["Scene", Sequence[Column], int, "ZstdCompressor"], Mapping[str, list[bytes]] | None]
+"""Makes the zstd frames of the chunks of a row in several columns at once, by name, without drawing all of it.
 
-None where there is nothing to save: it is then drawn, and compressed by the library.
+The row is counted from the scene's first. None where there is nothing to save: it is then drawn, and compressed by the
+library.
 """
 
 
 @dataclass(frozen=True)
 class Task:
-    """Some rows of a column group: the files of one index, and their flag."""
+    """Some rows of a column group, or of several that are filled together: the files of one index, and their flags."""
 
     group: str
     index: int
     rows: range
+    also: tuple[str, ...] = ()
+    """Further groups that are filled in the same pass over the rows."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """All groups that are filled."""
+        return (self.group, *self.also)
 
     def __str__(self) -> str:
-        return f"{self.group}-{self.index:06d}"
+        return f"{'+'.join(self.groups)}-{self.index:06d}"
 
 
 @dataclass(frozen=True)
 class ColumnGroup:
-    """Arrays that are filled together, the function that makes their values, and a flag per task."""
+    """Arrays that are filled together, the function that makes their values, and a flag per task.
+
+    Groups that follow each other and share that function and the rows of their tasks are filled in one pass.
+    """
 
     name: str
     columns: tuple[Column, ...]
@@ -164,6 +177,12 @@ class Layout:
             yield from group.columns
         yield from self.static
         yield from (group.flags for group in self.groups)
+
+    @property
+    def passes(self) -> Iterator[tuple[ColumnGroup, ...]]:
+        """The groups, those together that are filled in one pass over their rows."""
+        for _, groups in groupby(self.groups, lambda group: (group.draw, group.rows_per_task)):
+            yield tuple(groups)
 
     def group(self, name: str) -> ColumnGroup:
         """The column group of a name."""

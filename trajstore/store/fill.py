@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from dataclasses import replace
 from typing import Final
 
@@ -15,7 +16,6 @@ from trajstore.progress import Tally
 from trajstore.storage.disk_space import explain_full_disk
 from trajstore.store.columns import ColumnGroup, Task
 from trajstore.store.handle import StoreHandle, open_store
-from trajstore.store.layout import FRAMES
 from trajstore.store.plan import BuildPlan
 from trajstore.store.write import WriteTask
 from trajstore.text import format_count
@@ -26,39 +26,41 @@ WAITING_THREADS: Final = 3
 SENDING_THREADS: Final = 12
 """The same where objects are sent over a network; each holds a shard."""
 
-PASSES_MAX: Final = 3
+ATTEMPTS_MAX: Final = 3
 """How often a cluster is asked for tasks that it says are done and whose flags are not there."""
 
 
-def fill_store(store: StoreHandle, plan: BuildPlan, options: RunOptions) -> int:
+def fill_store(store: StoreHandle, plan: BuildPlan, options: RunOptions) -> dict[str, int]:
     """Write all pending tasks of a plan, a group as soon as a worker has no task of the one before.
 
-    Returns the samples whose frames were written.
+    Returns the rows that were written, by group.
     """
-    new_samples = 0
-    for _ in range(1 if options.cluster is None else PASSES_MAX):
-        new_samples += _fill_once(store, plan, options)
+    new_rows: Counter[str] = Counter()
+    for _ in range(1 if options.cluster is None else ATTEMPTS_MAX):
+        new_rows.update(_fill_once(store, plan, options))
         if options.cluster is None:
-            return new_samples
+            return dict(new_rows)
         # what the workers have said is one thing, what is there another
         missing = _find_missing(store, plan)
         if not any(map(len, missing.values())):
-            return new_samples
+            return dict(new_rows)
         plan = replace(plan, store=store, pending=missing)
     message = (
         f"{store.location}: the workers have written {format_count(sum(map(len, missing.values())))} tasks "
-        f"{PASSES_MAX} times whose flags are not there: expected a location that is the same for all of them; "
+        f"{ATTEMPTS_MAX} times whose flags are not there: expected a location that is the same for all of them; "
         f"{describe_state(plan)}"
     )
     raise ClusterError(message)
 
 
-def _fill_once(store: StoreHandle, plan: BuildPlan, options: RunOptions) -> int:
+def _fill_once(store: StoreHandle, plan: BuildPlan, options: RunOptions) -> dict[str, int]:
     """Write the pending tasks once."""
-    tallies = {group.name: _start_tally(group, plan, options) for group in plan.layout.groups}
+    groups = map(plan.layout.group, plan.annotations) if plan.annotations else plan.layout.groups
+    tallies = {group.name: _start_tally(group, plan, options) for group in groups}
 
-    def finished(task: Task, stored_bytes: int | None) -> None:
-        tallies[task.group].add(len(task.rows), stored_bytes=stored_bytes or 0)
+    def finished(task: Task, stored_bytes: dict[str, int] | None) -> None:
+        for name in task.groups:
+            tallies[name].add(len(task.rows), stored_bytes=(stored_bytes or {}).get(name, 0))
 
     run_tasks(
         WriteTask(store, threading.Semaphore(options.threads)),
@@ -71,7 +73,7 @@ def _fill_once(store: StoreHandle, plan: BuildPlan, options: RunOptions) -> int:
         finished=finished,
         describe_state=lambda: describe_state(plan),
     )
-    return tallies[plan.layout.group_of(FRAMES).name].fresh
+    return {name: tally.fresh for name, tally in tallies.items()}
 
 
 def _start_tally(group: ColumnGroup, plan: BuildPlan, options: RunOptions) -> Tally:
@@ -97,17 +99,17 @@ def _find_missing(store: StoreHandle, plan: BuildPlan) -> dict[str, NDArray[np.i
 
 def describe_state(plan: BuildPlan) -> str:
     """What is written, what is missing, and how to go on."""
-    part = f" --part {plan.part}" if plan.part else ""
-    command = f"trajstore build {plan.location.argument}{part}"
+    what = f" of {' and '.join(plan.annotations)}" if plan.annotations else ""
     try:
         store = open_store(plan.storage)
         total = store.spec.dataset.samples
-        written = store.count_written()[store.layout.group_of(FRAMES).name]
+        rows = store.count_written()
     except (StoreError, OSError):
-        return f"no samples are written; continue with: {command}"
+        return f"no samples{what} are written; continue with: {plan.command}"
+    written = min(rows.get(group.name, 0) for group in plan.counted)
     return (
-        f"{format_count(written)} of {format_count(total)} samples are written, "
-        f"{format_count(total - written)} are missing; continue with: {command}"
+        f"{format_count(written)} of {format_count(total)} samples{what} are written, "
+        f"{format_count(total - written)} are missing; continue with: {plan.command}"
     )
 
 

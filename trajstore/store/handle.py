@@ -1,4 +1,4 @@
-"""Create, open and grow a store, and tell what is written.
+"""Create, open, grow and annotate a store, and tell what is written.
 
 What decides whether something is there are the written flags: one object per task, published after the data.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.errors import DriftError, NotAStoreError, StoreError
-from trajstore.spec import GENERATOR_VERSION, DatasetSpec
+from trajstore.spec import ANNOTATIONS, GENERATOR_VERSION, Annotation, AnnotationsSection, DatasetSpec
 from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.attributes import ROOT_KEY, HistoryEntry, StoreAttributes, parse_attributes
-from trajstore.store.columns import ColumnGroup, Layout, Task
+from trajstore.store.columns import Column, ColumnGroup, Layout, Task
 from trajstore.store.layout import plan_layout
 from trajstore.store.shard import FLAG_WRITTEN
 from trajstore.text import format_count
@@ -59,12 +59,14 @@ class StoreHandle:
         return plan_layout(self.spec)
 
     def mark_written(self, task: Task) -> None:
-        """Set the flag of a task whose data is published."""
-        self.storage.write(self.layout.group(task.group).flags.key(task.index), FLAG_WRITTEN)
+        """Set the flags of a task whose data is published."""
+        for name in task.groups:
+            self.storage.write(self.layout.group(name).flags.key(task.index), FLAG_WRITTEN)
 
     def clear_written(self, task: Task) -> None:
-        """Clear the flag of a task, for good when this returns."""
-        self.storage.remove(self.layout.group(task.group).flags.key(task.index))
+        """Clear the flags of a task, for good when this returns."""
+        for name in task.groups:
+            self.storage.remove(self.layout.group(name).flags.key(task.index))
 
     def read_flags(self, group: ColumnGroup, tasks: range | None = None) -> dict[int, bytes]:
         """The bytes of the flags of a group that are there, by task, whatever they say."""
@@ -100,11 +102,17 @@ class StoreHandle:
             for group in self.layout.groups
         }
 
-    @property
-    def was_finished(self) -> bool:
-        """Whether all rows have once been written, as the history says; whatever is not there now has been lost."""
-        last = self.attributes.history[-1]
-        return (last.event, last.samples) == ("finished", self.spec.dataset.samples)
+    def was_finished(self, group: ColumnGroup) -> bool:
+        """Whether all rows of a group have once been written, as the history says; what is not there now has been lost.
+
+        Annotations that came later make nothing else unfinished.
+        """
+        for entry in reversed(self.attributes.history):
+            if entry.event == "finished":
+                return entry.samples == self.spec.dataset.samples
+            if entry.event in ("created", "extended") or group.name in entry.groups:
+                return False
+        return False
 
 
 def create_store(storage: Storage, spec: DatasetSpec) -> StoreHandle:
@@ -137,10 +145,13 @@ def open_store(storage: Storage) -> StoreHandle:
     return find_store(storage) or _refuse_absent(storage.location)
 
 
-def reopen_store(location: Location, *, samples: int, fingerprint: str) -> StoreHandle:
-    """Open a store in another process, where it is known what it must be."""
+def reopen_store(
+    location: Location, *, samples: int, fingerprint: str, groups: Collection[str] = ()
+) -> StoreHandle:
+    """Open a store in another process, where it is known what it must be and which annotations it must have."""
     store = open_store(open_storage(location))
-    if (store.spec.dataset.samples, store.attributes.fingerprint) != (samples, fingerprint):
+    found = (store.spec.dataset.samples, store.attributes.fingerprint)
+    if found != (samples, fingerprint) or not set(groups) <= set(store.spec.annotations.groups):
         message = f"{location}: {OTHER_STORE}"
         raise StoreError(message)
     return store
@@ -180,15 +191,20 @@ def grow_store(store: StoreHandle, spec: DatasetSpec) -> StoreHandle:
         if larger.group(group.name).task(last.index).rows != last.rows:
             store.clear_written(last)
     # one object decides: before it is replaced the store has its old size, afterwards the new one
-    history = (*store.attributes.history, HistoryEntry.now("extended", samples=spec.dataset.samples))
+    grown = _replace_root(store, spec, HistoryEntry.now("extended", samples=spec.dataset.samples))
+    complete_growth(grown)
+    return grown
+
+
+def _replace_root(store: StoreHandle, spec: DatasetSpec, event: HistoryEntry) -> StoreHandle:
+    """Give a store another spec, all at once; what others have written to its root stays."""
+    history = (*store.attributes.history, event)
     attributes = store.attributes.model_copy(update={"spec": spec, "history": history})
     root: dict[str, Any] = json.loads(_render_metadata(attributes)[ROOT_KEY])
     present = _load_root(store.storage) or {"attributes": {}}
     root["attributes"] = present["attributes"] | root["attributes"]
     store.storage.write(ROOT_KEY, json.dumps(root, indent=2).encode())
-    grown = StoreHandle(store.storage, attributes)
-    complete_growth(grown)
-    return grown
+    return StoreHandle(store.storage, attributes)
 
 
 def complete_growth(store: StoreHandle) -> None:
@@ -198,6 +214,97 @@ def complete_growth(store: StoreHandle) -> None:
     for key, data in _render_metadata(store.attributes).items():
         if key.endswith(f"/{ROOT_KEY}") and store.storage.read(key) != data:
             store.storage.write(key, data)
+
+
+def add_annotations(store: StoreHandle, spec: DatasetSpec) -> StoreHandle:
+    """Give a store the annotations of a spec, of which nothing is written.
+
+    Interrupted at any instant it has all of them or none. What an earlier one has left of them counts for nothing.
+    """
+    complete_growth(store)
+    store = _open_same(store)
+    names = tuple(name for name in spec.annotations.groups if name not in store.spec.annotations.groups)
+    groups = [plan_layout(spec).group(name) for name in names]
+    # before the store says that it has them: a flag that was left would promise what may be gone
+    _remove_all(store.storage, (key for group in groups for key in find_keys(store.storage, group.flags)))
+    metadata = _render_metadata(store.attributes.model_copy(update={"spec": spec}))
+    arrays = {column.name for group in groups for column in (*group.columns, group.flags)}
+    _write_all(
+        store.storage, {key: data for key, data in metadata.items() if key.partition("/")[0] in arrays}
+    )
+    event = HistoryEntry.now("annotated", samples=spec.dataset.samples, groups=names)
+    return _replace_root(store, spec, event)
+
+
+def drop_annotations(store: StoreHandle, names: Collection[Annotation]) -> StoreHandle:
+    """Take annotations from a store, or what is left of them where that was interrupted.
+
+    First the store says that it has them no more; then their files go, the flags before what they speak of.
+    """
+    complete_growth(store)
+    store = _open_same(store)
+    everything = plan_layout(store.spec.replace(groups=ANNOTATIONS))
+    present = store.spec.annotations.groups
+    if gone := tuple(name for name in present if name in names):
+        fields: dict[str, Any] = {"groups": [name for name in present if name not in gone]}
+        if "tracks" in gone:
+            fields["points"] = AnnotationsSection().points
+        event = HistoryEntry.now("removed", samples=store.spec.dataset.samples, groups=gone)
+        store = _replace_root(store, store.spec.replace(**fields), event)
+    for group in map(everything.group, names):
+        for columns in ((group.flags,), group.columns):
+            _remove_all(
+                store.storage, (key for column in columns for key in find_keys(store.storage, column))
+            )
+        for column in (*group.columns, group.flags):
+            store.storage.remove(f"{column.name}/{ROOT_KEY}")
+            store.storage.prune(column.name)
+    return store
+
+
+def find_leftovers(store: StoreHandle) -> dict[str, list[str]]:
+    """Keys of annotations that a store does not say that it has, by name: of one that was removed, or never begun."""
+    everything = plan_layout(store.spec.replace(groups=ANNOTATIONS))
+    found: dict[str, list[str]] = {}
+    for name in ANNOTATIONS:
+        if name in store.spec.annotations.groups:
+            continue
+        group = everything.group(name)
+        keys: list[str] = []
+        for column in (*group.columns, group.flags):
+            keys += find_keys(store.storage, column)
+            if store.storage.read(f"{column.name}/{ROOT_KEY}") is not None:
+                keys.append(f"{column.name}/{ROOT_KEY}")
+        if keys:
+            found[name] = keys
+    return found
+
+
+def find_keys(storage: Storage, column: Column) -> Iterator[str]:
+    """Objects that are there of an array, without its metadata, whatever its size was."""
+    for key in storage.list_keys(column.name):
+        number = key.removeprefix(f"{column.name}/c.").partition(".")[0]
+        if number.isascii() and number.isdecimal() and column.key(int(number)) == key:
+            yield key
+
+
+def _open_same(store: StoreHandle) -> StoreHandle:
+    """A store as its root is now; `StoreError` where another command has changed what it holds."""
+    current = open_store(store.storage)
+    if current.spec != store.spec:
+        message = (
+            f"{store.location}: found another spec than a moment ago, expected the same: another command has changed "
+            "the store; run it again"
+        )
+        raise StoreError(message)
+    return current
+
+
+def _remove_all(storage: Storage, keys: Iterable[str]) -> None:
+    """Remove objects in any order, several at once."""
+    with ThreadPoolExecutor(WRITING_THREADS, thread_name_prefix="trajstore-remove") as pool:
+        for removed in pool.map(storage.remove, list(keys)):
+            assert removed is None
 
 
 def finish_store(store: StoreHandle) -> StoreHandle:
@@ -223,7 +330,15 @@ def finish_store(store: StoreHandle) -> StoreHandle:
             f"continue with: trajstore build {store.location.argument}"
         )
         raise StoreError(message)
-    if current.was_finished or not all(store.is_written(group).all() for group in store.layout.groups):
+    lost = [name for name in store.spec.annotations.groups if name not in current.spec.annotations.groups]
+    if lost:
+        message = (
+            f"{store.location}: found no {', '.join(lost)} any more, expected what is being written: it was removed "
+            f"meanwhile; write it again with: trajstore annotate {store.location.argument} {' '.join(lost)}"
+        )
+        raise StoreError(message)
+    groups = current.layout.groups
+    if all(map(current.was_finished, groups)) or not all(current.is_written(group).all() for group in groups):
         return current
     history = (*current.attributes.history, HistoryEntry.now("finished", samples=samples))
     attributes = current.attributes.model_copy(update={"history": history})

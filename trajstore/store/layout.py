@@ -1,4 +1,7 @@
-"""The plan of a store, from a spec alone. A new column group is a module in `groups` and a line in `GROUPS`."""
+"""The plan of a store, from a spec alone. A new column group is a module in `groups` and a line in `GROUPS`.
+
+Annotations are column groups, too: those that the spec names follow the others.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Final
 
 from trajstore.spec import DatasetSpec
 from trajstore.store.columns import Column, ColumnGroup, Layout
+from trajstore.store.groups.annotations import define_annotations
 from trajstore.store.groups.labels import EXTRINSICS_DIMS, EXTRINSICS_TEXTS, define_labels
 from trajstore.store.groups.video import define_video
 
@@ -18,12 +22,13 @@ FRAMES: Final = "video"
 """The array of the frames: what is read where no other is named."""
 
 GROUPS: Final[list[Callable[[DatasetSpec], ColumnGroup]]] = [define_labels, define_video]
-"""What defines each column group, in the order in which they are filled."""
+"""What defines each column group that every store has, in the order in which they are filled."""
 
 
 def plan_layout(spec: DatasetSpec) -> Layout:
     """Lay out the store that a spec describes."""
-    return Layout(groups=tuple(define(spec) for define in GROUPS), static=_define_cameras(spec))
+    groups = (*(define(spec) for define in GROUPS), *define_annotations(spec))
+    return Layout(groups, static=_define_cameras(spec))
 
 
 def _define_cameras(spec: DatasetSpec) -> tuple[Column, ...]:

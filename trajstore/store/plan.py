@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from math import prod
 from typing import Any, Final
 
@@ -12,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.errors import SpecError, SpecMismatchError
-from trajstore.spec import DatasetSpec
+from trajstore.spec import ANNOTATIONS, Annotation, AnnotationsSection, DatasetSpec
 from trajstore.storage.disk_space import Estimate, check_space, fits, inspect_filesystem, round_up
 from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
 from trajstore.store.columns import Column, ColumnGroup, Layout, Task
 from trajstore.store.groups.video import check_storage, settle_storage
-from trajstore.store.handle import StoreHandle, check_generator, check_is_free, find_store
+from trajstore.store.handle import StoreHandle, check_generator, check_is_free, find_store, open_store
 from trajstore.store.layout import FRAMES, plan_layout
 from trajstore.store.shard import index_size
 from trajstore.store.write import measure_rows
@@ -59,7 +60,10 @@ class Part:
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """What a build is about to do; ``store`` is None where it is to be created."""
+    """What a build is about to do; ``store`` is None where it is to be created.
+
+    ``annotations`` are those that are to be written and nothing else; none where it is everything that is missing.
+    """
 
     storage: Storage
     spec: DatasetSpec
@@ -67,6 +71,7 @@ class BuildPlan:
     store: StoreHandle | None
     part: Part | None
     pending: Mapping[str, NDArray[np.int64]]
+    annotations: tuple[Annotation, ...] = ()
 
     @property
     def location(self) -> Location:
@@ -74,19 +79,43 @@ class BuildPlan:
         return self.storage.location
 
     def tasks(self) -> Iterator[Task]:
-        """The pending tasks: one group after the other, each in the order of its rows."""
-        for group in self.layout.groups:
-            yield from map(group.task, self.pending[group.name].tolist())
+        """The pending tasks: one pass after the other, each in the order of its rows."""
+        for groups in self.layout.passes:
+            pending = [self.pending[group.name] for group in groups]
+            indices = np.unique(np.concatenate(pending))
+            wanted = np.array([np.isin(indices, numbers, assume_unique=True) for numbers in pending])
+            for number, index in enumerate(indices.tolist()):
+                names = [group.name for group, asked in zip(groups, wanted[:, number], strict=True) if asked]
+                task = groups[0].task(index)
+                yield Task(names[0], index, task.rows, tuple(names[1:]))
+
+    @property
+    def command(self) -> str:
+        """The command that does what is planned."""
+        part = f" --part {self.part}" if self.part else ""
+        if self.annotations:
+            points = self.spec.annotations.points
+            is_other = "tracks" in self.annotations and points != AnnotationsSection().points
+            options = f" --points {points}{part}" if is_other else part
+            return f"trajstore annotate {self.location.argument} {' '.join(self.annotations)}{options}"
+        return f"trajstore build {self.location.argument}{part}"
+
+    @property
+    def counted(self) -> tuple[ColumnGroup, ...]:
+        """The groups by whose rows one says how far it is."""
+        return tuple(map(self.layout.group, self.annotations or (self.layout.group_of(FRAMES).name,)))
 
     @property
     def pending_samples(self) -> int:
-        """Samples whose frames are to be written."""
-        frames = self.layout.group_of(FRAMES)
-        return frames.count_rows(self.pending[frames.name])
+        """Samples of which something that counts is to be written."""
+        indices = np.unique(np.concatenate([self.pending[group.name] for group in self.counted]))
+        return self.counted[0].count_rows(indices)
 
     def estimate(self, block: int) -> Estimate:
         """Bytes and files that this build will add, from rendering some rows."""
-        return self._add_up(measure_rows(self.spec, range(min(PROBE_ROWS, self.spec.dataset.samples))), block)
+        names = {name for name, tasks in self.pending.items() if len(tasks)}
+        rows = range(min(PROBE_ROWS, self.spec.dataset.samples))
+        return self._add_up(measure_rows(self.spec, rows, names), block)
 
     def estimate_quiet(self, block: int) -> Estimate | None:
         """The same for a new store without the sensor's noise; None where there is none anyway."""
@@ -122,11 +151,14 @@ class BuildPlan:
                         round_up(row_bytes[column.name] * rows + _index_bytes(column), block)
                         for column in group.columns
                     )
-        if self.store is None:
-            arrays = len(list(self.layout.columns))
-            # a folder and a zarr.json for each array, the consolidated zarr.json, and the cameras
-            total += (2 * arrays + 2 * len(self.layout.static)) * block + METADATA_BYTES
-            files += arrays + 1 + len(self.layout.static)
+        present = {column.name for column in self.store.layout.columns} if self.store else set()
+        arrays = sum(column.name not in present for column in self.layout.columns)
+        # a folder and a zarr.json for each array
+        total += 2 * arrays * block
+        files += arrays
+        if self.store is None:  # and the consolidated zarr.json, and the cameras
+            total += 2 * len(self.layout.static) * block + METADATA_BYTES
+            files += 1 + len(self.layout.static)
         return Estimate(bytes=total, files=files)
 
 
@@ -154,26 +186,78 @@ def plan_build(
     return make_plan(storage, wanted, store, part=wanted_part)
 
 
+def plan_annotation(
+    storage: Storage, names: Collection[str], *, points: int | None = None, part: str | None = None
+) -> BuildPlan:
+    """Find out what it takes to give a store some annotations, all of them or a part; writes nothing."""
+    wanted_part = None if part is None else Part.parse(part)
+    wanted = check_annotations(names)
+    store = open_store(storage)
+    stored = store.spec.annotations
+    if points is not None and "tracks" in stored.groups and points != stored.points:
+        message = (
+            f"{storage.location}: found {stored.points} points in tracks, {points} given; leave points out, or remove "
+            f"it first: trajstore annotate {storage.location.argument} --remove tracks"
+        )
+        raise SpecMismatchError(message)
+    check_generator(store)
+    spec = store.spec.replace(
+        groups=list({*stored.groups, *wanted}), points=stored.points if points is None else points
+    )
+    return make_plan(storage, spec, store, part=wanted_part, annotations=wanted)
+
+
+def check_annotations(names: Collection[str]) -> tuple[Annotation, ...]:
+    """Refuse names that are none of an annotation; in the order of their list."""
+    for name in names:
+        if name not in ANNOTATIONS:
+            close = get_close_matches(name, ANNOTATIONS, 1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            message = f"annotation: found {name!r}, expected some of {', '.join(ANNOTATIONS)}{hint}"
+            raise SpecError(message)
+    if not names:
+        message = f"annotation: found none, expected some of {', '.join(ANNOTATIONS)}"
+        raise SpecError(message)
+    return tuple(name for name in ANNOTATIONS if name in names)
+
+
 def adopt_storage(spec: DatasetSpec, stored: DatasetSpec) -> DatasetSpec:
-    """A spec with what it leaves open about files as a store has it."""
+    """A spec with what it leaves open about files, and annotations that it does not name, as a store has them."""
     settled = {name: value for name, value in stored.storage if getattr(spec.storage, name) is None}
-    return spec.model_copy(update={"storage": spec.storage.model_copy(update=settled)})
+    named, present = spec.annotations, stored.annotations
+    is_open = set(named.groups) <= set(present.groups)
+    is_open &= named.points in (present.points, AnnotationsSection().points)
+    update = {"storage": spec.storage.model_copy(update=settled)}
+    return spec.model_copy(update=update | ({"annotations": present} if is_open else {}))
 
 
 def make_plan(
-    storage: Storage, spec: DatasetSpec, store: StoreHandle | None, *, part: Part | None = None
+    storage: Storage,
+    spec: DatasetSpec,
+    store: StoreHandle | None,
+    *,
+    part: Part | None = None,
+    annotations: tuple[Annotation, ...] = (),
 ) -> BuildPlan:
-    """What has to be written for a store, which may be a smaller one, to hold the rows of a spec or a part of them."""
+    """What has to be written for a store, which may be a smaller one, to hold the rows of a spec or a part of them.
+
+    Of ``annotations`` only, where there are any.
+    """
     layout = plan_layout(spec)
-    pending = {group.name: _find_pending(group, store, part) for group in layout.groups}
-    return BuildPlan(storage, spec, layout, store, part, pending)
+    pending = {
+        group.name: _find_pending(group, store, part)
+        if not annotations or group.name in annotations
+        else np.empty(0, np.int64)
+        for group in layout.groups
+    }
+    return BuildPlan(storage, spec, layout, store, part, pending, annotations)
 
 
 def _find_pending(group: ColumnGroup, store: StoreHandle | None, part: Part | None) -> NDArray[np.int64]:
     """Tasks of a group that belong to a part and are not written, or were written with fewer rows."""
     mine = range(len(group)) if part is None else part.slice(len(group))
     indices = np.arange(mine.start, mine.stop)
-    if store is None:
+    if store is None or all(group.name != present.name for present in store.layout.groups):
         return indices
     smaller = store.layout.group(group.name)
     known = range(mine.start, min(mine.stop, len(smaller)))
@@ -191,12 +275,14 @@ def check_same(stored: DatasetSpec, wanted: DatasetSpec, location: Location) -> 
     if not differences:
         return
     grown = stored.replace(samples=wanted.dataset.samples)
-    grows = grown == wanted and wanted.dataset.samples > stored.dataset.samples
-    remedy = (
-        f"grow it with: trajstore extend {location.argument} --samples {wanted.dataset.samples}"
-        if grows
-        else "resume it without these, or name another path"
-    )
+    named, present = wanted.annotations, stored.annotations
+    missing = [name for name in named.groups if name not in present.groups]
+    remedy = "resume it without these, or name another path"
+    if grown == wanted and wanted.dataset.samples > stored.dataset.samples:
+        remedy = f"grow it with: trajstore extend {location.argument} --samples {wanted.dataset.samples}"
+    elif missing and stored == wanted.model_copy(update={"annotations": present}):
+        points = f" --points {named.points}" if "tracks" in missing and named.points != present.points else ""
+        remedy = f"add them with: trajstore annotate {location.argument} {' '.join(missing)}{points}"
     message = f"{location}: the store was built from another spec ({'; '.join(differences)}); {remedy}"
     raise SpecMismatchError(message)
 

@@ -10,7 +10,6 @@ Zarr v3 specification, sharding codec 1.0 and crc32c codec 1.0.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Final
 
 import google_crc32c
@@ -52,17 +51,27 @@ def append_checksum(data: bytes) -> bytes:
     return data + checksum.to_bytes(CHECKSUM_BYTES, "little")
 
 
-def assemble_shard(chunks: Iterable[bytes], out: PageBuffer, *, capacity: int) -> None:
-    """Put chunks and their index together."""
-    out.clear()
-    lengths = []
-    for chunk in chunks:
-        lengths.append(len(chunk))
-        out.append(chunk)
-    index = np.full((capacity, 2), ABSENT, dtype="<u8")
-    index[: len(lengths), 1] = lengths
-    index[: len(lengths), 0] = np.cumsum([0, *lengths])[:-1]
-    out.append(append_checksum(index.tobytes()))
+class Shard:
+    """A shard of up to ``capacity`` chunks that is put together one by one in memory that is given."""
+
+    def __init__(self, out: PageBuffer, *, capacity: int) -> None:
+        out.clear()
+        self._out, self._capacity = out, capacity
+        self._lengths: list[int] = []
+
+    def append(self, chunk: bytes) -> None:
+        """Add the next chunk."""
+        self._out.append(chunk)
+        self._lengths.append(len(chunk))
+
+    def finish(self) -> memoryview:
+        """Add the index; all bytes of the shard."""
+        count = len(self._lengths)
+        index = np.full((self._capacity, 2), ABSENT, dtype="<u8")
+        index[:count, 1] = self._lengths
+        index[:count, 0] = np.cumsum([0, *self._lengths])[:-1]
+        self._out.append(append_checksum(index.tobytes()))
+        return self._out.view()
 
 
 def index_size(capacity: int) -> int:

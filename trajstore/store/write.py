@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from math import prod
@@ -22,7 +22,7 @@ from trajstore.storage.location import Location
 from trajstore.store.columns import Column, ColumnGroup, Task
 from trajstore.store.handle import StoreHandle, check_generator, reopen_store
 from trajstore.store.layout import plan_layout
-from trajstore.store.shard import append_checksum, assemble_shard, encode_chunk
+from trajstore.store.shard import Shard, append_checksum, encode_chunk
 
 
 class _Local(threading.local):
@@ -42,14 +42,16 @@ class WriteTask:
     store: StoreHandle
     turn: AbstractContextManager[object] | threading.Semaphore = field(default_factory=nullcontext)
 
-    def __call__(self, task: Task) -> int:
-        """Write a task; its stored bytes."""
-        store, written = self.store, 0
+    def __call__(self, task: Task) -> dict[str, int]:
+        """Write a task; its stored bytes, by group."""
+        store = self.store
+        group, *also = map(store.layout.group, task.groups)
         with self.turn:  # computing; writing is not counted
-            files = make_files(store.spec, store.layout.group(task.group), task, _local.buffers)
+            files = make_files(store.spec, group, task, _local.buffers, also=also)
+        written = dict.fromkeys(task.groups, 0)
         for key, data in files:
             store.storage.write(key, data)
-            written += len(data)
+            written[store.layout.group_of(key.partition("/")[0]).name] += len(data)
         store.mark_written(task)
         return written
 
@@ -58,8 +60,8 @@ class WriteTask:
         spec = self.store.spec  # what it asks for, in the smallest size
         frames = min(spec.video.frames, max(2, spec.bodies.transient_frames[1]))
         tiny = spec.replace(samples=4, frames=frames, horizon=1, height=8, width=8)
-        for group in plan_layout(tiny).groups:
-            make_files(tiny, group, group.task(0))
+        for group, *also in plan_layout(tiny).passes:
+            make_files(tiny, group, group.task(0), also=also)
 
     def __reduce__(self) -> tuple[Callable[..., WriteTask], tuple[Any, ...]]:
         """Small: where the store is and what it must be; whoever receives it opens the store."""
@@ -68,54 +70,62 @@ class WriteTask:
             store.location.absolute(),
             store.spec.dataset.samples,
             store.attributes.fingerprint,
+            store.spec.annotations.groups,
         )
 
 
-def _reopen(location: Location, samples: int, fingerprint: str) -> WriteTask:
+def _reopen(location: Location, samples: int, fingerprint: str, groups: tuple[str, ...]) -> WriteTask:
     """Open the store of a task in another process."""
-    store = reopen_store(location, samples=samples, fingerprint=fingerprint)
+    store = reopen_store(location, samples=samples, fingerprint=fingerprint, groups=groups)
     check_generator(store)
     return WriteTask(store)
 
 
 def make_files(
-    spec: DatasetSpec, group: ColumnGroup, task: Task, buffers: dict[str, PageBuffer] | None = None
+    spec: DatasetSpec,
+    group: ColumnGroup,
+    task: Task,
+    buffers: dict[str, PageBuffer] | None = None,
+    *,
+    also: Sequence[ColumnGroup] = (),
 ) -> list[tuple[str, Bytes]]:
-    """Everything that a task writes but its flag: a pure function.
+    """Everything that a task writes but its flags: a pure function.
 
-    Shards are views of ``buffers``, by column: valid until these are used again.
+    ``also`` are the groups that are filled in the same pass. Shards are views of ``buffers``, by column: valid until
+    these are used again.
     """
     compressor = ZstdCompressor(level=spec.storage.compression_level)
-    scene = make_scene(spec, task.rows)
-    shards = defaultdict(PageBuffer) if buffers is None else buffers
+    scene, count = make_scene(spec, task.rows), len(task.rows)
+    memory = defaultdict(PageBuffer) if buffers is None else buffers
     files: list[tuple[str, Bytes]] = []
-    for column in group.columns:
-        chunks = encode_file(group, column, scene, len(task.rows), compressor)
+    shards: dict[str, Shard] = {}
+    sharded = []
+    for column in (column for one in (group, *also) for column in one.columns):
         if column.shard_shape is None:
-            files += [(column.key(task.index), chunk) for chunk in chunks]
+            values = draw_file(group, column, scene, count)
+            files += [(column.key(task.index), encode_chunk(chunk, compressor)) for chunk in values]
         else:
-            assemble_shard(chunks, shards[column.name], capacity=prod(column.chunk_counts))
-            files.append((column.key(task.index), shards[column.name].view()))
-    return files
+            sharded.append(column)
+            shards[column.name] = Shard(memory[column.name], capacity=prod(column.chunk_counts))
+    for column, chunk in encode_rows(group, sharded, scene, count, compressor):
+        shards[column.name].append(chunk)
+    return files + [(column.key(task.index), shards[column.name].finish()) for column in sharded]
 
 
-def encode_file(
-    group: ColumnGroup, column: Column, scene: Scene, count: int, compressor: ZstdCompressor
-) -> Iterator[bytes]:
-    """The bytes of the chunks of one file of a column: those of `draw_file`, without drawing what stands still."""
-    if group.compress is None:
-        for values in draw_file(group, column, scene, count):
-            yield encode_chunk(values, compressor)
-        return
-    buffer = np.empty(column.chunk_shape, column.dtype)
-    for row in range(count):
-        compressed = group.compress(scene, column, row)
-        if compressed is not None:
-            yield from map(append_checksum, compressed)
-            continue
-        for part in column.parts:
-            values = group.draw(scene, column, slice(row, row + 1), part, buffer)
-            yield encode_chunk(values, compressor)
+def encode_rows(
+    group: ColumnGroup, columns: Sequence[Column], scene: Scene, count: int, compressor: ZstdCompressor
+) -> Iterator[tuple[Column, bytes]]:
+    """The chunks of some columns of a pass, row by row: those of `draw_file`, without drawing what stands still."""
+    buffers = {column.name: np.empty(column.chunk_shape, column.dtype) for column in columns}
+    for row in range(count if columns else 0):
+        compressed = group.compress(scene, columns, row, compressor) if group.compress else None
+        for column in columns:
+            if compressed is not None:
+                yield from ((column, append_checksum(frame)) for frame in compressed[column.name])
+                continue
+            for part in column.parts:
+                values = group.draw(scene, column, slice(row, row + 1), part, buffers[column.name])
+                yield column, encode_chunk(np.ascontiguousarray(values), compressor)
 
 
 def draw_file(group: ColumnGroup, column: Column, scene: Scene, count: int) -> Iterator[NDArray[Any]]:
@@ -140,18 +150,23 @@ def draw_file(group: ColumnGroup, column: Column, scene: Scene, count: int) -> I
             yield np.ascontiguousarray(values)
 
 
-def measure_rows(spec: DatasetSpec, rows: range) -> dict[str, float]:
-    """Stored bytes of a row of each column, from drawing and compressing some."""
+def measure_rows(spec: DatasetSpec, rows: range, names: Collection[str] | None = None) -> dict[str, float]:
+    """Stored bytes of a row of each column, or of those in some groups, from drawing and compressing some."""
     compressor = ZstdCompressor(level=spec.storage.compression_level)
     scene = make_scene(spec, rows)
-    sizes = {}
-    for group in plan_layout(spec).groups:
-        for column in group.columns:
+    sizes: dict[str, float] = {}
+    for together in plan_layout(spec).passes:
+        groups = [group for group in together if names is None or group.name in names]
+        sharded = []
+        for column in (column for group in groups for column in group.columns):
+            sizes[column.name] = 0.0
             if column.shard_shape is None:
                 # a label chunk is longer than these rows: what it holds beyond them takes no room
-                values = draw_file(group, column, scene, len(rows))
+                values = draw_file(together[0], column, scene, len(rows))
                 stored = sum(len(encode_chunk(chunk[: len(rows)], compressor)) for chunk in values)
+                sizes[column.name] = stored / len(rows)
             else:
-                stored = sum(map(len, encode_file(group, column, scene, len(rows), compressor)))
-            sizes[column.name] = stored / len(rows)
+                sharded.append(column)
+        for column, chunk in encode_rows(together[0], sharded, scene, len(rows), compressor):
+            sizes[column.name] += len(chunk) / len(rows)
     return sizes

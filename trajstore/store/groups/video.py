@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,6 +14,8 @@ from trajstore.store.columns import FRAME_NOTE, Column, ColumnGroup
 from trajstore.text import format_bytes
 
 if TYPE_CHECKING:
+    from zstandard import ZstdCompressor
+
     from trajstore.scene.scene import Scene  # imports numba, which reading does without
 
 SHARD_BYTES: Final = 32 * 2**20
@@ -102,10 +105,14 @@ def draw_frames(
     return out
 
 
-def compress_frames(scene: Scene, column: Column, row: int) -> list[bytes] | None:
+def compress_frames(
+    scene: Scene, columns: Sequence[Column], row: int, _: ZstdCompressor
+) -> dict[str, list[bytes]] | None:
     """Draw and compress the chunks of a row; see `trajstore.store.columns.Compress`."""
-    _, cameras, frames, *_ = column.chunk_shape
-    return scene.compress(row, (cameras, frames))
+    (column,) = columns
+    cameras, frames = column.chunk_shape[1:3]
+    compressed = scene.compress(row, (cameras, frames))
+    return None if compressed is None else {column.name: compressed}
 
 
 def _shape_sample(spec: DatasetSpec) -> tuple[int, ...]:
@@ -135,6 +142,10 @@ def _shape_chunk(spec: DatasetSpec) -> tuple[int, ...]:
     if spec.storage.chunk == "sample" and prod(sample) <= CHUNK_BYTES_MAX:
         return sample
     _, frames, *frame = sample
-    fitting = max(1, CHUNK_BYTES_MAX // prod(frame))
-    step = next(step for step in range(min(fitting, frames), 0, -1) if frames % step == 0)
-    return (1, step, *frame)
+    return (1, count_frames(frames, prod(frame)), *frame)
+
+
+def count_frames(frames: int, frame_bytes: int) -> int:
+    """How many of so many frames are in a chunk: equal parts, as large as they may be."""
+    fitting = max(1, CHUNK_BYTES_MAX // frame_bytes)
+    return next(step for step in range(min(fitting, frames), 0, -1) if frames % step == 0)
