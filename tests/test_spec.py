@@ -24,6 +24,8 @@ NOT_CONTENT = {
     ("storage", "compression_level"),
     ("storage", "encoder"),
     ("storage", "chunk"),
+    ("annotations", "groups"),
+    ("annotations", "points"),
 }
 """Fields that do not change what a row holds."""
 
@@ -75,6 +77,8 @@ OTHER_VALUES: dict[tuple[str, str], Any] = {
     ("background", "cell"): [0.2, 0.3],
     ("sensor", "noise"): [0.0, 2.0],
     ("sensor", "blur"): [0.5, 0.5],
+    ("annotations", "groups"): ["segmentation", "flow"],
+    ("annotations", "points"): 7,
 }
 """A valid value of each field that is not its default."""
 
@@ -126,6 +130,8 @@ BAD: list[tuple[str, str, Any]] = [
     *[("bodies", "transient_frames", value) for value in ([0, 3], [3, 1])],
     *[("bodies", "shapes", value) for value in ([], ["blob"], ["cube", "cube"], "cube")],
     ("bodies", "orientation", "spinning"),
+    *[("annotations", "groups", value) for value in (["masks"], ["flow", "flow"], "flow", [1])],
+    *[("annotations", "points", value) for value in (0, 65_537, 1.5, "64")],
     *[("bodies", "motion", value) for value in ([], ["Cubic"], ["Still", "Still"])],
     *[("bodies", "clearance", value) for value in (-0.1, 1.5, "far")],
     *[("background", "patterns", value) for value in ([], ["stripes"], ["noise", "noise"])],

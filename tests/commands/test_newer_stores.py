@@ -99,8 +99,8 @@ CHANGES: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
         r"trajstore\.spec\.dataset\.classes: unknown class 'Spiral'",
     ),
     "event": (
-        lambda ours: ours["history"].append(ours["history"][0] | {"event": "annotated"}),
-        r"trajstore\.history\.2\.event: found 'annotated'",
+        lambda ours: ours["history"].append(ours["history"][0] | {"event": "painted"}),
+        r"trajstore\.history\.2\.event: found 'painted'",
     ),
     "note of an event": (
         lambda ours: ours["history"][1].update(host="a"),
