@@ -50,6 +50,7 @@ def describe_summary(summary: Summary, *, location: Location) -> str:
             ("bodies", _list_changes(summary.spec, "bodies")),
             ("world", _list_changes(summary.spec, *WORLD)),
             ("size", _size(summary)),
+            ("beside", _more(summary)),
             ("seed", f"{summary.spec['dataset']['seed']}, fingerprint {summary.fingerprint[:16]}"),
             ("built", f"{last['event']} {last['time']} by trajstore {last['versions']['trajstore']}"),
         ),
@@ -319,6 +320,12 @@ def _headline(summary: Summary) -> str:
     """Name a store and say whether it is complete."""
     if summary.is_complete:
         return f"{summary.location}: complete, {format_count(summary.samples)} samples"
+    missing = {name: rows for name, rows in summary.written.items() if rows < summary.samples}
+    if not missing.keys() & {"labels", "video"}:
+        state = ", ".join(f"{name} {format_count(rows)}" for name, rows in missing.items())
+        return (
+            f"{summary.location}: annotations unfinished, {state} of {format_count(summary.samples)} samples"
+        )
     written = format_count(summary.written["video"])
     return f"{summary.location}: unfinished, {written} of {format_count(summary.samples)} samples"
 
@@ -360,13 +367,27 @@ def _list_changes(spec: dict[str, Any], *sections: str) -> str:
 
 
 def _size(summary: Summary) -> str:
-    """Stored and raw bytes."""
-    stored = format_bytes(summary.total_stored_bytes)
+    """Stored and raw bytes, without annotations."""
+    size = summary.total_stored_bytes - sum(map(summary.stored_bytes.__getitem__, _annotations(summary)))
     rows = summary.written["video"]
     if not rows:
-        return f"{stored} stored"
-    each = format_bytes(summary.total_stored_bytes / rows)
+        return f"{format_bytes(size)} stored"
     return (
-        f"{stored} stored, {format_bytes(summary.raw_bytes)} raw "
-        f"({summary.raw_bytes / summary.total_stored_bytes:.3g}× smaller), {each} a sample"
+        f"{format_bytes(size)} stored, {format_bytes(summary.raw_bytes)} raw "
+        f"({summary.raw_bytes / size:.3g}× smaller), {format_bytes(size / rows)} a sample"
+    )
+
+
+def _annotations(summary: Summary) -> list[str]:
+    """Annotations that a store has."""
+    names: list[str] = summary.spec.get("annotations", {}).get("groups", [])
+    return names
+
+
+def _more(summary: Summary) -> str:
+    """Annotations with their stored bytes, those of a sample where any is written."""
+    return ", ".join(
+        f"{name} {format_bytes(size)}" + (f" ({format_bytes(size / rows)} a sample)" if rows else "")
+        for name in _annotations(summary)
+        for size, rows in ((summary.stored_bytes[name], summary.written[name]),)
     )

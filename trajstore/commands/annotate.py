@@ -20,7 +20,6 @@ from trajstore.storage.open import open_storage
 from trajstore.store.fill import explain_error
 from trajstore.store.groups.annotations import ARRAYS
 from trajstore.store.handle import (
-    StoreHandle,
     add_annotations,
     drop_annotations,
     find_leftovers,
@@ -251,8 +250,8 @@ def remove_annotations(
     """
     wanted = check_annotations(names)
     store = open_store(open_storage(Location.parse(path, storage_options)))
-    there = _find_there(store)
-    found = tuple(name for name in wanted if name in there)
+    left = find_leftovers(store, store.storage.list_keys())
+    found = tuple(name for name in wanted if name in store.spec.annotations.groups or name in left)
     if not found:
         return ()
     try:
@@ -265,8 +264,3 @@ def remove_annotations(
         )
         raise StoreError(message) from error
     return found
-
-
-def _find_there(store: StoreHandle) -> set[str]:
-    """Annotations of which anything is there."""
-    return {*store.spec.annotations.groups, *find_leftovers(store)}

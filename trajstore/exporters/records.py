@@ -273,10 +273,11 @@ class Source(_Record):
         ]
         if self.fingerprint != other.fingerprint:
             mine, theirs = self.spec, other.spec
-            # neither the number of rows nor their storage changes what a row holds
+            # neither the number of rows nor their storage nor what is stored beside them changes what a row holds
             same = theirs.model_copy(
                 update={
                     "storage": mine.storage,
+                    "annotations": mine.annotations,
                     "dataset": theirs.dataset.model_copy(update={"samples": mine.dataset.samples}),
                 }
             )

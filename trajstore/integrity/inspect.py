@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trajstore.executors.run import RunOptions, run_tasks
@@ -75,8 +75,10 @@ def inspect(
     """Look at everything in a store, or beside its metadata only at some tasks, named by group and index."""
     store = settle(store)
     metadata = tuple(find_in_metadata(store))
-    leftovers = find_leftovers(store)
-    present, foreign = _survey(store, {key for keys in leftovers.values() for key in keys})
+    keys = sorted(store.storage.list_keys())
+    leftovers = find_leftovers(store, keys)
+    left = {key for some in leftovers.values() for key in some}
+    present, foreign = _survey(store.layout, (key for key in keys if key not in left))
     states: list[TaskState] = []
     tasks: list[Task] = []
     for group in store.layout.groups:
@@ -131,15 +133,14 @@ def check_tasks(
     return states
 
 
-def _survey(store: StoreHandle, leftovers: Set[str]) -> tuple[dict[str, set[int]], list[str]]:
+def _survey(layout: Layout, keys: Iterable[str]) -> tuple[dict[str, set[int]], list[str]]:
     """Indices of tasks of which anything is there, by group, and keys that do not belong to the store."""
-    layout = store.layout
     present: dict[str, set[int]] = {group.name: set() for group in layout.groups}
     known = {ROOT_KEY, *(f"{column.name}/{ROOT_KEY}" for column in layout.columns)}
-    known |= {column.key(0) for column in layout.static} | leftovers
+    known |= {column.key(0) for column in layout.static}
     find = _Locator(layout)
     foreign = []
-    for key in sorted(store.storage.list_keys()):
+    for key in keys:
         task = find(key)
         if task is not None:
             present[task.group].add(task.index)

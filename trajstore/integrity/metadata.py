@@ -21,12 +21,18 @@ from trajstore.store.attributes import (
     find_readable,
     salvage_attributes,
 )
+from trajstore.store.groups.annotations import ARRAYS
 from trajstore.store.handle import StoreHandle, describe_versions
 from trajstore.store.layout import FRAMES, plan_layout
 from trajstore.store.shard import decode_chunk
 from trajstore.store.zarr_api import render_metadata
 
 _ABSENT: Final = "nothing"
+
+_ARRAYS: Final = {
+    name: (*(array.name for array in arrays), f"{name}_written") for name, arrays in ARRAYS.items()
+}
+"""Names of the arrays of each annotation."""
 
 
 def find_in_metadata(store: StoreHandle) -> Iterator[Finding]:
@@ -56,7 +62,7 @@ def settle(store: StoreHandle) -> StoreHandle:
     """Correct the fields that the fingerprint does not cover where both copies of the metadata contradict the spec."""
     try:
         root = _parse(store.storage.read(ROOT_KEY) or b"") or {}
-        agreed = _read_storage(root["consolidated_metadata"]["metadata"][FRAMES])
+        agreed = _read_storage(root["consolidated_metadata"]["metadata"])
         if agreed is None or agreed != read_storage(store):
             return store
         spec = adopt(store.spec, agreed)
@@ -90,8 +96,12 @@ def adopt(spec: DatasetSpec, storage: dict[str, Any]) -> DatasetSpec:
 
 
 def read_storage(store: StoreHandle) -> dict[str, Any] | None:
-    """The fields of the spec that the fingerprint does not cover, as the metadata of the frames repeats them."""
-    return _read_storage(_parse(store.storage.read(f"{FRAMES}/{ROOT_KEY}") or b""))
+    """The fields of the spec that the fingerprint does not cover, as the metadata of arrays repeats them."""
+    arrays = (FRAMES, *(array for arrays in _ARRAYS.values() for array in arrays))
+    found = store.storage.read_many(f"{array}/{ROOT_KEY}" for array in arrays)
+    return _read_storage(
+        {key.partition("/")[0]: parsed for key, data in found if (parsed := _parse(data or b""))}
+    )
 
 
 def _find_in_root(store: StoreHandle, found: dict[str, Any], expected: dict[str, Any]) -> Iterator[Finding]:
@@ -177,9 +187,15 @@ def _parse(data: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _read_storage(array: Any) -> dict[str, Any] | None:
-    """The fields of the spec that the metadata of the frames repeats and the fingerprint does not cover."""
+def _read_storage(arrays: Any) -> dict[str, Any] | None:
+    """The fields of the spec that the metadata of arrays, by name, repeats and the fingerprint does not cover."""
     try:
+        array = arrays[FRAMES]
+        annotations: dict[str, Any] = {
+            "groups": [name for name, names in _ARRAYS.items() if any(one in arrays for one in names)]
+        }
+        if "query_points" in arrays:
+            annotations["points"] = arrays["query_points"]["shape"][2]
         zstd = next(
             codec for codec in array["codecs"][0]["configuration"]["codecs"] if codec["name"] == "zstd"
         )
@@ -188,6 +204,7 @@ def _read_storage(array: Any) -> dict[str, Any] | None:
             "samples_per_shard": array["chunk_grid"]["configuration"]["chunk_shape"][0],
             "compression_level": zstd["configuration"]["level"],
             "chunk_shape": array["codecs"][0]["configuration"]["chunk_shape"],
+            **annotations,
         }
     except (LookupError, TypeError, StopIteration):
         return None

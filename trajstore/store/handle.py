@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -226,7 +226,8 @@ def add_annotations(store: StoreHandle, spec: DatasetSpec) -> StoreHandle:
     names = tuple(name for name in spec.annotations.groups if name not in store.spec.annotations.groups)
     groups = [plan_layout(spec).group(name) for name in names]
     # before the store says that it has them: a flag that was left would promise what may be gone
-    _remove_all(store.storage, (key for group in groups for key in find_keys(store.storage, group.flags)))
+    for group in groups:
+        _remove_all(store.storage, group.flags)
     metadata = _render_metadata(store.attributes.model_copy(update={"spec": spec}))
     arrays = {column.name for group in groups for column in (*group.columns, group.flags)}
     _write_all(
@@ -252,40 +253,41 @@ def drop_annotations(store: StoreHandle, names: Collection[Annotation]) -> Store
         event = HistoryEntry.now("removed", samples=store.spec.dataset.samples, groups=gone)
         store = _replace_root(store, store.spec.replace(**fields), event)
     for group in map(everything.group, names):
-        for columns in ((group.flags,), group.columns):
-            _remove_all(
-                store.storage, (key for column in columns for key in find_keys(store.storage, column))
-            )
+        for column in (group.flags, *group.columns):
+            _remove_all(store.storage, column)
         for column in (*group.columns, group.flags):
             store.storage.remove(f"{column.name}/{ROOT_KEY}")
             store.storage.prune(column.name)
     return store
 
 
-def find_leftovers(store: StoreHandle) -> dict[str, list[str]]:
-    """Keys of annotations that a store does not say that it has, by name: of one that was removed, or never begun."""
+def find_leftovers(store: StoreHandle, keys: Iterable[str]) -> dict[str, list[str]]:
+    """Those of some keys that belong to annotations which a store does not say that it has, by name.
+
+    They were removed, or never begun.
+    """
     everything = plan_layout(store.spec.replace(groups=ANNOTATIONS))
+    columns = {
+        column.name: (name, column)
+        for name in ANNOTATIONS
+        if name not in store.spec.annotations.groups
+        for group in (everything.group(name),)
+        for column in (*group.columns, group.flags)
+    }
     found: dict[str, list[str]] = {}
-    for name in ANNOTATIONS:
-        if name in store.spec.annotations.groups:
-            continue
-        group = everything.group(name)
-        keys: list[str] = []
-        for column in (*group.columns, group.flags):
-            keys += find_keys(store.storage, column)
-            if store.storage.read(f"{column.name}/{ROOT_KEY}") is not None:
-                keys.append(f"{column.name}/{ROOT_KEY}")
-        if keys:
-            found[name] = keys
+    for key in keys:
+        array, _, rest = key.partition("/")
+        if array in columns:
+            name, column = columns[array]
+            if rest == ROOT_KEY or _is_of(column, key):
+                found.setdefault(name, []).append(key)
     return found
 
 
-def find_keys(storage: Storage, column: Column) -> Iterator[str]:
-    """Objects that are there of an array, without its metadata, whatever its size was."""
-    for key in storage.list_keys(column.name):
-        number = key.removeprefix(f"{column.name}/c.").partition(".")[0]
-        if number.isascii() and number.isdecimal() and column.key(int(number)) == key:
-            yield key
+def _is_of(column: Column, key: str) -> bool:
+    """Whether a key is that of an object of an array, without its metadata, whatever size the array had."""
+    number = key.removeprefix(f"{column.name}/c.").partition(".")[0]
+    return number.isascii() and number.isdecimal() and column.key(int(number)) == key
 
 
 def _open_same(store: StoreHandle) -> StoreHandle:
@@ -300,11 +302,12 @@ def _open_same(store: StoreHandle) -> StoreHandle:
     return current
 
 
-def _remove_all(storage: Storage, keys: Iterable[str]) -> None:
-    """Remove objects in any order, several at once."""
+def _remove_all(storage: Storage, column: Column) -> None:
+    """Remove all objects of an array but its metadata, several at once."""
+    keys = [key for key in storage.list_keys(column.name) if _is_of(column, key)]
     with ThreadPoolExecutor(WRITING_THREADS, thread_name_prefix="trajstore-remove") as pool:
-        for removed in pool.map(storage.remove, list(keys)):
-            assert removed is None
+        for removed in [pool.submit(storage.remove, key) for key in keys]:
+            removed.result()
 
 
 def finish_store(store: StoreHandle) -> StoreHandle:
