@@ -92,7 +92,7 @@ def test_only_what_is_damaged_is_made_again(
     flip_bit(tiny_copy / "video/c.3.0.0.0.0.0", 50)
     made = []
     make_files = tasks.make_files
-    monkeypatch.setattr(tasks, "make_files", lambda *a: made.append(a[2]) or make_files(*a))
+    monkeypatch.setattr(tasks, "make_files", lambda *a, **k: made.append(a[2]) or make_files(*a, **k))
     done = repair(tiny_copy).done
     assert [(task.group, task.index) for task in made] == [("video", 3)]
     assert [(task.group, task.index) for task in done.rebuild] == [("video", 3)]

@@ -104,6 +104,33 @@ def test_a_worker_that_is_killed_is_no_damage(on_cluster: dict[str, Any], tiny_c
     assert replace(found, seconds=0.0) == replace(verify(tiny_copy, deep=True), seconds=0.0)
 
 
+# -------------------------------------------------------------------------------------------------- annotate
+
+
+def test_a_cluster_annotates_what_threads_annotate_whatever_happens_to_a_worker(
+    on_cluster: dict[str, Any], tiny_copy: Path, tiny_store: Path, tmp_path: Path
+) -> None:
+    other, names, kills = (
+        Path(shutil.copytree(tiny_store, tmp_path / "b.zarr")),
+        ("segmentation", "flow"),
+        [1],
+    )
+    events: tuple[list[Progress], list[Progress]] = ([], [])
+
+    def watch(event: Progress) -> None:
+        events[0].append(event)
+        if kills and event.fresh >= kills[0]:
+            kills.clear()
+            kill_a_local_worker(random.Random(3))
+
+    trajstore.annotate(tiny_copy, *names, progress=watch, **on_cluster)
+    trajstore.annotate(other, *names, progress=events[1].append)
+    assert not kills
+    assert_same_bytes(tiny_copy, other)
+    assert summarize(events[0]) == summarize(events[1])
+    assert verify(tiny_copy, deep=True, **on_cluster).findings == ()
+
+
 # ---------------------------------------------------------------------------------------------------- repair
 
 

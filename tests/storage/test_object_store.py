@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -246,6 +247,18 @@ def test_extend(copy: Place, tmp_path: Path, tiny_fields: dict[str, Any]) -> Non
     copy.call(trajstore.extend, 60)
     trajstore.build(tmp_path / "larger.zarr", **tiny_fields | {"samples": 60})
     assert_same_bytes(copy.download(tmp_path / "found"), tmp_path / "larger.zarr")
+
+
+def test_annotations_are_added_and_removed(copy: Place, tiny_store: Path, tmp_path: Path) -> None:
+    local = Path(shutil.copytree(tiny_store, tmp_path / "local.zarr"))
+    names = ("segmentation", "flow")
+    copy.call(trajstore.annotate, *names, part="1/2")
+    copy.call(trajstore.annotate, *names)
+    trajstore.annotate(local, *names)
+    assert_same_bytes(copy.download(tmp_path / "annotated.zarr"), local)
+    assert copy.call(trajstore.verify, deep=True).findings == ()
+    assert copy.call(trajstore.remove_annotations, *names) == names
+    assert_same_bytes(copy.download(tmp_path / "removed.zarr"), tiny_store)
 
 
 def test_commands(

@@ -165,11 +165,14 @@ def verify(
         )
         for group in layout.groups
     }
-    written = inspection.store.count_written()
-    pending = {
-        group.name: 0 if store.was_finished(group) else spec.dataset.samples - written[group.name]
-        for group in layout.groups
-    }
+    pending = {group.name: 0 for group in layout.groups}
+    if not all(map(store.was_finished, layout.groups)):
+        written = inspection.store.count_written()
+        pending |= {
+            group.name: spec.dataset.samples - written[group.name]
+            for group in layout.groups
+            if not store.was_finished(group)
+        }
     return VerifyReport(
         location=str(store.location),
         samples=spec.dataset.samples,
