@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, Final
@@ -10,6 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trajstore.kernels.annotate import Layers, annotate_clip, fill_silhouettes
 from trajstore.kernels.background import PLAIN
 from trajstore.kernels.cameras import locate, observe
 from trajstore.kernels.compress import compress_sphere, compress_world
@@ -18,6 +19,7 @@ from trajstore.kernels.raster import render
 from trajstore.kernels.sensor import add_noise
 from trajstore.kernels.visible import count_visible
 from trajstore.kernels.world import render_world
+from trajstore.scene.annotations import PLANES
 from trajstore.scene.background import Backgrounds, choose_backgrounds
 from trajstore.scene.bodies import ABSENT, Bodies, make_bodies
 from trajstore.scene.cameras import Rig, is_in_view, place_cameras
@@ -106,6 +108,12 @@ class Scene:
     def rotation(self) -> NDArray[np.float64]:
         """The same as matrices, (n or 1, bodies or 1, frames or 1, 3, 3)."""
         return to_matrices(self.orientation) if self.bodies.are_turned else UNTURNED
+
+    @cached_property
+    def _surface(self) -> NDArray[np.float64]:
+        """How points on the bodies turn, as `rotation`: those of spheres turn, too, where bodies tumble."""
+        is_tumbling = self.spec.bodies.orientation == "tumbling"
+        return to_matrices(self.orientation) if is_tumbling else self.rotation
 
     @cached_property
     def seen(self) -> Seen:
@@ -214,6 +222,46 @@ class Scene:
         stops = ends.tolist()
         return [out[start:stop].tobytes() for start, stop in zip([0, *stops[:-1]], stops, strict=True)]
 
+    def annotate(
+        self, index: int, names: Collection[str], cameras: slice, frames: slice
+    ) -> dict[str, NDArray[Any]]:
+        """Tell of some cameras and frames of one row what is known beside the pictures.
+
+        Parameters
+        ----------
+        names : collection of str
+            Arrays of `trajstore.scene.annotations.ANNOTATIONS`.
+
+        Returns
+        -------
+        dict of str to ndarray
+            By name, for the middle of the shutter. ``segmentation`` (cameras, frames, height, width) uint8: body and 1,
+            0 where there is background. ``depth_map`` of this shape, float32: z in the camera's frame, world units,
+            infinite where there is background. ``forward_flow`` and ``backward_flow`` (cameras, frames, 2, height,
+            width) float32: (u, v), px, to where the surface point is in the next frame or the one before; NaN in the
+            clip's last or first frame. ``normals`` (cameras, frames, 3, height, width) float32: outwards, camera frame.
+            ``amodal`` (bodies, cameras, frames, height, width) bool: whole silhouettes.
+        """
+        video = self.spec.video
+        cameras = slice(*cameras.indices(video.cameras)[:2])
+        frames = slice(*frames.indices(video.frames)[:2])
+        shape = (cameras.stop - cameras.start, frames.stop - frames.start)
+        size, found = (video.height, video.width), dict[str, NDArray[Any]]()
+        described = (frames.start, *self._describe_bodies(index, cameras))
+        if not PLANES.keys().isdisjoint(names):
+            for name, (components, dtype, behind) in PLANES.items():
+                is_wanted = name in names or name == "segmentation"
+                found[name] = np.full((*shape, *components, *(size if is_wanted else (0, 0))), behind, dtype)
+            annotate_clip(*(*described, self._workspace.moves, self._workspace.scratch, Layers(**found)))
+            if frames.start == 0:
+                found["backward_flow"][:, :1] = np.nan
+            if frames.stop == video.frames:
+                found["forward_flow"][:, -1:] = np.nan
+        if "amodal" in names:
+            found["amodal"] = np.zeros((len(self.bodies.role[index]), *shape, *size), np.bool_)
+            fill_silhouettes(*(*described, self._workspace.scratch, found["amodal"]))
+        return {name: found[name] for name in names}
+
     def locate(self, index: int, cameras: slice, frames: slice) -> NDArray[np.float64]:
         """Centres of the target in the frames of some cameras that stand still, (cameras, frames, 3), world units."""
         position, extrinsics = self._position[index, 0, frames], self.rig.extrinsics[0, cameras]
@@ -256,6 +304,19 @@ class Scene:
             _of_row(rig.light, index),
             self.spec.render.ambient,
             memory.scratch,
+        )
+
+    def _describe_bodies(self, index: int, cameras: slice) -> tuple[Any, ...]:
+        """What `annotate_clip` needs to know of a row: all frames, some cameras."""
+        bodies, rig = self.bodies, self.rig
+        return (
+            _by_moment(self._position[index].astype(np.float64)),
+            _by_moment(_of_row(self._surface, index)),
+            bodies.is_present[index].T.copy(),
+            bodies.radius[index].astype(np.float64),
+            bodies.shape[index],
+            rig.intrinsics[cameras],
+            _of_row(rig.extrinsics, index)[cameras],
         )
 
     @property

@@ -42,6 +42,11 @@ class Workspace:
         """Memory to draw several bodies."""
         return make_scratch(*self.shape)
 
+    @cached_property
+    def moves(self) -> NDArray[np.float64]:
+        """Where points of each body go in the next frame, and in the one before."""
+        return np.empty((self.shape[0], 2, 3, 4))
+
     def get_encoder(
         self, chunk_bytes: int, chunks: int
     ) -> tuple[Encoder, NDArray[np.int64], NDArray[np.uint8]]:

@@ -1,0 +1,36 @@
+"""What can be known of each pixel beside its colour, and of points on surfaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from math import inf
+from types import MappingProxyType
+from typing import Final
+
+import numpy as np
+
+ANNOTATIONS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "segmentation": ("segmentation",),
+        "depth_map": ("depth_map",),
+        "flow": ("forward_flow", "backward_flow"),
+        "normals": ("normals",),
+        "amodal": ("amodal",),
+        "tracks": ("query_points", "target_points", "occluded"),
+    }
+)
+"""Names of the arrays of each annotation."""
+
+TRACKS: Final = ANNOTATIONS["tracks"]
+"""The arrays of points; all others are of pixels."""
+
+PLANES: Final[Mapping[str, tuple[tuple[int, ...], type[np.generic], float]]] = MappingProxyType(
+    {
+        "segmentation": ((), np.uint8, 0),
+        "depth_map": ((), np.float32, inf),
+        "forward_flow": ((2,), np.float32, 0.0),
+        "backward_flow": ((2,), np.float32, 0.0),
+        "normals": ((3,), np.float32, 0.0),
+    }
+)
+"""What is told of the nearest surface: its components, its type, and what it is where there is background."""
