@@ -110,7 +110,7 @@ def main() -> None:
     if scene._is_plain:
         memory = scene._workspace
         cameras, frames = slice(0, video.cameras), slice(0, video.frames)
-        encoder: Encoder = memory.get_encoder(clip.nbytes // video.cameras, video.cameras)[0]
+        encoder: Encoder = memory.get_encoder("frames", clip.nbytes // video.cameras, video.cameras)[0]
 
         def describe(row: int) -> tuple:
             return scene._describe_sphere(row, cameras, frames, memory)

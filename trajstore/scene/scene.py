@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
+from math import prod
 from typing import Any, Final
 
 import numpy as np
@@ -14,6 +15,7 @@ from trajstore.kernels.annotate import Layers, annotate_clip, fill_silhouettes
 from trajstore.kernels.background import PLAIN
 from trajstore.kernels.cameras import locate, observe
 from trajstore.kernels.compress import compress_sphere, compress_world
+from trajstore.kernels.layers import Encoders, compress_layers, compress_silhouettes
 from trajstore.kernels.poses import make_scratch
 from trajstore.kernels.raster import render
 from trajstore.kernels.sensor import add_noise
@@ -209,7 +211,7 @@ class Scene:
         video, memory = self.spec.video, self._workspace
         canvas, count = memory.canvas, chunk[0] * chunk[1]
         encoder, ends, out = memory.get_encoder(
-            count * canvas.background.size, video.cameras * video.frames // count
+            "frames", count * canvas.background.size, video.cameras * video.frames // count
         )
         cameras, frames = slice(0, video.cameras), slice(0, video.frames)
         if self._is_plain:
@@ -219,8 +221,7 @@ class Scene:
             described = self._describe_world(index, cameras, frames, memory)
             is_plain = self.background.pattern[index] == PLAIN
             compress_world(*(*described, is_plain, chunk, canvas, encoder, ends, out))
-        stops = ends.tolist()
-        return [out[start:stop].tobytes() for start, stop in zip([0, *stops[:-1]], stops, strict=True)]
+        return _cut(ends, out)
 
     def annotate(
         self, index: int, names: Collection[str], cameras: slice, frames: slice
@@ -260,6 +261,50 @@ class Scene:
         if "amodal" in names:
             found["amodal"] = np.zeros((len(self.bodies.role[index]), *shape, *size), np.bool_)
             fill_silhouettes(*(*described, self._workspace.scratch, found["amodal"]))
+        return {name: found[name] for name in names}
+
+    def compress_annotations(
+        self, index: int, names: Collection[str], chunk: tuple[int, int]
+    ) -> dict[str, list[bytes]]:
+        """Make and compress what is known of each pixel of one row, at the cost of the pixels that show bodies.
+
+        Parameters
+        ----------
+        names : collection of str
+            Arrays as for `annotate`, but not those of points.
+        chunk : (int, int)
+            How many cameras and how many frames are compressed together; each divides those that there are.
+
+        Returns
+        -------
+        dict of str to list of bytes
+            By name, zstd frames of what `annotate` gives, by camera, then by frames; those of ``amodal`` by body first.
+        """
+        video, memory = self.spec.video, self._workspace
+        count = chunk[0] * chunk[1]
+        chunks, plane = video.cameras * video.frames // count, count * video.height * video.width
+        described = self._describe_bodies(index, slice(0, video.cameras))
+        is_wanted = tuple(name in names for name in PLANES)
+        canvas, found = memory.get_layers(is_wanted), dict[str, list[bytes]]()
+        if any(is_wanted):
+            encodings = [
+                memory.get_encoder(
+                    name, plane * prod(components) * np.dtype(dtype).itemsize if name in names else 0, chunks
+                )
+                for name, (components, dtype, _) in PLANES.items()
+            ]
+            encoders, ends, out = zip(*encodings, strict=True)
+            compress_layers(
+                *(*described, memory.moves, memory.scratch, chunk, canvas, Encoders(*encoders), ends, out)
+            )
+            found |= {
+                name: _cut(ends[place], out[place]) for place, name in enumerate(PLANES) if is_wanted[place]
+            }
+        if "amodal" in names:
+            bodies = len(self.bodies.role[index])
+            encoder, end, space = memory.get_encoder("amodal", plane, bodies * chunks)
+            compress_silhouettes(*(*described, memory.scratch, chunk, canvas, encoder, end, space))
+            found["amodal"] = _cut(end, space)
         return {name: found[name] for name in names}
 
     def locate(self, index: int, cameras: slice, frames: slice) -> NDArray[np.float64]:
@@ -442,6 +487,12 @@ def make_scene(spec: DatasetSpec, rows: range) -> Scene:
     """Everything about some rows but their pixels, which `Scene.draw` makes: a pure function of (spec, rows)."""
     label = label_rows(spec, rows)
     return Scene(spec, rows, label, make_bodies(spec, rows, label=label))
+
+
+def _cut(ends: NDArray[np.int64], data: NDArray[np.uint8]) -> list[bytes]:
+    """What ends in so many places of some bytes."""
+    stops = ends.tolist()
+    return [data[start:stop].tobytes() for start, stop in zip([0, *stops[:-1]], stops, strict=True)]
 
 
 def _of_row(values: NDArray[Any], index: int) -> NDArray[Any]:

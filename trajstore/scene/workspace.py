@@ -10,9 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.kernels.canvas import Canvas, make_canvas
+from trajstore.kernels.layers import LayerCanvas, make_layer_canvas
 from trajstore.kernels.poses import Scratch, make_scratch
 from trajstore.kernels.raster import SCANLINES
 from trajstore.kernels.zstd import Encoder, bound_frame, make_encoder
+
+Encoding = tuple[Encoder, NDArray[np.int64], NDArray[np.uint8]]
+"""An encoder, where its chunks end, and what comes out."""
 
 
 class Workspace:
@@ -27,9 +31,8 @@ class Workspace:
     def __init__(self, bodies: int, height: int, width: int) -> None:
         self.shape: Final = (bodies, height, width)
         self.spans: Final[NDArray[np.float64]] = np.empty((SCANLINES, 2))
-        self._encoder: tuple[tuple[int, int], tuple[Encoder, NDArray[np.int64], NDArray[np.uint8]]] | None = (
-            None
-        )
+        self._canvas: tuple[tuple[bool, ...], LayerCanvas] | None = None
+        self._encoders: dict[str, tuple[tuple[int, int], Encoding]] = {}
 
     @cached_property
     def canvas(self) -> Canvas:
@@ -47,14 +50,20 @@ class Workspace:
         """Where points of each body go in the next frame, and in the one before."""
         return np.empty((self.shape[0], 2, 3, 4))
 
-    def get_encoder(
-        self, chunk_bytes: int, chunks: int
-    ) -> tuple[Encoder, NDArray[np.int64], NDArray[np.uint8]]:
-        """Memory to compress chunks of so many bytes, for where they end, and for all that comes out."""
-        if self._encoder is None or self._encoder[0] != (chunk_bytes, chunks):
+    def get_layers(self, is_wanted: tuple[bool, ...]) -> LayerCanvas:
+        """Pictures to draw layers of annotations on."""
+        if self._canvas is None or self._canvas[0] != is_wanted:
+            self._canvas = is_wanted, make_layer_canvas(is_wanted, *self.shape[1:])
+        return self._canvas[1]
+
+    def get_encoder(self, name: str, chunk_bytes: int, chunks: int) -> Encoding:
+        """Memory to compress chunks of so many bytes of an array, for where they end, and for all that comes out."""
+        kept = self._encoders.get(name)
+        if kept is None or kept[0] != (chunk_bytes, chunks):
             ends, out = np.empty(chunks, np.int64), np.empty(chunks * bound_frame(chunk_bytes), np.uint8)
-            self._encoder = (chunk_bytes, chunks), (make_encoder(chunk_bytes), ends, out)
-        return self._encoder[1]
+            kept = (chunk_bytes, chunks), (make_encoder(chunk_bytes), ends, out)
+            self._encoders[name] = kept
+        return kept[1]
 
 
 class _Kept(threading.local):

@@ -1,0 +1,429 @@
+"""Annotations that are made and compressed at once: nothing is touched but the pixels that show bodies.
+
+They are bit for bit those of `trajstore.kernels.annotate`. Pixels of bodies are literals of zstd frames
+(`trajstore.kernels.zstd`), the background is one number and a match that repeats it.
+"""
+
+from __future__ import annotations
+
+from math import inf, nan
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trajstore.kernels.annotate import Layers, annotate_frame
+from trajstore.kernels.canvas import LITERALS, add_piece
+from trajstore.kernels.compiler import kernel
+from trajstore.kernels.poses import BOTTOM, TOP, Scratch, pose_bodies
+from trajstore.kernels.raster import clear_touched, touch
+from trajstore.kernels.visible import see_row
+from trajstore.kernels.zstd import LENGTH, MATCH_MIN, STEP, Encoder, put_pieces, start_frame, write_frame
+
+SEGMENTATION, DEPTH_MAP, FORWARD_FLOW, BACKWARD_FLOW, NORMALS = range(5)
+"""Places of the layers."""
+
+
+class Encoders(NamedTuple):
+    """Those of the layers."""
+
+    segmentation: Encoder
+    depth_map: Encoder
+    forward_flow: Encoder
+    backward_flow: Encoder
+    normals: Encoder
+
+
+class LayerCanvas(NamedTuple):
+    """Pictures on which the layers of a frame are drawn, allocated once for many clips."""
+
+    layers: Layers
+    """Of one picture, all background."""
+
+    is_wanted: NDArray[np.bool_]
+    """(5,): which layers are to be compressed; the others have no pixels, but for ``segmentation``."""
+
+    layer_bytes: tuple[NDArray[np.uint8], ...]
+    """The same memory, and `STEP` bytes more of each."""
+
+    absent: NDArray[np.uint8]
+    """(4 · 4 + STEP,): the bytes of NaN, again and again."""
+
+    pieces: NDArray[np.int64]
+    """(n, 3): what a plane is put together of."""
+
+
+def make_layer_canvas(is_wanted: tuple[bool, ...], height: int, width: int) -> LayerCanvas:
+    """Allocate pictures of a size for the layers that are wanted."""
+    backgrounds = (0, inf, 0, 0, 0)
+    types = (np.uint8, np.float32, np.float32, np.float32, np.float32)
+    shapes = ((), (), (2,), (2,), (3,))
+    layers: list[NDArray[Any]] = []
+    layer_bytes: list[NDArray[np.uint8]] = []
+    for layer, shape in enumerate(shapes):
+        size = (height, width) if is_wanted[layer] or layer == SEGMENTATION else (0, 0)
+        count = int(np.prod((*shape, *size)))
+        memory = np.full(count + STEP, backgrounds[layer], types[layer])
+        layers.append(memory[:count].reshape(*shape, *size))
+        layer_bytes.append(memory.view(np.uint8))
+    return LayerCanvas(
+        layers=Layers(*layers),
+        is_wanted=np.array(is_wanted),
+        layer_bytes=tuple(layer_bytes),
+        absent=np.full(4 + STEP // 4, nan, np.float32).view(np.uint8),
+        pieces=np.zeros((height * width + 16, 3), np.int64),
+    )
+
+
+@kernel
+def add_repeated(count: int, first: int, length: int, size: int, pieces: NDArray[np.int64]) -> int:
+    """Add the pieces of pixels that are all the same.
+
+    Parameters
+    ----------
+    count : int
+        How many pieces there are.
+    first, length : int
+        The first pixel, and how many there are.
+    size : int
+        Bytes of a pixel.
+    pieces : (n, 3) int64
+        The pieces, in bytes.
+
+    Returns
+    -------
+    int
+        How many pieces there are now.
+    """
+    if length == 0:
+        return count
+    rest = (length - 1) * size
+    if rest < MATCH_MIN:
+        return add_piece(count, LITERALS, first * size, length * size, pieces)
+    count = add_piece(count, LITERALS, first * size, size, pieces)
+    return add_piece(count, size, (first + 1) * size, rest, pieces)
+
+
+@kernel
+def find_pieces(
+    size: int, segmentation: NDArray[np.uint8], touched: NDArray[np.int64], pieces: NDArray[np.int64]
+) -> int:
+    """Find what a plane is put together of.
+
+    Parameters
+    ----------
+    size : int
+        Bytes of a pixel; where it is a single one, pixels of a body are all the same, too.
+    segmentation : (height, width) uint8
+        Where bodies are.
+    touched : (height + 1, 2) int64
+        Out of which columns and rows there are none.
+    pieces : (n, 3) int64
+        Out: the pieces, in bytes.
+
+    Returns
+    -------
+    int
+        How many there are.
+    """
+    height, width = segmentation.shape[0], segmentation.shape[1]
+    count, place = 0, 0
+    for row in range(touched[height, 0], touched[height, 1]):
+        line, column, last = segmentation[row], touched[row, 0], touched[row, 1]
+        while column < last:
+            number, end = line[column], column + 1
+            while end < last and line[end] == number:
+                end += 1
+            if number:
+                first = row * width + column
+                count = add_repeated(count, place, first - place, size, pieces)
+                if size == 1:
+                    count = add_repeated(count, first, end - column, size, pieces)
+                else:
+                    count = add_piece(count, LITERALS, first * size, (end - column) * size, pieces)
+                place = row * width + end
+            column = end
+    return add_repeated(count, place, height * width - place, size, pieces)
+
+
+@kernel
+def put_planes(
+    components: int,
+    size: int,
+    count: int,
+    pieces: NDArray[np.int64],
+    pixels: int,
+    source: NDArray[np.uint8],
+    encoder: Encoder,
+) -> None:
+    """Put down the planes of a layer; background that goes on from one to the next is repeated further.
+
+    Parameters
+    ----------
+    components, size : int
+        Planes of the layer, and bytes of a pixel.
+    count : int
+        How many pieces there are in a plane.
+    pieces : (n, 3) int64
+        The pieces.
+    pixels : int
+        Of a plane.
+    source : (n,) uint8
+        The planes.
+    encoder : Encoder
+        Takes them down.
+    """
+    begins_behind = count > 1 and pieces[0, 0] == LITERALS and pieces[0, 2] == size
+    for component in range(components):
+        shift = component * pixels * size
+        if begins_behind and encoder.state[LENGTH] > 0:
+            pieces[1, 2] += size
+            put_pieces(count - 1, pieces[1:], source, shift, encoder)
+            pieces[1, 2] -= size
+        else:
+            put_pieces(count, pieces, source, shift, encoder)
+
+
+@kernel
+def put_absent(pixels: int, canvas: LayerCanvas, encoder: Encoder) -> None:
+    """Put down flow of a frame that has no neighbour.
+
+    Parameters
+    ----------
+    pixels : int
+        Of a plane.
+    canvas : LayerCanvas
+        What stands for none.
+    encoder : Encoder
+        Takes it down.
+    """
+    # what comes next is not the same: no match is left open for it
+    count = add_repeated(0, 0, 2 * pixels - 1, 4, canvas.pieces)
+    put_pieces(count, canvas.pieces, canvas.absent, 0, encoder)
+    canvas.pieces[0, 0], canvas.pieces[0, 1], canvas.pieces[0, 2] = LITERALS, 0, 4
+    put_pieces(1, canvas.pieces, canvas.absent, 0, encoder)
+
+
+@kernel
+def clear_layers(touched: NDArray[np.int64], layers: Layers) -> None:
+    """Put the background back where bodies were drawn.
+
+    Parameters
+    ----------
+    touched : (height + 1, 2) int64
+        Where they are; out: nowhere.
+    layers : Layers
+        Of one picture.
+    """
+    height = layers.segmentation.shape[0]
+    for row in range(touched[height, 0], touched[height, 1]):
+        first, last = touched[row, 0], touched[row, 1]
+        if first >= last:
+            continue
+        layers.segmentation[row, first:last] = 0
+        if layers.depth_map.shape[1] > 0:
+            layers.depth_map[row, first:last] = np.inf
+        for axis in range(2):
+            if layers.forward_flow.shape[2] > 0:
+                layers.forward_flow[axis, row, first:last] = 0.0
+            if layers.backward_flow.shape[2] > 0:
+                layers.backward_flow[axis, row, first:last] = 0.0
+        if layers.normals.shape[2] > 0:
+            for axis in range(3):
+                layers.normals[axis, row, first:last] = 0.0
+    clear_touched(touched)
+
+
+@kernel
+def put_layers(
+    has_next: bool, has_previous: bool, canvas: LayerCanvas, scratch: Scratch, encoders: Encoders
+) -> None:
+    """Put down the layers of the frame that has been drawn, and clear them.
+
+    Parameters
+    ----------
+    has_next, has_previous : bool
+        Whether there are such frames.
+    canvas : LayerCanvas
+        The layers.
+    scratch : Scratch
+        Where they have been touched.
+    encoders : Encoders
+        They take them down.
+    """
+    layers, pieces, touched = canvas.layers, canvas.pieces, scratch.touched
+    pixels, is_wanted, sources = layers.segmentation.size, canvas.is_wanted, canvas.layer_bytes
+    if is_wanted[SEGMENTATION]:
+        count = find_pieces(1, layers.segmentation, touched, pieces)
+        put_planes(1, 1, count, pieces, pixels, sources[SEGMENTATION], encoders.segmentation)
+    with_next, with_previous = is_wanted[FORWARD_FLOW], is_wanted[BACKWARD_FLOW]
+    if with_next and not has_next:
+        put_absent(pixels, canvas, encoders.forward_flow)
+    if with_previous and not has_previous:
+        put_absent(pixels, canvas, encoders.backward_flow)
+    if is_wanted[DEPTH_MAP] or with_next or with_previous or is_wanted[NORMALS]:
+        count = find_pieces(4, layers.segmentation, touched, pieces)
+        if is_wanted[DEPTH_MAP]:
+            put_planes(1, 4, count, pieces, pixels, sources[DEPTH_MAP], encoders.depth_map)
+        if with_next and has_next:
+            put_planes(2, 4, count, pieces, pixels, sources[FORWARD_FLOW], encoders.forward_flow)
+        if with_previous and has_previous:
+            put_planes(2, 4, count, pieces, pixels, sources[BACKWARD_FLOW], encoders.backward_flow)
+        if is_wanted[NORMALS]:
+            put_planes(3, 4, count, pieces, pixels, sources[NORMALS], encoders.normals)
+    clear_layers(touched, layers)
+
+
+@kernel
+def end_chunk(
+    number: int, size: int, encoder: Encoder, ends: NDArray[np.int64], out: NDArray[np.uint8]
+) -> None:
+    """Write a chunk after those before it, and begin the next one.
+
+    Parameters
+    ----------
+    number : int
+        How many there are before it.
+    size : int
+        Bytes that it decompresses to; 0 where the layer is not wanted.
+    encoder : Encoder
+        What it consists of.
+    ends : (chunks,) int64
+        Out: where it ends.
+    out : (n,) uint8
+        The chunks, one after the other.
+    """
+    if size > 0:
+        start = ends[number - 1] if number > 0 else 0
+        ends[number] = start + write_frame(size, encoder, out[start:])
+        start_frame(encoder)
+
+
+@kernel
+def compress_layers(
+    position: NDArray[np.float64],
+    rotation: NDArray[np.float64],
+    is_present: NDArray[np.bool_],
+    radius: NDArray[np.float64],
+    shape: NDArray[np.uint8],
+    intrinsics: NDArray[np.float64],
+    extrinsics: NDArray[np.float64],
+    moves: NDArray[np.float64],
+    scratch: Scratch,
+    chunk: tuple[int, int],
+    canvas: LayerCanvas,
+    encoders: Encoders,
+    ends: tuple[NDArray[np.int64], ...],
+    out: tuple[NDArray[np.uint8], ...],
+) -> None:
+    """Annotate and compress a clip.
+
+    Parameters
+    ----------
+    position, rotation, is_present, radius, shape, intrinsics, extrinsics, moves, scratch
+        As for `trajstore.kernels.annotate.annotate_clip`.
+    chunk : (int, int)
+        Cameras and frames of a chunk; each becomes a zstd frame of its own.
+    canvas : LayerCanvas
+        For the layers that are wanted, of the size.
+    encoders : Encoders
+        Each for so many bytes as a chunk of its layer has.
+    ends : 5 of (chunks,) int64
+        Where each chunk ends in ``out``.
+    out : 5 of (n,) uint8
+        The zstd frames of each layer, one after the other.
+    """
+    cameras, frames, number = intrinsics.shape[0], position.shape[0], 0
+    plane = chunk[0] * chunk[1] * canvas.layers.segmentation.size
+    is_wanted = canvas.is_wanted
+    clear_touched(scratch.touched)
+    start_frame(encoders.segmentation)
+    start_frame(encoders.depth_map)
+    start_frame(encoders.forward_flow)
+    start_frame(encoders.backward_flow)
+    start_frame(encoders.normals)
+    for first_camera in range(0, cameras, chunk[0]):
+        for first_frame in range(0, frames, chunk[1]):
+            for camera in range(first_camera, first_camera + chunk[0]):
+                for frame in range(first_frame, first_frame + chunk[1]):
+                    annotate_frame(
+                        frame, position, rotation, is_present, radius, shape, intrinsics[camera],
+                        extrinsics[camera], moves, scratch, canvas.layers,
+                    )  # fmt: skip
+                    put_layers(frame + 1 < frames, frame > 0, canvas, scratch, encoders)
+            end_chunk(number, plane * is_wanted[0], encoders.segmentation, ends[0], out[0])
+            end_chunk(number, 4 * plane * is_wanted[1], encoders.depth_map, ends[1], out[1])
+            end_chunk(number, 8 * plane * is_wanted[2], encoders.forward_flow, ends[2], out[2])
+            end_chunk(number, 8 * plane * is_wanted[3], encoders.backward_flow, ends[3], out[3])
+            end_chunk(number, 12 * plane * is_wanted[4], encoders.normals, ends[4], out[4])
+            number += 1
+
+
+@kernel
+def compress_silhouettes(
+    position: NDArray[np.float64],
+    rotation: NDArray[np.float64],
+    is_present: NDArray[np.bool_],
+    radius: NDArray[np.float64],
+    shape: NDArray[np.uint8],
+    intrinsics: NDArray[np.float64],
+    extrinsics: NDArray[np.float64],
+    scratch: Scratch,
+    chunk: tuple[int, int],
+    canvas: LayerCanvas,
+    encoder: Encoder,
+    ends: NDArray[np.int64],
+    out: NDArray[np.uint8],
+) -> None:
+    """Fill and compress the whole silhouettes of bodies, whatever hides them.
+
+    Parameters
+    ----------
+    position, rotation, is_present, radius, shape, intrinsics, extrinsics, scratch
+        As for `trajstore.kernels.annotate.annotate_clip`.
+    chunk : (int, int)
+        Cameras and frames of a chunk of a body; each becomes a zstd frame of its own.
+    canvas : LayerCanvas
+        Of the size.
+    encoder : Encoder
+        For so many bytes as a chunk has.
+    ends : (bodies · chunks,) int64
+        Where each chunk ends in ``out``.
+    out : (n,) uint8
+        The zstd frames, by body, one after the other.
+    """
+    cameras, frames, number, end = intrinsics.shape[0], position.shape[0], 0, 0
+    layers, pieces, touched = canvas.layers, canvas.pieces, scratch.touched
+    height, width = layers.segmentation.shape[0], layers.segmentation.shape[1]
+    clear_touched(touched)
+    scratch.light[:] = 0.0
+    for body in range(radius.shape[0]):
+        turned = min(body, rotation.shape[1] - 1)
+        for first_camera in range(0, cameras, chunk[0]):
+            for first_frame in range(0, frames, chunk[1]):
+                start_frame(encoder)
+                for camera in range(first_camera, first_camera + chunk[0]):
+                    for frame in range(first_frame, first_frame + chunk[1]):
+                        # alone: the only one of a world
+                        pose_bodies(
+                            position[frame, body : body + 1],
+                            rotation[min(frame, rotation.shape[0] - 1), turned : turned + 1],
+                            is_present[frame, body : body + 1], radius[body : body + 1], shape[body : body + 1],
+                            intrinsics[camera], extrinsics[camera, min(frame, extrinsics.shape[1] - 1)],
+                            scratch.light, 1.0, height, width, scratch,
+                        )  # fmt: skip
+                        for row in range(scratch.extents[0, TOP], scratch.extents[0, BOTTOM]):
+                            first, last = see_row(
+                                0, row, shape[body : body + 1], intrinsics[camera], width, scratch
+                            )
+                            if first < last:
+                                touch(row, first, last, touched)
+                                layers.segmentation[row, first:last] = 1
+                        count = find_pieces(1, layers.segmentation, touched, pieces)
+                        put_planes(
+                            1, 1, count, pieces, height * width, canvas.layer_bytes[SEGMENTATION], encoder
+                        )
+                        clear_layers(touched, layers)
+                end += write_frame(chunk[0] * chunk[1] * height * width, encoder, out[end:])
+                ends[number] = end
+                number += 1
