@@ -25,7 +25,7 @@ from trajstore.kernels.poses import (
     Scratch,
     pose_bodies,
 )
-from trajstore.kernels.raster import touch
+from trajstore.kernels.raster import clear_touched, touch
 from trajstore.kernels.shapes import CUBE, SPHERE
 from trajstore.kernels.silhouettes import find_depth, meet_side
 from trajstore.kernels.visible import find_nearest, see_row
@@ -51,6 +51,21 @@ class Layers(NamedTuple):
 
     normals: NDArray[np.float32]
     """(…, 3, height, width): unit vectors outwards, camera frame."""
+
+
+class Survey(NamedTuple):
+    """Memory of the functions here, allocated once for many clips."""
+
+    runs: NDArray[np.int64]
+    """(n, 4): pixels of a row that see the same body: body, row, first column, and the one after the last."""
+
+    moves: NDArray[np.float64]
+    """(bodies, 2, 3, 4): where points of each body go in the next frame, and where they were in the one before."""
+
+
+def make_survey(bodies: int, height: int, width: int) -> Survey:
+    """Allocate what the functions here need for so many bodies and pictures of a size."""
+    return Survey(np.zeros((height * width, 4), np.int64), np.zeros((bodies, 2, 3, 4)))
 
 
 @kernel
@@ -187,68 +202,133 @@ def move_run(
 
 
 @kernel
-def annotate_run(
-    body: int,
-    row: int,
-    first: int,
-    last: int,
-    shape: int,
+def segment(
+    count: int,
+    shape: NDArray[np.uint8],
     intrinsics: NDArray[np.float64],
-    has_next: bool,
-    has_previous: bool,
-    moves: NDArray[np.float64],
     scratch: Scratch,
-    layers: Layers,
+    out: NDArray[np.uint8],
 ) -> None:
-    """Annotate pixels of a row that see the same body.
+    """Find out which body the centre of each pixel sees.
 
     Parameters
     ----------
-    body, row, first, last : int
-        The body, the row, and the columns from the first to before the last.
-    shape : int
-        Code of the body.
+    count : int
+        Of `pose_bodies`.
+    shape : (bodies,) uint8
+        Codes of the bodies.
     intrinsics : (3, 3) float64
         ``K``, px.
-    has_next, has_previous : bool
-        Whether there are such frames.
-    moves : (bodies, 2, 3, 4) float64
-        Where its points go in the next frame, and where they were in the frame before.
     scratch : Scratch
         Posed bodies; out: touched.
-    layers : Layers
-        Of one picture.
+    out : (height, width) uint8
+        All 0; body and 1 where there is one.
     """
-    touch(row, first, last, scratch.touched)
-    segmentation = layers.segmentation[row]
-    for column in range(first, last):
-        segmentation[column] = body + 1
-    with_depth, with_normals = layers.depth_map.shape[1] > 0, layers.normals.shape[2] > 0
-    has_next, has_previous = (
-        has_next and layers.forward_flow.shape[2] > 0,
-        has_previous and layers.backward_flow.shape[2] > 0,
-    )
-    if not (with_depth or with_normals or has_next or has_previous):
-        return
-    pose, depth = scratch.pose[body], scratch.fragments[body, 2, first:last]
+    width, touched, ids = out.shape[1], scratch.touched, scratch.ids
+    left, right, top, bottom = width, 0, out.shape[0], 0
+    for place in range(count):
+        body = scratch.order[0, place]
+        extent = scratch.extents[body]
+        if extent[IS_SHARED]:
+            left, right = min(left, extent[LEFT]), max(right, extent[RIGHT])
+            top, bottom = min(top, extent[TOP]), max(bottom, extent[BOTTOM])
+            continue
+        for row in range(extent[TOP], extent[BOTTOM]):
+            first, last = see_row(body, row, shape, intrinsics, width, scratch)
+            if first < last:
+                touch(row, first, last, touched)
+                line = out[row, first:last]
+                for i in range(last - first):
+                    line[i] = body + 1
+    for row in range(top, bottom):
+        find_nearest(row, count, shape, intrinsics, left, right, width, scratch)
+        touch(row, left, right, touched)
+        for column in range(left, right):
+            if ids[column]:
+                out[row, column] = ids[column]
+
+
+@kernel
+def find_runs(segmentation: NDArray[np.uint8], touched: NDArray[np.int64], out: NDArray[np.int64]) -> int:
+    """Find pixels side by side that see the same body.
+
+    Parameters
+    ----------
+    segmentation : (height, width) uint8
+        Of `segment`.
+    touched : (height + 1, 2) int64
+        Where bodies are; out: nowhere.
+    out : (n, 4) int64
+        The runs; see `Survey`.
+
+    Returns
+    -------
+    int
+        How many there are.
+    """
+    height, count = segmentation.shape[0], 0
+    for row in range(touched[height, 0], touched[height, 1]):
+        line, column, last = segmentation[row], touched[row, 0], touched[row, 1]
+        while column < last:
+            number, first = line[column], column
+            column += 1
+            while column < last and line[column] == number:
+                column += 1
+            if number:
+                run = out[count]
+                run[0], run[1], run[2], run[3] = int(number) - 1, row, first, column
+                count += 1
+    clear_touched(touched)
+    return count
+
+
+@kernel
+def annotate_run(
+    row: int,
+    first: int,
+    shape: int,
+    pose: NDArray[np.float64],
+    intrinsics: NDArray[np.float64],
+    depth: NDArray[np.float64],
+    depth_map: NDArray[np.float32],
+    normals: NDArray[np.float32],
+) -> None:
+    """Depths and normals of pixels of a row that see the same body.
+
+    Parameters
+    ----------
+    row, first : int
+        The row, and the first column.
+    shape : int
+        Code of the body.
+    pose : (32,) float64
+        Of the body.
+    intrinsics : (3, 3) float64
+        ``K``, px.
+    depth : (n,) float64
+        Out: z of what the pixels see, world units.
+    depth_map, normals : (height, width), (3, height, width) float32
+        Out, if they have pixels.
+    """
+    last = first + depth.shape[0]
+    start_x, per_px_x = (first + 0.5 - intrinsics[0, 2]) / intrinsics[0, 0], 1.0 / intrinsics[0, 0]
     ray_y = (row + 0.5 - intrinsics[1, 2]) / intrinsics[1, 1]
     for i in range(last - first):
-        ray_x = (float(first) + float(i) + 0.5 - intrinsics[0, 2]) / intrinsics[0, 0]
-        depth[i] = find_depth(pose, shape, ray_x, ray_y)
-    if with_depth:
-        line = layers.depth_map[row, first:last]
+        depth[i] = find_depth(pose, shape, start_x + i * per_px_x, ray_y)
+    if depth_map.shape[1] > 0:
+        line = depth_map[row, first:last]
         for i in range(last - first):
             line[i] = depth[i]
-    if with_normals:
-        normal_x, normal_y = layers.normals[0, row, first:last], layers.normals[1, row, first:last]
-        normal_z = layers.normals[2, row, first:last]
+    if normals.shape[2] > 0:
+        along_x, along_y, along_z = (
+            normals[0, row, first:last],
+            normals[1, row, first:last],
+            normals[2, row, first:last],
+        )
         for i in range(last - first):
-            ray_x = (float(first) + float(i) + 0.5 - intrinsics[0, 2]) / intrinsics[0, 0]
-            normal_x[i], normal_y[i], normal_z[i] = find_normal(pose, shape, ray_x, ray_y, depth[i])
-    if has_next:
-        move_run(row, first, depth, moves[body, 0], intrinsics, layers.forward_flow)
-    if has_previous:
-        move_run(row, first, depth, moves[body, 1], intrinsics, layers.backward_flow)
+            along_x[i], along_y[i], along_z[i] = find_normal(
+                pose, shape, start_x + i * per_px_x, ray_y, depth[i]
+            )
 
 
 @kernel
@@ -261,22 +341,29 @@ def annotate_frame(
     shape: NDArray[np.uint8],
     intrinsics: NDArray[np.float64],
     extrinsics: NDArray[np.float64],
-    moves: NDArray[np.float64],
+    survey: Survey,
     scratch: Scratch,
     layers: Layers,
-) -> None:
+) -> int:
     """Annotate one frame of one camera.
 
     Parameters
     ----------
     frame : int
         Which.
-    position, rotation, is_present, radius, shape, moves, scratch
+    position, rotation, is_present, radius, shape, scratch
         As for `annotate_clip`.
     intrinsics, extrinsics : (3, 3), (frames or 1, 3, 4) float64
         The camera.
+    survey : Survey
+        Of `make_survey`; out: runs.
     layers : Layers
         Of one picture, all background; written where bodies are.
+
+    Returns
+    -------
+    int
+        How many runs there are.
     """
     height, width = layers.segmentation.shape[0], layers.segmentation.shape[1]
     scratch.light[:] = 0.0
@@ -284,47 +371,38 @@ def annotate_frame(
         position[frame], rotation[min(frame, rotation.shape[0] - 1)], is_present[frame], radius, shape,
         intrinsics, extrinsics[min(frame, extrinsics.shape[0] - 1)], scratch.light, 1.0, height, width, scratch,
     )  # fmt: skip
-    has_next, has_previous = frame + 1 < position.shape[0], frame > 0
-    with_next = has_next and layers.forward_flow.shape[2] > 0
-    with_previous = has_previous and layers.backward_flow.shape[2] > 0
-    left, right, top, bottom = width, 0, height, 0
+    segment(count, shape, intrinsics, scratch, layers.segmentation)
+    runs, moves = survey.runs, survey.moves
+    total = find_runs(layers.segmentation, scratch.touched, runs)
+    with_next = frame + 1 < position.shape[0] and layers.forward_flow.shape[2] > 0
+    with_previous = frame > 0 and layers.backward_flow.shape[2] > 0
+    if not (with_next or with_previous or layers.depth_map.shape[1] > 0 or layers.normals.shape[2] > 0):
+        return total
     for place in range(count):
         body = scratch.order[0, place]
-        extent = scratch.extents[body]
+        for way, is_wanted in enumerate((with_next, with_previous)):
+            if is_wanted:
+                relate_frames(
+                    position,
+                    rotation,
+                    extrinsics,
+                    body,
+                    frame,
+                    frame + 1 - 2 * way,
+                    scratch.axes,
+                    moves[body, way],
+                )
+    for run in range(total):
+        body, row, first, last = runs[run, 0], runs[run, 1], runs[run, 2], runs[run, 3]
+        depth = scratch.depths[first:last]
+        annotate_run(
+            row, first, shape[body], scratch.pose[body], intrinsics, depth, layers.depth_map, layers.normals
+        )
         if with_next:
-            relate_frames(
-                position, rotation, extrinsics, body, frame, frame + 1, scratch.axes, moves[body, 0]
-            )
+            move_run(row, first, depth, moves[body, 0], intrinsics, layers.forward_flow)
         if with_previous:
-            relate_frames(
-                position, rotation, extrinsics, body, frame, frame - 1, scratch.axes, moves[body, 1]
-            )
-        if extent[IS_SHARED]:
-            left, right = min(left, extent[LEFT]), max(right, extent[RIGHT])
-            top, bottom = min(top, extent[TOP]), max(bottom, extent[BOTTOM])
-            continue
-        for row in range(extent[TOP], extent[BOTTOM]):
-            first, last = see_row(body, row, shape, intrinsics, width, scratch)
-            if first < last:
-                annotate_run(
-                    body, row, first, last, shape[body], intrinsics, has_next, has_previous, moves, scratch,
-                    layers,
-                )  # fmt: skip
-    ids = scratch.ids
-    for row in range(top, bottom):
-        find_nearest(row, count, shape, intrinsics, left, right, width, scratch)
-        first = left
-        while first < right:
-            last = first + 1
-            while last < right and ids[last] == ids[first]:
-                last += 1
-            if ids[first]:
-                body = int(ids[first]) - 1
-                annotate_run(
-                    body, row, first, last, shape[body], intrinsics, has_next, has_previous, moves, scratch,
-                    layers,
-                )  # fmt: skip
-            first = last
+            move_run(row, first, depth, moves[body, 1], intrinsics, layers.backward_flow)
+    return total
 
 
 @kernel
@@ -337,7 +415,7 @@ def annotate_clip(
     shape: NDArray[np.uint8],
     intrinsics: NDArray[np.float64],
     extrinsics: NDArray[np.float64],
-    moves: NDArray[np.float64],
+    survey: Survey,
     scratch: Scratch,
     out: Layers,
 ) -> None:
@@ -359,18 +437,19 @@ def annotate_clip(
         ``K`` without skew, px.
     extrinsics : (cameras, frames or 1, 3, 4) float64
         ``[R | t]``, world to camera.
-    moves : (bodies, 2, 3, 4) float64
-        Scratch.
+    survey : Survey
+        Of `make_survey`.
     scratch : Scratch
         Of `make_scratch`.
     out : Layers
         Of so many cameras and frames, all background; written where bodies are.
     """
+    clear_touched(scratch.touched)
     for camera in range(out.segmentation.shape[0]):
         for frame in range(out.segmentation.shape[1]):
             annotate_frame(
                 first_frame + frame, position, rotation, is_present, radius, shape, intrinsics[camera],
-                extrinsics[camera], moves, scratch,
+                extrinsics[camera], survey, scratch,
                 Layers(
                     out.segmentation[camera, frame],
                     out.depth_map[camera, frame],

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.kernels.annotate import Layers, annotate_frame
+from trajstore.kernels.annotate import Layers, Survey, annotate_frame
 from trajstore.kernels.canvas import LITERALS, add_piece
 from trajstore.kernels.compiler import kernel
 from trajstore.kernels.poses import BOTTOM, TOP, Scratch, pose_bodies
-from trajstore.kernels.raster import clear_touched, touch
+from trajstore.kernels.raster import clear_touched
 from trajstore.kernels.visible import see_row
 from trajstore.kernels.zstd import LENGTH, MATCH_MIN, STEP, Encoder, put_pieces, start_frame, write_frame
 
@@ -106,7 +106,7 @@ def add_repeated(count: int, first: int, length: int, size: int, pieces: NDArray
 
 @kernel
 def find_pieces(
-    size: int, segmentation: NDArray[np.uint8], touched: NDArray[np.int64], pieces: NDArray[np.int64]
+    size: int, total: int, runs: NDArray[np.int64], height: int, width: int, pieces: NDArray[np.int64]
 ) -> int:
     """Find what a plane is put together of.
 
@@ -114,35 +114,29 @@ def find_pieces(
     ----------
     size : int
         Bytes of a pixel; where it is a single one, pixels of a body are all the same, too.
-    segmentation : (height, width) uint8
-        Where bodies are.
-    touched : (height + 1, 2) int64
-        Out of which columns and rows there are none.
-    pieces : (n, 3) int64
+    total : int
+        How many runs there are.
+    runs : (n, 4) int64
+        Pixels of bodies; see `trajstore.kernels.annotate.Survey`.
+    height, width : int
+        Of the plane, px.
+    pieces : (m, 3) int64
         Out: the pieces, in bytes.
 
     Returns
     -------
     int
-        How many there are.
+        How many pieces there are.
     """
-    height, width = segmentation.shape[0], segmentation.shape[1]
     count, place = 0, 0
-    for row in range(touched[height, 0], touched[height, 1]):
-        line, column, last = segmentation[row], touched[row, 0], touched[row, 1]
-        while column < last:
-            number, end = line[column], column + 1
-            while end < last and line[end] == number:
-                end += 1
-            if number:
-                first = row * width + column
-                count = add_repeated(count, place, first - place, size, pieces)
-                if size == 1:
-                    count = add_repeated(count, first, end - column, size, pieces)
-                else:
-                    count = add_piece(count, LITERALS, first * size, (end - column) * size, pieces)
-                place = row * width + end
-            column = end
+    for run in range(total):
+        first, length = runs[run, 1] * width + runs[run, 2], runs[run, 3] - runs[run, 2]
+        count = add_repeated(count, place, first - place, size, pieces)
+        if size == 1:
+            count = add_repeated(count, first, length, size, pieces)
+        else:
+            count = add_piece(count, LITERALS, first * size, length * size, pieces)
+        place = first + length
     return add_repeated(count, place, height * width - place, size, pieces)
 
 
@@ -205,56 +199,64 @@ def put_absent(pixels: int, canvas: LayerCanvas, encoder: Encoder) -> None:
 
 
 @kernel
-def clear_layers(touched: NDArray[np.int64], layers: Layers) -> None:
+def clear_layers(total: int, runs: NDArray[np.int64], layers: Layers) -> None:
     """Put the background back where bodies were drawn.
 
     Parameters
     ----------
-    touched : (height + 1, 2) int64
-        Where they are; out: nowhere.
+    total : int
+        How many runs there are.
+    runs : (n, 4) int64
+        Where bodies are.
     layers : Layers
         Of one picture.
     """
-    height = layers.segmentation.shape[0]
-    for row in range(touched[height, 0], touched[height, 1]):
-        first, last = touched[row, 0], touched[row, 1]
-        if first >= last:
-            continue
+    with_depth, with_normals = layers.depth_map.shape[1] > 0, layers.normals.shape[2] > 0
+    with_next, with_previous = layers.forward_flow.shape[2] > 0, layers.backward_flow.shape[2] > 0
+    for run in range(total):
+        row, first, last = runs[run, 1], runs[run, 2], runs[run, 3]
         layers.segmentation[row, first:last] = 0
-        if layers.depth_map.shape[1] > 0:
+        if with_depth:
             layers.depth_map[row, first:last] = np.inf
         for axis in range(2):
-            if layers.forward_flow.shape[2] > 0:
+            if with_next:
                 layers.forward_flow[axis, row, first:last] = 0.0
-            if layers.backward_flow.shape[2] > 0:
+            if with_previous:
                 layers.backward_flow[axis, row, first:last] = 0.0
-        if layers.normals.shape[2] > 0:
+        if with_normals:
             for axis in range(3):
                 layers.normals[axis, row, first:last] = 0.0
-    clear_touched(touched)
 
 
 @kernel
 def put_layers(
-    has_next: bool, has_previous: bool, canvas: LayerCanvas, scratch: Scratch, encoders: Encoders
+    total: int,
+    runs: NDArray[np.int64],
+    has_next: bool,
+    has_previous: bool,
+    canvas: LayerCanvas,
+    encoders: Encoders,
 ) -> None:
     """Put down the layers of the frame that has been drawn, and clear them.
 
     Parameters
     ----------
+    total : int
+        How many runs there are.
+    runs : (n, 4) int64
+        Where bodies are.
     has_next, has_previous : bool
         Whether there are such frames.
     canvas : LayerCanvas
         The layers.
-    scratch : Scratch
-        Where they have been touched.
     encoders : Encoders
         They take them down.
     """
-    layers, pieces, touched = canvas.layers, canvas.pieces, scratch.touched
+    layers, pieces = canvas.layers, canvas.pieces
+    height, width = layers.segmentation.shape[0], layers.segmentation.shape[1]
     pixels, is_wanted, sources = layers.segmentation.size, canvas.is_wanted, canvas.layer_bytes
     if is_wanted[SEGMENTATION]:
-        count = find_pieces(1, layers.segmentation, touched, pieces)
+        count = find_pieces(1, total, runs, height, width, pieces)
         put_planes(1, 1, count, pieces, pixels, sources[SEGMENTATION], encoders.segmentation)
     with_next, with_previous = is_wanted[FORWARD_FLOW], is_wanted[BACKWARD_FLOW]
     if with_next and not has_next:
@@ -262,7 +264,7 @@ def put_layers(
     if with_previous and not has_previous:
         put_absent(pixels, canvas, encoders.backward_flow)
     if is_wanted[DEPTH_MAP] or with_next or with_previous or is_wanted[NORMALS]:
-        count = find_pieces(4, layers.segmentation, touched, pieces)
+        count = find_pieces(4, total, runs, height, width, pieces)
         if is_wanted[DEPTH_MAP]:
             put_planes(1, 4, count, pieces, pixels, sources[DEPTH_MAP], encoders.depth_map)
         if with_next and has_next:
@@ -271,7 +273,7 @@ def put_layers(
             put_planes(2, 4, count, pieces, pixels, sources[BACKWARD_FLOW], encoders.backward_flow)
         if is_wanted[NORMALS]:
             put_planes(3, 4, count, pieces, pixels, sources[NORMALS], encoders.normals)
-    clear_layers(touched, layers)
+    clear_layers(total, runs, layers)
 
 
 @kernel
@@ -308,7 +310,7 @@ def compress_layers(
     shape: NDArray[np.uint8],
     intrinsics: NDArray[np.float64],
     extrinsics: NDArray[np.float64],
-    moves: NDArray[np.float64],
+    survey: Survey,
     scratch: Scratch,
     chunk: tuple[int, int],
     canvas: LayerCanvas,
@@ -320,7 +322,7 @@ def compress_layers(
 
     Parameters
     ----------
-    position, rotation, is_present, radius, shape, intrinsics, extrinsics, moves, scratch
+    position, rotation, is_present, radius, shape, intrinsics, extrinsics, survey, scratch
         As for `trajstore.kernels.annotate.annotate_clip`.
     chunk : (int, int)
         Cameras and frames of a chunk; each becomes a zstd frame of its own.
@@ -346,11 +348,11 @@ def compress_layers(
         for first_frame in range(0, frames, chunk[1]):
             for camera in range(first_camera, first_camera + chunk[0]):
                 for frame in range(first_frame, first_frame + chunk[1]):
-                    annotate_frame(
+                    total = annotate_frame(
                         frame, position, rotation, is_present, radius, shape, intrinsics[camera],
-                        extrinsics[camera], moves, scratch, canvas.layers,
+                        extrinsics[camera], survey, scratch, canvas.layers,
                     )  # fmt: skip
-                    put_layers(frame + 1 < frames, frame > 0, canvas, scratch, encoders)
+                    put_layers(total, survey.runs, frame + 1 < frames, frame > 0, canvas, encoders)
             end_chunk(number, plane * is_wanted[0], encoders.segmentation, ends[0], out[0])
             end_chunk(number, 4 * plane * is_wanted[1], encoders.depth_map, ends[1], out[1])
             end_chunk(number, 8 * plane * is_wanted[2], encoders.forward_flow, ends[2], out[2])
@@ -368,6 +370,7 @@ def compress_silhouettes(
     shape: NDArray[np.uint8],
     intrinsics: NDArray[np.float64],
     extrinsics: NDArray[np.float64],
+    survey: Survey,
     scratch: Scratch,
     chunk: tuple[int, int],
     canvas: LayerCanvas,
@@ -379,7 +382,7 @@ def compress_silhouettes(
 
     Parameters
     ----------
-    position, rotation, is_present, radius, shape, intrinsics, extrinsics, scratch
+    position, rotation, is_present, radius, shape, intrinsics, extrinsics, survey, scratch
         As for `trajstore.kernels.annotate.annotate_clip`.
     chunk : (int, int)
         Cameras and frames of a chunk of a body; each becomes a zstd frame of its own.
@@ -392,10 +395,9 @@ def compress_silhouettes(
     out : (n,) uint8
         The zstd frames, by body, one after the other.
     """
-    cameras, frames, number, end = intrinsics.shape[0], position.shape[0], 0, 0
-    layers, pieces, touched = canvas.layers, canvas.pieces, scratch.touched
-    height, width = layers.segmentation.shape[0], layers.segmentation.shape[1]
-    clear_touched(touched)
+    cameras, frames, place, end = intrinsics.shape[0], position.shape[0], 0, 0
+    silhouette, source = canvas.layers.segmentation, canvas.layer_bytes[SEGMENTATION]
+    height, width, pieces, runs = silhouette.shape[0], silhouette.shape[1], canvas.pieces, survey.runs
     scratch.light[:] = 0.0
     for body in range(radius.shape[0]):
         turned = min(body, rotation.shape[1] - 1)
@@ -412,18 +414,20 @@ def compress_silhouettes(
                             intrinsics[camera], extrinsics[camera, min(frame, extrinsics.shape[1] - 1)],
                             scratch.light, 1.0, height, width, scratch,
                         )  # fmt: skip
+                        total = 0
                         for row in range(scratch.extents[0, TOP], scratch.extents[0, BOTTOM]):
                             first, last = see_row(
                                 0, row, shape[body : body + 1], intrinsics[camera], width, scratch
                             )
                             if first < last:
-                                touch(row, first, last, touched)
-                                layers.segmentation[row, first:last] = 1
-                        count = find_pieces(1, layers.segmentation, touched, pieces)
-                        put_planes(
-                            1, 1, count, pieces, height * width, canvas.layer_bytes[SEGMENTATION], encoder
-                        )
-                        clear_layers(touched, layers)
+                                run = runs[total]
+                                run[0], run[1], run[2], run[3] = 0, row, first, last
+                                total += 1
+                                silhouette[row, first:last] = 1
+                        count = find_pieces(1, total, runs, height, width, pieces)
+                        put_planes(1, 1, count, pieces, height * width, source, encoder)
+                        for number in range(total):
+                            silhouette[runs[number, 1], runs[number, 2] : runs[number, 3]] = 0
                 end += write_frame(chunk[0] * chunk[1] * height * width, encoder, out[end:])
-                ends[number] = end
-                number += 1
+                ends[place] = end
+                place += 1

@@ -253,7 +253,7 @@ class Scene:
             for name, (components, dtype, behind) in PLANES.items():
                 is_wanted = name in names or name == "segmentation"
                 found[name] = np.full((*shape, *components, *(size if is_wanted else (0, 0))), behind, dtype)
-            annotate_clip(*(*described, self._workspace.moves, self._workspace.scratch, Layers(**found)))
+            annotate_clip(*(*described, self._workspace.survey, self._workspace.scratch, Layers(**found)))
             if frames.start == 0:
                 found["backward_flow"][:, :1] = np.nan
             if frames.stop == video.frames:
@@ -295,7 +295,7 @@ class Scene:
             ]
             encoders, ends, out = zip(*encodings, strict=True)
             compress_layers(
-                *(*described, memory.moves, memory.scratch, chunk, canvas, Encoders(*encoders), ends, out)
+                *(*described, memory.survey, memory.scratch, chunk, canvas, Encoders(*encoders), ends, out)
             )
             found |= {
                 name: _cut(ends[place], out[place]) for place, name in enumerate(PLANES) if is_wanted[place]
@@ -303,7 +303,9 @@ class Scene:
         if "amodal" in names:
             bodies = len(self.bodies.role[index])
             encoder, end, space = memory.get_encoder("amodal", plane, bodies * chunks)
-            compress_silhouettes(*(*described, memory.scratch, chunk, canvas, encoder, end, space))
+            compress_silhouettes(
+                *(*described, memory.survey, memory.scratch, chunk, canvas, encoder, end, space)
+            )
             found["amodal"] = _cut(end, space)
         return {name: found[name] for name in names}
 

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trajstore.kernels.annotate import Survey, make_survey
 from trajstore.kernels.canvas import Canvas, make_canvas
 from trajstore.kernels.layers import LayerCanvas, make_layer_canvas
 from trajstore.kernels.poses import Scratch, make_scratch
@@ -46,9 +47,9 @@ class Workspace:
         return make_scratch(*self.shape)
 
     @cached_property
-    def moves(self) -> NDArray[np.float64]:
-        """Where points of each body go in the next frame, and in the one before."""
-        return np.empty((self.shape[0], 2, 3, 4))
+    def survey(self) -> Survey:
+        """Memory to annotate pictures."""
+        return make_survey(*self.shape)
 
     def get_layers(self, is_wanted: tuple[bool, ...]) -> LayerCanvas:
         """Pictures to draw layers of annotations on."""
