@@ -229,54 +229,6 @@ def clear_layers(total: int, runs: NDArray[np.int64], layers: Layers) -> None:
 
 
 @kernel
-def put_layers(
-    total: int,
-    runs: NDArray[np.int64],
-    has_next: bool,
-    has_previous: bool,
-    canvas: LayerCanvas,
-    encoders: Encoders,
-) -> None:
-    """Put down the layers of the frame that has been drawn, and clear them.
-
-    Parameters
-    ----------
-    total : int
-        How many runs there are.
-    runs : (n, 4) int64
-        Where bodies are.
-    has_next, has_previous : bool
-        Whether there are such frames.
-    canvas : LayerCanvas
-        The layers.
-    encoders : Encoders
-        They take them down.
-    """
-    layers, pieces = canvas.layers, canvas.pieces
-    height, width = layers.segmentation.shape[0], layers.segmentation.shape[1]
-    pixels, is_wanted, sources = layers.segmentation.size, canvas.is_wanted, canvas.layer_bytes
-    if is_wanted[SEGMENTATION]:
-        count = find_pieces(1, total, runs, height, width, pieces)
-        put_planes(1, 1, count, pieces, pixels, sources[SEGMENTATION], encoders.segmentation)
-    with_next, with_previous = is_wanted[FORWARD_FLOW], is_wanted[BACKWARD_FLOW]
-    if with_next and not has_next:
-        put_absent(pixels, canvas, encoders.forward_flow)
-    if with_previous and not has_previous:
-        put_absent(pixels, canvas, encoders.backward_flow)
-    if is_wanted[DEPTH_MAP] or with_next or with_previous or is_wanted[NORMALS]:
-        count = find_pieces(4, total, runs, height, width, pieces)
-        if is_wanted[DEPTH_MAP]:
-            put_planes(1, 4, count, pieces, pixels, sources[DEPTH_MAP], encoders.depth_map)
-        if with_next and has_next:
-            put_planes(2, 4, count, pieces, pixels, sources[FORWARD_FLOW], encoders.forward_flow)
-        if with_previous and has_previous:
-            put_planes(2, 4, count, pieces, pixels, sources[BACKWARD_FLOW], encoders.backward_flow)
-        if is_wanted[NORMALS]:
-            put_planes(3, 4, count, pieces, pixels, sources[NORMALS], encoders.normals)
-    clear_layers(total, runs, layers)
-
-
-@kernel
 def end_chunk(
     number: int, size: int, encoder: Encoder, ends: NDArray[np.int64], out: NDArray[np.uint8]
 ) -> None:
@@ -336,8 +288,15 @@ def compress_layers(
         The zstd frames of each layer, one after the other.
     """
     cameras, frames, number = intrinsics.shape[0], position.shape[0], 0
-    plane = chunk[0] * chunk[1] * canvas.layers.segmentation.size
-    is_wanted = canvas.is_wanted
+    layers, pieces, runs, sources = canvas.layers, canvas.pieces, survey.runs, canvas.layer_bytes
+    height, width, pixels = (
+        layers.segmentation.shape[0],
+        layers.segmentation.shape[1],
+        layers.segmentation.size,
+    )
+    plane, is_wanted = chunk[0] * chunk[1] * pixels, canvas.is_wanted
+    with_depth, with_normals = is_wanted[DEPTH_MAP], is_wanted[NORMALS]
+    with_next, with_previous = is_wanted[FORWARD_FLOW], is_wanted[BACKWARD_FLOW]
     clear_touched(scratch.touched)
     start_frame(encoders.segmentation)
     start_frame(encoders.depth_map)
@@ -352,7 +311,28 @@ def compress_layers(
                         frame, position, rotation, is_present, radius, shape, intrinsics[camera],
                         extrinsics[camera], survey, scratch, canvas.layers,
                     )  # fmt: skip
-                    put_layers(total, survey.runs, frame + 1 < frames, frame > 0, canvas, encoders)
+                    if is_wanted[SEGMENTATION]:
+                        count = find_pieces(1, total, runs, height, width, pieces)
+                        put_planes(1, 1, count, pieces, pixels, sources[SEGMENTATION], encoders.segmentation)
+                    if with_next and frame + 1 == frames:
+                        put_absent(pixels, canvas, encoders.forward_flow)
+                    if with_previous and frame == 0:
+                        put_absent(pixels, canvas, encoders.backward_flow)
+                    if with_depth or with_next or with_previous or with_normals:
+                        count = find_pieces(4, total, runs, height, width, pieces)
+                        if with_depth:
+                            put_planes(1, 4, count, pieces, pixels, sources[DEPTH_MAP], encoders.depth_map)
+                        if with_next and frame + 1 < frames:
+                            put_planes(
+                                2, 4, count, pieces, pixels, sources[FORWARD_FLOW], encoders.forward_flow
+                            )
+                        if with_previous and frame > 0:
+                            put_planes(
+                                2, 4, count, pieces, pixels, sources[BACKWARD_FLOW], encoders.backward_flow
+                            )
+                        if with_normals:
+                            put_planes(3, 4, count, pieces, pixels, sources[NORMALS], encoders.normals)
+                    clear_layers(total, runs, layers)
             end_chunk(number, plane * is_wanted[0], encoders.segmentation, ends[0], out[0])
             end_chunk(number, 4 * plane * is_wanted[1], encoders.depth_map, ends[1], out[1])
             end_chunk(number, 8 * plane * is_wanted[2], encoders.forward_flow, ends[2], out[2])
