@@ -29,6 +29,7 @@ class Stream(IntEnum):
     CAMERAS = 11
     LIGHT = 12
     SENSOR = 13
+    TRACKS = 14
 
 
 def uniforms(seed: int, stream: int, *, first: int, count: int, width: int) -> NDArray[np.float64]:

@@ -19,15 +19,17 @@ from trajstore.kernels.layers import Encoders, compress_layers, compress_silhoue
 from trajstore.kernels.poses import make_scratch
 from trajstore.kernels.raster import render
 from trajstore.kernels.sensor import add_noise
+from trajstore.kernels.tracks import follow_points, make_tracks
 from trajstore.kernels.visible import count_visible
 from trajstore.kernels.world import render_world
-from trajstore.scene.annotations import PLANES
+from trajstore.scene.annotations import PLANES, POINTS, TRACKS
 from trajstore.scene.background import Backgrounds, choose_backgrounds
 from trajstore.scene.bodies import ABSENT, Bodies, make_bodies
 from trajstore.scene.cameras import Rig, is_in_view, place_cameras
 from trajstore.scene.column_names import MOTION_LABELS, list_columns
 from trajstore.scene.motion_labels import describe_motion
 from trajstore.scene.order import label_rows, split_rows
+from trajstore.scene.randomness import Stream, to_keys, uniforms
 from trajstore.scene.rotations import to_matrices
 from trajstore.scene.sensor import Sensor, choose_sensor, open_shutter
 from trajstore.scene.workspace import Workspace, get_workspace
@@ -241,7 +243,10 @@ class Scene:
             infinite where there is background. ``forward_flow`` and ``backward_flow`` (cameras, frames, 2, height,
             width) float32: (u, v), px, to where the surface point is in the next frame or the one before; NaN in the
             clip's last or first frame. ``normals`` (cameras, frames, 3, height, width) float32: outwards, camera frame.
-            ``amodal`` (bodies, cameras, frames, height, width) bool: whole silhouettes.
+            ``amodal`` (bodies, cameras, frames, height, width) bool: whole silhouettes. Of points on surfaces, always
+            at all frames: ``query_points`` (cameras, points, 3) float32: frame, y and x, px, where each is seen, NaN
+            where a camera sees no body at all; ``target_points`` (cameras, points, all frames, 2) float32: x and y, px;
+            ``occluded`` (cameras, points, all frames) bool: whether the point is not seen.
         """
         video = self.spec.video
         cameras = slice(*cameras.indices(video.cameras)[:2])
@@ -261,6 +266,8 @@ class Scene:
         if "amodal" in names:
             found["amodal"] = np.zeros((len(self.bodies.role[index]), *shape, *size), np.bool_)
             fill_silhouettes(*(*described, self._workspace.scratch, found["amodal"]))
+        if not set(TRACKS).isdisjoint(names):
+            found |= self._follow(index, cameras)
         return {name: found[name] for name in names}
 
     def compress_annotations(
@@ -315,6 +322,24 @@ class Scene:
         centers = np.empty((len(extrinsics), len(position), 3))
         locate(position, extrinsics, centers)
         return centers
+
+    def _follow(self, index: int, cameras: slice) -> dict[str, NDArray[Any]]:
+        """Points on surfaces of a row, by the names of their arrays."""
+        video, memory, row = self.spec.video, self._workspace, self.rows[index]
+        table = uniforms(self.spec.dataset.seed, Stream.TRACKS, first=row, count=1, width=4)
+        tracks = make_tracks(video.frames, POINTS, video.height, video.width)
+        shape = (cameras.stop - cameras.start, POINTS)
+        found = (
+            np.empty((*shape, 3), np.float32),
+            np.empty((*shape, video.frames, 2), np.float32),
+            np.empty((*shape, video.frames), np.bool_),
+        )
+        follow_points(
+            cameras.start,
+            to_keys(table[:, 0])[0],
+            *(*self._describe_bodies(index, cameras), memory.survey, memory.scratch, tracks, *found),
+        )
+        return dict(zip(TRACKS, found, strict=True))
 
     def _describe_sphere(
         self, index: int, cameras: slice, frames: slice, memory: Workspace
