@@ -108,7 +108,7 @@ def define_annotations(spec: DatasetSpec) -> Iterator[ColumnGroup]:
     spec = settle_storage(spec)
     rows = spec.storage.samples_per_shard
     assert rows is not None  # it is settled
-    compress = compress_drawn
+    compress = compress_spans if spec.storage.encoder == "motion" else compress_drawn
     for name in spec.annotations.groups:
         yield ColumnGroup(
             name,
@@ -129,6 +129,19 @@ def draw_annotation(
     for place, index in enumerate(range(rows.start, rows.stop)):
         out[place] = scene.annotate(index, (column.name,), cameras, frames)[column.name][inside]
     return out
+
+
+def compress_spans(
+    scene: Scene, columns: Sequence[Column], row: int, compressor: ZstdCompressor
+) -> dict[str, list[bytes]]:
+    """Compress what is seen of bodies, and draw the rest; see `trajstore.store.columns.Compress`."""
+    dense = {column.name: column for column in columns if "y" in column.dims}
+    compressed = compress_drawn(scene, [one for one in columns if one.name not in dense], row, compressor)
+    if dense:
+        column = next(iter(dense.values()))
+        sizes = dict(zip(column.dims, column.chunk_shape, strict=True))
+        compressed |= scene.compress_annotations(row, tuple(dense), (sizes["camera"], sizes["frame"]))
+    return compressed
 
 
 def compress_drawn(
