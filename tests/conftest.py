@@ -17,7 +17,7 @@ from support.swift_server import SwiftServer, start_server
 from support.worlds import EVERYTHING
 
 from trajstore.commands.build import build
-from trajstore.spec import DatasetSpec
+from trajstore.spec import ANNOTATIONS, DatasetSpec
 from trajstore.store.groups.video import settle_storage
 
 settings.register_profile("trajstore", deadline=None, derandomize=True, max_examples=50)
@@ -77,6 +77,14 @@ def world_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished store of the tiny spec with everything that a world can have, for reading only."""
     path = tmp_path_factory.mktemp("world") / "world.zarr"
     build(path, **TINY, **EVERYTHING)
+    return path
+
+
+@pytest.fixture(scope="session")
+def annotated_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished store of that world with all annotations, for reading only."""
+    path = tmp_path_factory.mktemp("annotated") / "annotated.zarr"
+    build(path, **TINY, **EVERYTHING, groups=list(ANNOTATIONS))
     return path
 
 

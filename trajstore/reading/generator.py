@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property, partial
 from itertools import product
 from typing import Any, Final
 
@@ -13,9 +13,10 @@ from trajstore.reading.samples import Samples, Selection
 from trajstore.scene.cameras import place_cameras
 from trajstore.scene.order import label_rows, split_rows
 from trajstore.scene.scene import Scene, make_scene
-from trajstore.spec import DatasetSpec
+from trajstore.spec import ANNOTATIONS, DatasetSpec
 from trajstore.storage.caching import LoadingCache, PerProcess
-from trajstore.store.columns import Column
+from trajstore.store.columns import Column, Layout
+from trajstore.store.layout import plan_layout
 
 BLOCK_ROWS: Final = 256
 """Rows that are described at a time: it takes 4 ms for 256 and 2 ms for one."""
@@ -25,7 +26,7 @@ BLOCKS_MAX: Final = 64
 
 
 class SampleGenerator(Samples):
-    """Draws samples; has the methods of `trajstore.reading.store.StoreReader`.
+    """Draws samples; has the methods of `trajstore.reading.store.StoreReader`, and all annotations.
 
     Parameters
     ----------
@@ -45,6 +46,11 @@ class SampleGenerator(Samples):
     def __init__(self, spec: DatasetSpec, *, threads: int | None = None) -> None:
         super().__init__("generated samples", spec, threads=threads)
         self._blocks = PerProcess(partial(LoadingCache[int, Scene], BLOCKS_MAX))
+
+    @cached_property
+    def layout(self) -> Layout:
+        """The plan of a store of the spec that has all annotations: they are there without being written."""
+        return plan_layout(self.spec.replace(groups=ANNOTATIONS))
 
     def _read_run(self, name: str, rows: range) -> NDArray[Any]:
         """Read successive rows of a column; classes and splits without tracing paths: thousands of times as fast."""
@@ -92,10 +98,8 @@ class SampleGenerator(Samples):
         whole = [slice(0, size) for size in column.shape[1:]]
         if runs and runs[-1] != [(whole[len(runs) - 1],) * 2]:
             # one camera at a time, so that what the kernel sees is contiguous: another layout is compiled anew
-            runs[:-1] = [
-                [(slice(i, i + 1), slice(c, c + 1)) for i, c in enumerate(cameras)]
-                for cameras in indices[:-1]
-            ]
+            camera = column.dims.index("camera") - 1
+            runs[camera] = [(slice(i, i + 1), slice(c, c + 1)) for i, c in enumerate(indices[camera])]
         parts = [
             (tuple(to for to, _ in run), (*(of for _, of in run), *whole[len(run) :]))
             for run in product(*runs)

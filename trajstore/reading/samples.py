@@ -1,7 +1,7 @@
 """What reading samples means, wherever they come from: rows, cameras, frames, columns, threads.
 
-Chunked columns (labels) are read by `Samples.column`, sharded ones (frames) by `Samples.read`; the layout says which
-there are, and what group each belongs to.
+Chunked columns (labels) are read by `Samples.column`, sharded ones (frames, annotations) by `Samples.read`, or by
+`Samples.read_group` all that belong together; the layout says which there are, and what group each belongs to.
 
 `trajstore.reading.store.StoreReader` takes them from a store, `trajstore.reading.generator.SampleGenerator` draws them.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,7 +49,7 @@ class Selection:
     Attributes
     ----------
     indices : tuple of tuples of int
-        Along each of the column's dimensions between the sample's and those that are always read whole.
+        Along each of the column's dimensions from the one after the sample's to the last that can be chosen from.
     shape : tuple of int
         Of what is read of a sample.
     """
@@ -96,6 +96,15 @@ class Samples(ABC):
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that `column` reads: the labels, and whatever else is not made of shards."""
         return tuple(self._chunked)
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[Column, ...]]:
+        """The groups that `read_group` reads, and the arrays of each: the frames, and annotations."""
+        return {
+            group.name: group.columns
+            for group in self.layout.groups
+            if all(column.name in self._sharded for column in group.columns)
+        }
 
     @cached_property
     def rows_per_shard(self) -> int:
@@ -161,6 +170,74 @@ class Samples(ABC):
             _check_out(out, shape, selection.dtype)
         self.read_selection(numbers, selection, out, threads=threads)
         return out
+
+    def read_group(
+        self,
+        name: str,
+        rows: ArrayLike,
+        out: Mapping[str, NDArray[Any]] | None = None,
+        *,
+        cameras: Sequence[int] | None = None,
+        frames: Sequence[int] | None = None,
+        threads: int | None = None,
+    ) -> dict[str, NDArray[Any]]:
+        """Read all arrays of an annotation, of the same cameras and frames as those of `read`.
+
+        Parameters
+        ----------
+        name : str
+            The annotation, such as ``"segmentation"``, or one of its arrays; also ``"video"``.
+        rows : (n,) integers
+            Any rows in any order; negative ones count from the end.
+        out : mapping, optional
+            From the name of each array to where to put it, C-contiguous; new arrays by default.
+        cameras : sequence of int, optional
+            Which cameras, counted from 0, in this order; all by default.
+        frames : sequence of int, optional
+            Which frames, numbered from 1, in this order; all by default. What has no frames is read whole: the times in
+            ``query_points`` are indices among all frames of the store.
+        threads : int, optional
+            Threads to spread the rows over, instead of the reader's own number.
+
+        Returns
+        -------
+        dict
+            From the name of each array to (n, …): ``out``'s, or new ones of the dtype that the store gives them.
+
+        Raises
+        ------
+        SpecError
+            If there is no such annotation, camera or frame, or ``out`` does not fit.
+        RowRangeError
+            If there is no such row.
+        IncompleteStoreError
+            If a row is not written yet.
+        CorruptDataError
+            If a row is damaged.
+
+        Examples
+        --------
+        >>> import tempfile, trajstore
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = trajstore.build(f"{folder}/tiny.zarr", samples=8, frames=4, height=16, width=16)
+        ...     _ = trajstore.annotate(f"{folder}/tiny.zarr", "flow")
+        ...     flow = trajstore.open_reader(f"{folder}/tiny.zarr").read_group("flow", [5, 2], cameras=[0])
+        >>> {name: values.shape for name, values in flow.items()}
+        {'forward_flow': (2, 1, 4, 2, 16, 16), 'backward_flow': (2, 1, 4, 2, 16, 16)}
+        """
+        numbers = self.check_rows(rows)
+        selections = self.select_group(name, cameras=cameras, frames=frames)
+        shapes = {one.column.name: (len(numbers), *one.shape) for one in selections}
+        if out is None:
+            out = {one.column.name: np.empty(shapes[one.column.name], one.dtype) for one in selections}
+        elif out.keys() != shapes.keys():
+            message = f"out: found {', '.join(out) or 'nothing'}, expected {', '.join(shapes)}"
+            raise SpecError(message)
+        for one in selections:
+            _check_out(out[one.column.name], shapes[one.column.name], one.dtype)
+        for one in selections:
+            self.read_selection(numbers, one, out[one.column.name], threads=threads)
+        return dict(out)
 
     def read_selection(
         self,
@@ -406,17 +483,20 @@ class Samples(ABC):
         key = _make_key(column, cameras, frames)
         if key in self._selections:
             return self._selections[key]
-        _check_name(column, self._sharded)
+        if column not in self._sharded:
+            known = ", ".join(self._sharded)
+            message = f"column: found {column!r}, expected one of {known}{self.explain_absent(column)}"
+            raise SpecError(message)
         found = self._sharded[column]
         choices = {"camera": (cameras, 0), "frame": (frames, 1)}
-        indices = []
-        for dim, count in zip(found.dims[1:], found.shape[1:], strict=True):
-            if dim not in choices:
-                break
-            chosen, first = choices.pop(dim)
-            indices.append(_check_choice(dim, chosen, first=first, count=count))
-        for dim, (chosen, _) in choices.items():
-            if chosen is not None:
+        indices: list[tuple[int, ...]] = []
+        for dim, (chosen, first) in choices.items():
+            if dim in found.dims:
+                place = found.dims.index(dim)
+                # what lies before it is read whole
+                indices += (tuple(range(size)) for size in found.shape[len(indices) + 1 : place])
+                indices.append(_check_choice(dim, chosen, first=first, count=found.shape[place]))
+            elif chosen is not None:
                 message = (
                     f"{dim}s: found {list(chosen)!r}, column {column} has no dimension {dim!r}; leave it out"
                 )
@@ -428,6 +508,24 @@ class Samples(ABC):
                 self._selections.clear()
             self._selections[key] = selection
         return selection
+
+    def select_group(
+        self, name: str, *, cameras: Sequence[int] | None = None, frames: Sequence[int] | None = None
+    ) -> tuple[Selection, ...]:
+        """Check the same choice of each array of a group that is stored in shards, or of one such array by its name."""
+        if name not in self.groups and name not in self._sharded:
+            message = (
+                f"group: found {name!r}, expected one of {', '.join(self.groups)}{self.explain_absent(name)}"
+            )
+            raise SpecError(message)
+        return tuple(
+            self.select(
+                cameras=cameras if "camera" in column.dims else None,
+                frames=frames if "frame" in column.dims else None,
+                column=column.name,
+            )
+            for column in self.groups.get(name) or (self._sharded[name],)
+        )
 
     def check_rows(self, rows: ArrayLike) -> NDArray[np.int64]:
         """Check row numbers, (n,) integers: (n,) int64, those that count from the end counted from the first."""
@@ -444,6 +542,10 @@ class Samples(ABC):
             )
             raise RowRangeError(message)
         return np.where(numbers < 0, numbers + len(self), numbers)
+
+    def explain_absent(self, _: str) -> str:
+        """What else to say about an array or group of a name that there is not."""
+        return ""
 
     def _explain_range(self) -> str:
         """What else to say about a row that is out of range."""

@@ -26,6 +26,7 @@ from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.columns import Column, ColumnGroup
+from trajstore.store.groups.annotations import ARRAYS
 from trajstore.store.handle import StoreHandle, open_store
 from trajstore.store.layout import FRAMES
 from trajstore.store.shard import FLAG_WRITTEN, decode_chunk, index_size, parse_index
@@ -104,8 +105,9 @@ class _Kept:
 class StoreReader(Samples):
     """Reads samples and labels out of a store; made by `open_reader`.
 
-    ``reader[i]`` is the frames of row i, ``reader.read(rows)`` those of many rows, ``reader.column(name)`` labels,
-    ``len(reader)`` the rows that the store had when it was opened.
+    ``reader[i]`` is the frames of row i, ``reader.read(rows)`` those of many rows, ``reader.read_group(name, rows)``
+    an annotation of them, ``reader.column(name)`` labels, ``len(reader)`` the rows that the store had when it was
+    opened.
 
     Parameters
     ----------
@@ -170,6 +172,13 @@ class StoreReader(Samples):
         """
         key = self.layout.group_of(FRAMES).flags.key(shard)
         return super().is_written(shard) and self._open().storage.read(key) == FLAG_WRITTEN
+
+    def explain_absent(self, name: str) -> str:
+        """How to get an annotation that the store does not have."""
+        for annotation, arrays in ARRAYS.items():
+            if name == annotation or name in (array.name for array in arrays):
+                return f"; add it with: trajstore annotate {self.argument} {annotation}"
+        return ""
 
     def close(self) -> None:
         """Close the files of this process; reading is an error from then on."""

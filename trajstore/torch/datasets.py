@@ -7,6 +7,7 @@ import operator
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import connection
 from pathlib import Path
@@ -18,19 +19,22 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset, default_collate, get_worker_info
 
 from trajstore.errors import IncompleteStoreError, RowRangeError, SpecError
-from trajstore.reading.samples import Samples
+from trajstore.reading.samples import Samples, Selection
 from trajstore.reading.store import open_reader
 from trajstore.scene.captions import CAPTION
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
 from trajstore.store.layout import FRAMES
 from trajstore.text import format_count
-from trajstore.torch.buffers import BufferPool, Loan, Sample, SharedBatch
+from trajstore.torch.buffers import BufferPool, Loan, Room, Sample, SharedBatch
 
 Transform = Callable[[Sample], Any]
 
 STORED_LAYOUT: Final = "VTCHW"
 """Order of a sample's dimensions in a store: camera (view), frame (time), channel, height, width."""
+
+LETTERS: Final = {"camera": "V", "frame": "T", "channel": "C", "uv": "C", "axis": "C", "y": "H", "x": "W"}
+"""What stands for a dimension in a layout; bodies and points are in none."""
 
 TARGETS: Final = ("class_label", "future_position")
 
@@ -60,6 +64,23 @@ class Batch(Sequence[Sample]):
         return len(self.tensors["row"])
 
 
+@dataclass(frozen=True)
+class _Array:
+    """What a dataset reads of frames or an annotation, and which axes of it are given, in their order."""
+
+    selection: Selection
+    axes: tuple[int, ...]
+
+    def arrange(self, stored: torch.Tensor) -> torch.Tensor:
+        """A batch in the dataset's layout, a view; the first dimension is that of the samples."""
+        axes = range(stored.ndim - 1)
+        if self.axes == tuple(axes):
+            return stored
+        left_out = [axis for axis in axes if axis not in self.axes]
+        arranged = stored.permute(0, *(1 + axis for axis in (*left_out, *self.axes)))
+        return arranged.squeeze(1) if left_out else arranged
+
+
 class SampleDataset(Dataset[Any]):
     """What both datasets are: rows of a source of samples, as tensors."""
 
@@ -79,10 +100,18 @@ class SampleDataset(Dataset[Any]):
         self.split = split
         self.columns = tuple(columns)
         self.transform = transform
-        self._selection = samples.select(cameras=cameras, frames=frames)
-        self._permutation = _check_layout(layout, cameras=self._selection.shape[0])
-        self._is_as_stored = layout == STORED_LAYOUT
-        _check_columns(self.columns, (*samples.columns, CAPTION))
+        video = samples.select(cameras=cameras, frames=frames)
+        _check_layout(layout, cameras=video.shape[0])
+        self._labels = tuple(name for name in self.columns if name in (*samples.columns, CAPTION))
+        stored = [video]
+        for name in self.columns:
+            if name not in self._labels:
+                _check_column(name, samples)
+                stored += samples.select_group(name, cameras=cameras, frames=frames)
+        self._arrays = {
+            selection.column.name: _Array(selection, _find_axes(selection.column.dims[1:], layout))
+            for selection in stored
+        }
         self._buffers = BufferPool()
         self._written: tuple[range, ...] | None = None
         self._rows: NDArray[np.int64] | None = None
@@ -112,11 +141,8 @@ class SampleDataset(Dataset[Any]):
             _end_with_parent(os.getpid())
         rows = self.rows[number : number + 1 or None].copy()
         # not by way of a batch of one: that takes a fifth of the time of reading
-        stored = np.empty((1, *self._selection.shape), np.uint8)
-        self.samples.read_selection(rows, self._selection, stored, threads=1)
-        sample: Sample = {"video": self._arrange(torch.from_numpy(stored))[0]}
-        for name in self.columns:
-            sample[name] = self._read_column(name, rows)[0]
+        stored = [torch.from_numpy(np.empty(*room)) for room in self._measure(1)]
+        sample = {name: values[0] for name, values in self._fill(rows, stored, threads=1).items()}
         sample["row"] = torch.from_numpy(rows.reshape(()))
         return sample if self.transform is None else self.transform(sample)
 
@@ -131,7 +157,7 @@ class SampleDataset(Dataset[Any]):
         tensors, loan = self._read(rows, threads=threads, is_shared=in_worker and self.transform is None)
         if loan is not None:
             shared = SharedBatch(tensors)
-            shared.loan, shared.video = loan, tensors["video"]
+            shared.loan, shared.shared = loan, {name: tensors[name] for name in self._arrays}
             return Batch(shared)
         batch = Batch(tensors)
         return batch if self.transform is None else list(map(self.transform, batch))
@@ -140,17 +166,29 @@ class SampleDataset(Dataset[Any]):
         self, rows: NDArray[np.int64], *, threads: int | None, is_shared: bool
     ) -> tuple[Sample, Loan | None]:
         """Some rows, one after the other in memory."""
-        shape, loan = (len(rows), *self._selection.shape), None
+        rooms, loan = self._measure(len(rows)), None
         if is_shared:
-            stored, loan = self._buffers.allocate_shared(shape)
+            stored, loan = self._buffers.allocate_shared(rooms)
         else:
-            stored = self._buffers.allocate(shape)
-        self.samples.read_selection(rows, self._selection, stored.numpy(), threads=threads)
-        tensors: Sample = {"video": self._arrange(stored)}
-        for name in self.columns:
-            tensors[name] = self._read_column(name, rows)
+            stored = self._buffers.allocate(rooms)
+        tensors = self._fill(rows, stored, threads=threads)
         tensors["row"] = torch.from_numpy(rows)
         return tensors, loan
+
+    def _measure(self, count: int) -> list[Room]:
+        """What so many rows of frames and annotations need."""
+        selections = (array.selection for array in self._arrays.values())
+        return [Room((count, *selection.shape), selection.dtype) for selection in selections]
+
+    def _fill(self, rows: NDArray[np.int64], stored: list[torch.Tensor], *, threads: int | None) -> Sample:
+        """All columns of some rows, frames and annotations in memory that is given."""
+        tensors: Sample = {}
+        for (name, array), values in zip(self._arrays.items(), stored, strict=True):
+            self.samples.read_selection(rows, array.selection, values.numpy(), threads=threads)
+            tensors[name] = array.arrange(values)
+        for name in self._labels:
+            tensors[name] = self._read_column(name, rows)
+        return tensors
 
     def _read_column(self, name: str, rows: NDArray[np.int64]) -> torch.Tensor | list[str]:
         """Labels of some rows as a tensor, class numbers as int64, which loss functions want; or captions."""
@@ -158,13 +196,6 @@ class SampleDataset(Dataset[Any]):
             return self.samples.read_captions(rows)
         values = self.samples.read_column(name, rows)
         return torch.from_numpy(values.astype(np.int64) if values.dtype == np.int8 else values)
-
-    def _arrange(self, stored: torch.Tensor) -> torch.Tensor:
-        """Frames in the dataset's layout, a view; the first dimension is that of the samples."""
-        if self._is_as_stored:
-            return stored
-        video = stored.squeeze(1) if len(self._permutation) == 4 else stored
-        return video.permute(0, *(1 + axis for axis in self._permutation))
 
     def _check_indices(self, indices: Sequence[int]) -> NDArray[np.int64]:
         """Raise unless all indices are those of samples."""
@@ -187,8 +218,8 @@ class SampleDataset(Dataset[Any]):
                 "build more samples or change the shares of the splits"
             )
             raise SpecError(message)
-        read = ("position" if name == CAPTION else name for name in self.columns)
-        written = self.samples.written_rows(FRAMES, *read)
+        labels = ("position" if name == CAPTION else name for name in self._labels)
+        written = self.samples.written_rows(*self._arrays, *labels)
         if written == (range(len(self.samples)),):
             return
         count = len(self.samples.split_rows(self.split, written))
@@ -227,12 +258,16 @@ class TrajectoryDataset(SampleDataset):
         Order of the dimensions of ``video``: V camera (view), T frame, C channel, H, W. ``"VTCHW"`` is what is stored;
         ``"VCTHW"`` suits 3D convolutions (I3D, SlowFast, R(2+1)D), a view at a time; ``"VTCHW"`` and ``"VTHWC"``
         video transformers. Without V (``"CTHW"``) where one camera is chosen. Orders other than the stored one are
-        views of it; ``.contiguous()`` copies.
+        views of it; ``.contiguous()`` copies. Annotations follow it: C is u and v, or x, y and z, and left out where
+        there is neither; bodies come first (``amodal``: body, V, T, H, W). ``tracks`` stay in the order that is stored.
     columns : sequence of str
-        Label columns to give along, of all cameras and frames, whichever are chosen for ``video``; int8 becomes int64,
-        other types stay what they are. ``"caption"`` is a sentence that describes a sample, a str; in a batch, a list.
+        What to give along. Annotations are of the cameras and frames that are chosen, each array under its own name:
+        ``"segmentation"``, ``"flow"`` for ``forward_flow`` and ``backward_flow``, or one of its arrays. Label columns
+        are of all cameras and frames; int8 becomes int64, other types stay what they are. ``"caption"`` is a sentence
+        that describes a sample, a str; in a batch, a list.
     only_written : bool
-        Take the rows whose frames are written now, instead of refusing a store that is not finished.
+        Take the rows of which everything that is asked for is written now, instead of refusing a store that is not
+        finished.
     threads : int, optional
         Threads that a batch is spread over in a process that is no worker of a loader; by default one for each
         processor, at most 8, and 16 for a bucket, also in a worker.
@@ -318,7 +353,7 @@ class GeneratedDataset(SampleDataset):
             only_written=False,
         )
         # compiles the kernels here and not in several workers at once
-        samples.read([0], cameras=[0], frames=[1])
+        self._read(self.rows[:1], threads=1, is_shared=False)
 
 
 def collate(samples: list[Any] | Batch) -> Any:
@@ -359,23 +394,31 @@ def _end_with_parent(process: int) -> None:
     threading.Thread(target=wait_and_end, daemon=True).start()
 
 
-def _check_layout(layout: str, *, cameras: int) -> tuple[int, ...]:
-    """The permutation that turns what is stored into a layout."""
-    stored = STORED_LAYOUT
-    if sorted(layout) == sorted("TCHW") and cameras == 1:
-        stored = "TCHW"
-    if sorted(layout) != sorted(stored):
+def _check_layout(layout: str, *, cameras: int) -> None:
+    """Raise unless a layout names each dimension of the frames once."""
+    expected = [STORED_LAYOUT, *([STORED_LAYOUT.replace("V", "")] if cameras == 1 else [])]
+    if sorted(layout) not in map(sorted, expected):
         message = (
             f"layout: found {layout!r} with {cameras} cameras, expected an order of the letters VTCHW "
             "(camera, frame, channel, height, width), such as 'VCTHW', or without V where one camera is chosen"
         )
         raise SpecError(message)
-    return tuple(stored.index(letter) for letter in layout)
 
 
-def _check_columns(columns: tuple[str, ...], known: tuple[str, ...]) -> None:
-    """Raise unless all columns exist."""
-    for name in columns:
-        if name not in known:
-            message = f"columns: found {name!r}, expected some of {', '.join(known)}"
-            raise SpecError(message)
+def _find_axes(dims: tuple[str, ...], layout: str) -> tuple[int, ...]:
+    """The axes of a sample that a layout has, in its order; of what is no picture in the order that is stored."""
+    letters = [LETTERS.get(dim, "") for dim in dims]
+    kept = [axis for axis, letter in enumerate(letters) if letter != "V" or "V" in layout]
+    if "H" not in letters:
+        return tuple(kept)
+    return tuple(sorted(kept, key=lambda axis: layout.index(letters[axis]) if letters[axis] else -1))
+
+
+def _check_column(name: str, samples: Samples) -> None:
+    """Raise unless there is a column or an annotation of a name."""
+    annotations = {group: columns for group, columns in samples.groups.items() if group != FRAMES}
+    arrays = {column.name for columns in annotations.values() for column in columns}
+    if name not in arrays | annotations.keys():
+        known = ", ".join((*annotations, *samples.columns, CAPTION))
+        message = f"columns: found {name!r}, expected some of {known}{samples.explain_absent(name)}"
+        raise SpecError(message)
