@@ -419,6 +419,6 @@ def _check_column(name: str, samples: Samples) -> None:
     annotations = {group: columns for group, columns in samples.groups.items() if group != FRAMES}
     arrays = {column.name for columns in annotations.values() for column in columns}
     if name not in arrays | annotations.keys():
-        known = ", ".join((*annotations, *samples.columns, CAPTION))
+        known = ", ".join((*samples.columns, CAPTION, *annotations))
         message = f"columns: found {name!r}, expected some of {known}{samples.explain_absent(name)}"
         raise SpecError(message)
