@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeVar
 
 import typer
 from typer import Argument, Option
@@ -84,6 +84,7 @@ ClassOption = Annotated[
 OnlySplitOption = Annotated[
     str | None, Option("--split", metavar="train|val|test", help="Only samples of this split.")
 ]
+SHOWN: Final = "video|segmentation|depth_map|flow|normals|amodal"
 WorkersOption = Annotated[
     int | None,
     Option(
@@ -513,6 +514,7 @@ def extend(
     "preview spec.toml -o film.gif",
     "preview store.zarr 17 42 -o rows.mp4",
     "preview store.zarr --class Helical --split val -o helical.png",
+    "preview store.zarr --show flow -o flow.png",
 )
 def preview(
     source: SourceArgument,
@@ -526,6 +528,7 @@ def preview(
         ),
     ],
     rows: RowsArgument = None,
+    show: Annotated[str, Option(metavar=SHOWN, help="What the pictures show.")] = "video",
     class_name: ClassOption = None,
     split: OnlySplitOption = None,
     storage_option: StorageOption = None,
@@ -533,10 +536,13 @@ def preview(
 ) -> None:
     """Draw samples of a store, or of a spec before anything is built.
 
-    Marked are the path, the box of the silhouette and the future position.
+    Marked are the path, the box of the silhouette and the future position. Annotations are shown whether or not the store
+    holds them.
     """
     location = _locate(source, storage_option)
-    done = trajstore.preview(location, rows, output=output, class_name=class_name, split=split)
+    done = trajstore.preview(
+        location, rows, output=output, show=show, class_name=class_name, split=split
+    )
     _print(report.describe_preview(done))
 
 
@@ -546,6 +552,10 @@ def view(
     rows: RowsArgument = None,
     output: Annotated[
         Path | None, Option("--output", "-o", metavar="FILE.rrd", help="Save a recording; needs no screen.")
+    ] = None,
+    show: Annotated[
+        list[str] | None,
+        Option(metavar=SHOWN, help="What the cameras show, repeatable. [default: video]", show_default=False),
     ] = None,
     class_name: ClassOption = None,
     split: OnlySplitOption = None,
@@ -557,7 +567,9 @@ def view(
     Cameras with what they see, boxes, and the path in the world; with -o a recording for later.
     """
     location = _locate(source, storage_option)
-    done = trajstore.view(location, rows, output=output, class_name=class_name, split=split)
+    done = trajstore.view(
+        location, rows, output=output, show=show or ["video"], class_name=class_name, split=split
+    )
     _print(report.describe_view(done))
 
 

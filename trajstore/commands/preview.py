@@ -7,6 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from trajstore.pictures.annotations import (
+    VIDEO,
+    check_computable,
+    check_show,
+    color_clips,
+    find_last,
+)
 from trajstore.pictures.choose import choose_cameras, choose_frames, choose_rows
 from trajstore.pictures.clips import Clip, load_clips
 from trajstore.pictures.outputs import check_is_outside, check_output, write_output
@@ -61,6 +68,7 @@ def preview(
     rows: Sequence[int] | None = None,
     *,
     output: str | Path,
+    show: str = VIDEO,
     class_name: str | None = None,
     split: str | None = None,
     storage_options: Mapping[str, str] | None = None,
@@ -80,6 +88,9 @@ def preview(
         The file; replaced if it is there. ``.png``, ``.svg`` and ``.pdf`` are a contact sheet, of at most 8 cameras
         and 4 frames, chosen so that transients are seen. ``.gif`` and ``.mp4`` play all frames, of cameras in sync;
         the last one stays and shows the future position.
+    show : {'video', 'segmentation', 'depth_map', 'flow', 'normals', 'amodal'}
+        What the pictures show: frames, or an annotation, whether or not the store holds it. The legend says what its
+        colours mean. Of flow, which is that to the next frame, the last frame has none and is left out.
     class_name : str, optional
         Instead of rows: the first four samples of this class.
     split : {'train', 'val', 'test'}, optional
@@ -96,6 +107,8 @@ def preview(
     ------
     SpecError
         If an argument is invalid, there are no such rows, or nobody supports the ending of the file.
+    DriftError
+        If an annotation is asked for, and the installed generator does not make the rows of the store.
     StoreError
         If there is no store, it is damaged, or rows are not written yet.
     OutputError
@@ -113,33 +126,44 @@ def preview(
     ((5,), ('Linear',))
     """
     path = Path(output)
+    check_show([show])
     check_output(path, ENDINGS, extra="preview")
     samples = open_samples(source, storage_options=storage_options)
     check_is_outside(path, samples.location)
+    if show != VIDEO:
+        check_computable(samples)
     chosen = choose_rows(samples, rows, class_name=class_name, split=split)
     video, ending = samples.spec.video, path.suffix.lower()
     cameras = choose_cameras(video.cameras, most=CAMERAS_MAX)
     most = SHEET_FRAMES if ending in STILL else FILM_FRAMES_MAX
-    frames = choose_frames(video, rows=len(chosen), cameras=len(cameras), most=most)
+    last = find_last(video.frames, show)
+    frames = choose_frames(video, rows=len(chosen), cameras=len(cameras), most=most, last=last)
     clips = list(
         load_clips(samples, chosen, cameras=cameras, frames=frames, shows_transients=ending in STILL)
     )
-    data = _draw(samples, clips, ending)
+    data = _draw(samples, clips, ending, show)
     write_output(path, data)
     return PreviewReport(path, chosen, tuple(clip.class_name for clip in clips), len(data))
 
 
-def _draw(samples: Samples, clips: list[Clip], ending: str) -> bytes:
+def _draw(samples: Samples, clips: list[Clip], ending: str, show: str) -> bytes:
     """The bytes of a file with this ending."""
     # matplotlib takes a second to import: not before everything else is known to be right
     from trajstore.pictures.encode import encode_gif, encode_mp4, encode_still
     from trajstore.pictures.film import draw_film
+    from trajstore.pictures.legend import Entry, list_colors
     from trajstore.pictures.sheet import draw_sheet
 
     title = name_of(samples)
+    colors: list[list[Entry]] = []
+    if show != VIDEO:
+        clips, scale = color_clips(samples, clips, show)
+        colors = list_colors(show, scale, clips)
     if ending in STILL:
-        return encode_still(draw_sheet(clips, title=title, subtitle=_describe(samples.spec)), ending)
-    return {".gif": encode_gif, ".mp4": encode_mp4}[ending](draw_film(clips, title=title))
+        page = draw_sheet(clips, title=title, subtitle=_describe(samples.spec), colors=colors)
+        return encode_still(page, ending)
+    encode = {".gif": encode_gif, ".mp4": encode_mp4}[ending]
+    return encode(draw_film(clips, title=title, colors=colors))
 
 
 def _describe(spec: DatasetSpec) -> str:

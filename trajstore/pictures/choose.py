@@ -103,10 +103,12 @@ def _explain_none(
     )
 
 
-def choose_frames(video: VideoSection, *, rows: int, cameras: int, most: int) -> tuple[int, ...]:
-    """Which frames to show so that their pictures fit into memory."""
+def choose_frames(
+    video: VideoSection, *, rows: int, cameras: int, most: int, last: int | None = None
+) -> tuple[int, ...]:
+    """Which frames to show so that their pictures fit into memory, up to the last or to that which is given."""
     frame_bytes = rows * cameras * 3 * video.height * video.width
-    return spread(video.frames, min(most, max(2, BYTES_MAX // frame_bytes)), first=1)
+    return spread(last or video.frames, min(most, max(2, BYTES_MAX // frame_bytes)), first=1)
 
 
 def favor_transients(frames: Sequence[int], spans: Sequence[tuple[int, int]]) -> tuple[int, ...]:

@@ -106,6 +106,8 @@ class Body:
 
     Attributes
     ----------
+    number : int
+        Its place along the dimension ``body``.
     radius : float
         Of the sphere that encloses it, world units.
     first_frame, last_frame : int
@@ -125,6 +127,7 @@ class Body:
     """
 
     name: str
+    number: int
     role: str
     shape: str
     radius: float
@@ -224,7 +227,11 @@ def load_clips(
         label = {name: samples.column(name, [row])[0] for name in names}
         placed = rig or _place_cameras(samples, cameras, row)
         bodies = _list_bodies(label, list(cameras))
-        spans = [(body.first_frame, body.last_frame) for body in bodies if body.role == "transient"]
+        spans = [
+            (body.first_frame, min(body.last_frame, frames[-1]))
+            for body in bodies
+            if body.role == "transient" and body.first_frame <= frames[-1]
+        ]
         shown = favor_transients(frames, spans) if shows_transients else tuple(frames)
         yield Clip(
             row=row,
@@ -259,6 +266,7 @@ def _list_bodies(label: Labels, cameras: list[int]) -> list[Body]:
     if "body_role" not in label:
         sphere = Body(
             name="sphere",
+            number=0,
             role="target",
             shape="sphere",
             radius=float(label["radius"]),
@@ -276,6 +284,7 @@ def _list_bodies(label: Labels, cameras: list[int]) -> list[Body]:
     return [
         Body(
             name=ROLES[role] if number == 0 else f"{ROLES[role]}_{number}",
+            number=number,
             role=ROLES[role],
             shape=SHAPES[label["body_shape"][number]],
             radius=float(label["body_radius"][number]),

@@ -13,7 +13,7 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from trajstore.pictures.clips import Clip
-from trajstore.pictures.legend import draw_line, list_boxes
+from trajstore.pictures.legend import Entry, draw_line, find_height, list_boxes
 from trajstore.pictures.page import Area, Page
 from trajstore.pictures.palette import QUIET
 from trajstore.pictures.sheet import WORDS_MIN, fit_tile
@@ -66,23 +66,30 @@ class _Playing:
         return (self.path, *reversed(self.boxes), self.future)
 
 
-def draw_film(clips: Sequence[Clip], *, title: str) -> Iterator[NDArray[np.uint8]]:
+def draw_film(
+    clips: Sequence[Clip], *, title: str, colors: Sequence[Sequence[Entry]] = ()
+) -> Iterator[NDArray[np.uint8]]:
     """Draw a picture for each frame, (height, width, 3) uint8: a line of cameras for each sample.
 
-    Both sides are even, as video codecs want them. The last picture shows the future position, too.
+    Both sides are even, as video codecs want them. The last picture shows the future position, too; ``colors`` are lines
+    of a legend that say what the pictures show.
     """
     cameras, count, _, height, width = clips[0].video.shape
     largest = min(TILE_MAX, TILES_WIDTH // cameras - GAP, TILES_HEIGHT // len(clips))
     tile = fit_tile(height, width, largest=largest)
     line_height = CAPTION + tile[1] + MARGIN
     has_world = clips[0].target.visible_pixels is not None
-    first_line = MARGIN + TITLE + has_world * LEGEND
+    legend = [*([list_boxes(clips)] if has_world else []), *colors]
+    heights = [find_height(entries, LEGEND) for entries in legend]
+    first_line = MARGIN + TITLE + sum(heights)
     page = Page(
         _even(max(WORLD_WIDTH_MIN if has_world else WIDTH_MIN, 2 * MARGIN + cameras * _pitch(tile) - GAP)),
         _even(first_line + len(clips) * line_height + FOOTER),
     )
-    if has_world:
-        draw_line(page, MARGIN - 7, first_line - LEGEND / 2 - 10, list_boxes(clips), size=14)
+    bottom = first_line - 10.0
+    for height, entries in zip(reversed(heights), reversed(legend), strict=True):
+        draw_line(page, MARGIN - (entries[0].mark == "box") * 7, bottom - height / 2, entries, size=14)
+        bottom -= height
     room = page.width - 2 * MARGIN - NUMBER_WIDTH
     page.add_text(MARGIN, MARGIN, title, size=17, weight="bold", room=room)
     for camera, of_dataset in enumerate(clips[0].cameras.numbers):

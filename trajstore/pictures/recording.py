@@ -11,7 +11,7 @@ import numpy as np
 
 from trajstore.errors import OutputError
 from trajstore.pictures.clips import HIDDEN, PARTLY, VISIBLE, Body, Clip
-from trajstore.pictures.palette import FUTURE, PATH, ROLES
+from trajstore.pictures.palette import FUTURE, PATH, ROLES, to_rgb
 from trajstore.pictures.shapes import CONE_FACES, CUBE_HALF, CYLINDER_HALF
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _boxes(clip: Clip, place: int, frame: int) -> rerun.Boxes2D:
     return rerun.Boxes2D(
         mins=np.array([low for *_, low, _ in shown]).reshape(-1, 2),
         sizes=np.array([extent for *_, extent in shown]).reshape(-1, 2),
-        colors=[_rgb(ROLES[body.role]) for body, *_ in shown],
+        colors=[to_rgb(ROLES[body.role]) for body, *_ in shown],
         **style,
     )
 
@@ -161,11 +161,11 @@ def _log_world(recording: rerun.RecordingStream, entity: str, clip: Clip) -> Non
             colors=[(128, 128, 128, 96)],
             fill_mode=rerun.components.FillMode.MajorWireframe,
         ),
-        "/path": rerun.LineStrips3D([clip.target.position], colors=[_rgb(PATH)], radii=[0.008]),
+        "/path": rerun.LineStrips3D([clip.target.position], colors=[to_rgb(PATH)], radii=[0.008]),
         "/future": rerun.Ellipsoids3D(
             centers=[clip.future_position],
             half_sizes=[[clip.target.radius] * 3],
-            colors=[_rgb(FUTURE)],
+            colors=[to_rgb(FUTURE)],
             fill_mode=rerun.components.FillMode.MajorWireframe,
             labels=[f"frame {clip.future_frame}"],
             show_labels=True,
@@ -174,7 +174,7 @@ def _log_world(recording: rerun.RecordingStream, entity: str, clip: Clip) -> Non
     for name, archetype in statics.items():
         recording.log(f"{entity}{name}", archetype, static=True)
     for body in clip.bodies[1:]:
-        way = rerun.LineStrips3D([body.path], colors=[_rgb(ROLES[body.role])], radii=[0.004])
+        way = rerun.LineStrips3D([body.path], colors=[to_rgb(ROLES[body.role])], radii=[0.004])
         recording.log(f"{entity}/path/{body.name}", way, static=True)
 
 
@@ -193,11 +193,11 @@ def _log_camera(recording: rerun.RecordingStream, entity: str, clip: Clip, place
     recording.log(entity, pinhole, static=True)
     if not cameras.are_moving:
         recording.log(entity, _pose(clip, place, clip.last_frame), static=True)
-    path = rerun.LineStrips2D([clip.target.pixel[place]], colors=[_rgb(PATH)], draw_order=20.0)
+    path = rerun.LineStrips2D([clip.target.pixel[place]], colors=[to_rgb(PATH)], draw_order=20.0)
     recording.log(f"{entity}/path", path, static=True)
     future = rerun.Points2D(
         [clip.future_pixel[place]],
-        colors=[_rgb(FUTURE)],
+        colors=[to_rgb(FUTURE)],
         radii=rerun.Radius.ui_points(5.0),
         labels=[clip.when],
         draw_order=30.0,
@@ -255,9 +255,3 @@ def _describe(clip: Clip) -> str:
     lines = [f"| {name} | {value} |" for name, value in rows.items()]
     sentence = [clip.caption, ""] if clip.caption else []
     return "\n".join([*sentence, "| label | value |", "|---|---|", *lines])
-
-
-def _rgb(color: str) -> tuple[int, int, int]:
-    """A colour of the palette as three numbers."""
-    red, green, blue = bytes.fromhex(color[1:])
-    return red, green, blue

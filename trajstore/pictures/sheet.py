@@ -9,7 +9,7 @@ from textwrap import wrap
 from typing import Any, Final
 
 from trajstore.pictures.clips import Clip
-from trajstore.pictures.legend import draw_line, list_entries
+from trajstore.pictures.legend import Entry, draw_line, find_height, list_entries
 from trajstore.pictures.page import Area, Page
 from trajstore.pictures.palette import QUIET
 from trajstore.pictures.tile import Tile
@@ -58,7 +58,7 @@ class Plan:
     columns: int
     lines: int
     caption_lines: int
-    legend_lines: int
+    legend: int
 
     @property
     def is_stacked(self) -> bool:
@@ -82,11 +82,6 @@ class Plan:
         return CAPTION + self.caption_lines * LINE
 
     @property
-    def legend(self) -> int:
-        """Height of what the marks mean."""
-        return LEGEND + (self.legend_lines - 1) * LEGEND_LINE
-
-    @property
     def page(self) -> tuple[int, int]:
         """Of the sheet."""
         width = self.columns * (self.block[0] + BLOCK_GAP[0]) - BLOCK_GAP[0] + 2 * MARGIN
@@ -102,7 +97,7 @@ def plan_sheet(
     height: int,
     width: int,
     caption_lines: int = 1,
-    legend_lines: int = 1,
+    legend: int = LEGEND,
 ) -> Plan:
     """Find sizes that suit any number of samples, cameras and frames."""
     tile = fit_tile(height, width, largest=min(TILE_MAX, TILES_HEIGHT // cameras - GAP))
@@ -116,7 +111,7 @@ def plan_sheet(
         path, rig = (side, side), (round(1.25 * side), side)
 
     def arrange(columns: int) -> Plan:
-        return Plan(tile, cell, tiles, path, rig, columns, ceil(count / columns), caption_lines, legend_lines)
+        return Plan(tile, cell, tiles, path, rig, columns, ceil(count / columns), caption_lines, legend)
 
     # no column more than the lines need, so that none stays empty
     plans = [arrange(columns) for columns in range(1, count + 1)]
@@ -133,13 +128,21 @@ def fit_tile(height: int, width: int, *, largest: int) -> tuple[int, int]:
     return max(1, round(width * largest / longer)), max(1, round(height * largest / longer))
 
 
-def draw_sheet(clips: Sequence[Clip], *, title: str, subtitle: str) -> Page:
-    """Draw a contact sheet."""
+def draw_sheet(
+    clips: Sequence[Clip], *, title: str, subtitle: str, colors: Sequence[Sequence[Entry]] = ()
+) -> Page:
+    """Draw a contact sheet; ``colors`` are lines of the legend that say what its pictures show."""
     cameras, frames, _, height, width = clips[0].video.shape
     sizes = {"cameras": cameras, "frames": frames, "height": height, "width": width}
     block_width, _ = plan_sheet(1, **sizes).block
-    words, legend = [_say(clip, block_width) for clip in clips], list_entries(clips)
-    plan = plan_sheet(len(clips), **sizes, caption_lines=max(map(len, words)), legend_lines=len(legend))
+    words, legend = [_say(clip, block_width) for clip in clips], [*list_entries(clips), *colors]
+    heights = [find_height(line, LEGEND_LINE) for line in legend]
+    plan = plan_sheet(
+        len(clips),
+        **sizes,
+        caption_lines=max(map(len, words)),
+        legend=LEGEND - LEGEND_LINE + sum(heights),
+    )
     page = Page(*plan.page)
     room = page.width - 2 * MARGIN
     page.add_text(MARGIN, MARGIN, title, size=26, weight="bold", room=room)
@@ -152,8 +155,10 @@ def draw_sheet(clips: Sequence[Clip], *, title: str, subtitle: str) -> Page:
         area = Area(left, top, block_width, block_height)
         _write_caption(page, area, clip, words[place])
         _draw_block(page, area, plan, clip)
-    for line, entries in enumerate(reversed(legend)):
-        draw_line(page, MARGIN, page.height - MARGIN - 10.0 - line * LEGEND_LINE, entries)
+    bottom = page.height - MARGIN + LEGEND_LINE / 2 - 10.0
+    for height, entries in zip(reversed(heights), reversed(legend), strict=True):
+        draw_line(page, MARGIN, bottom - height / 2, entries)
+        bottom -= height
     return page
 
 
