@@ -536,13 +536,12 @@ def preview(
 ) -> None:
     """Draw samples of a store, or of a spec before anything is built.
 
-    Marked are the path, the box of the silhouette and the future position. Annotations are shown whether or not the store
-    holds them.
+    Marked are the path, the box of the silhouette and the future position.
+
+    Annotations are shown whether or not the store holds them.
     """
     location = _locate(source, storage_option)
-    done = trajstore.preview(
-        location, rows, output=output, show=show, class_name=class_name, split=split
-    )
+    done = trajstore.preview(location, rows, output=output, show=show, class_name=class_name, split=split)
     _print(report.describe_preview(done))
 
 

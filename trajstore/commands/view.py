@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from trajstore.errors import OutputError
+from trajstore.pictures.annotations import VIDEO, check_computable, check_show
 from trajstore.pictures.choose import choose_frames, choose_rows
 from trajstore.pictures.clips import load_clips
 from trajstore.pictures.outputs import check_installed, check_is_outside, check_output, write_output
@@ -53,6 +54,7 @@ def view(
     rows: Sequence[int] | None = None,
     *,
     output: str | Path | None = None,
+    show: Sequence[str] = (VIDEO,),
     class_name: str | None = None,
     split: str | None = None,
     storage_options: Mapping[str, str] | None = None,
@@ -70,6 +72,9 @@ def view(
         Which rows, at most 12; negative ones count from the end. By default the first written one of each class.
     output : path-like, optional
         A file ending in ``.rrd`` to save the recording to, which needs no screen; replaced if it is there.
+    show : sequence of {'video', 'segmentation', 'depth_map', 'flow', 'normals', 'amodal'}
+        What the cameras show beside each other: frames, or annotations, whether or not the store holds them. Flow, to
+        the next frame, is arrows on the frames; depth has the world's unit.
     class_name : str, optional
         Instead of rows: the first four samples of this class.
     split : {'train', 'val', 'test'}, optional
@@ -86,6 +91,8 @@ def view(
     ------
     SpecError
         If an argument is invalid, there are no such rows, or nobody supports the ending of the file.
+    DriftError
+        If an annotation is asked for, and the installed generator does not make the rows of the store.
     StoreError
         If there is no store, it is damaged, or rows are not written yet.
     OutputError
@@ -93,6 +100,8 @@ def view(
     MissingExtraError
         If rerun-sdk is not installed.
     """
+    shown = tuple(dict.fromkeys(show))
+    check_show(shown)
     path = None if output is None else Path(output)
     if path is None:
         check_installed(("rerun",), extra="view", what="view")
@@ -102,6 +111,8 @@ def view(
     samples = open_samples(source, storage_options=storage_options)
     if path is not None:
         check_is_outside(path, samples.location)
+    if shown != (VIDEO,):
+        check_computable(samples)
     chosen = choose_rows(samples, rows, class_name=class_name, split=split)
     video = samples.spec.video
     frames = choose_frames(video, rows=len(chosen), cameras=video.cameras, most=FRAMES_MAX)
@@ -109,9 +120,9 @@ def view(
     classes = tuple(clip.class_name for clip in clips)
     title = name_of(samples)
     if path is None:
-        show_recording(clips, title, instead=_save_command(source))
+        show_recording(samples, clips, title, show=shown, instead=_save_command(source))
         return ViewReport(None, chosen, classes, 0)
-    data = record(clips, title)
+    data = record(samples, clips, title, show=shown)
     write_output(path, data)
     return ViewReport(path, chosen, classes, len(data))
 

@@ -34,7 +34,14 @@ Scale = tuple[float, float]
 VIDEO: Final = "video"
 """What is shown unless an annotation is asked for."""
 
-WHEEL: Final = ((0, "#FF0000"), (15, "#FFFF00"), (21, "#00FF00"), (25, "#00FFFF"), (36, "#0000FF"), (49, "#FF00FF"))
+WHEEL: Final = (
+    (0, "#FF0000"),
+    (15, "#FFFF00"),
+    (21, "#00FF00"),
+    (25, "#00FFFF"),
+    (36, "#0000FF"),
+    (49, "#FF00FF"),
+)
 """Colours of directions, clockwise from the right, and where each stands among `WHEEL_STEPS` equal steps."""
 
 WHEEL_STEPS: Final = 55
@@ -170,9 +177,7 @@ def measure(samples: Samples, clips: Sequence[Clip], show: str) -> Scale:
     if coloring.measure is None:
         return 0.0, 1.0
     scales = [
-        coloring.measure(values)
-        for clip in clips
-        for (values,) in annotate(samples, clip, [coloring.array])
+        coloring.measure(values) for clip in clips for (values,) in annotate(samples, clip, [coloring.array])
     ]
     low, high = min(low for low, _ in scales), max(high for _, high in scales)
     return (low, high) if low < high else (0.0, 1.0)

@@ -71,8 +71,8 @@ def draw_film(
 ) -> Iterator[NDArray[np.uint8]]:
     """Draw a picture for each frame, (height, width, 3) uint8: a line of cameras for each sample.
 
-    Both sides are even, as video codecs want them. The last picture shows the future position, too; ``colors`` are lines
-    of a legend that say what the pictures show.
+    Both sides are even, as video codecs want them. The last picture shows the future position, too. Lines of a legend,
+    ``colors``, say what the pictures show.
     """
     cameras, count, _, height, width = clips[0].video.shape
     largest = min(TILE_MAX, TILES_WIDTH // cameras - GAP, TILES_HEIGHT // len(clips))
@@ -100,7 +100,7 @@ def draw_film(
     playing = [
         part
         for line, clip in enumerate(clips)
-        for part in _lay_out(page, clip, tile, top=first_line + line * line_height)
+        for part in _lay_out(page, clip, tile, top=first_line + line * line_height, has_frames=bool(colors))
     ]
     start_anew = page.keep()
     frames, last = clips[0].frames, clips[0].last_frame
@@ -114,7 +114,9 @@ def draw_film(
         yield page.shown()
 
 
-def _lay_out(page: Page, clip: Clip, size: tuple[int, int], *, top: float) -> Iterator[_Playing]:
+def _lay_out(
+    page: Page, clip: Clip, size: tuple[int, int], *, top: float, has_frames: bool
+) -> Iterator[_Playing]:
     """A line of cameras, and what the sample is above them."""
     name = page.add_text(MARGIN, top, clip.class_name, size=15, weight="bold")
     page.add_text(page.end_of(name) + 10, top, f"row {clip.row:,}, split {clip.split}", size=15, color=QUIET)
@@ -126,6 +128,8 @@ def _lay_out(page: Page, clip: Clip, size: tuple[int, int], *, top: float) -> It
             height=clip.cameras.height,
             width=clip.cameras.width,
         )
+        if has_frames:
+            page.add_frame(tile.area)
         part = _Playing(
             clip=clip,
             camera=camera,

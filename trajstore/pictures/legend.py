@@ -73,7 +73,9 @@ def list_colors(show: str, scale: Scale, clips: Sequence[Clip]) -> list[list[Ent
         text = f"flow to the next frame, full colour: {scale[1]:g} px per frame"
         return [[Entry("picture", text, picture=_draw_wheel())]]
     if show == "normals":
-        return [[Entry("picture", "normals, x right, y down, z ahead: (n + 1) / 2 as RGB", picture=_draw_ball())]]
+        return [
+            [Entry("picture", "normals, x right, y down, z ahead: (n + 1) / 2 as RGB", picture=_draw_ball())]
+        ]
     last = max(body.number for clip in clips for body in clip.bodies)
     line = [ground, Entry("picture", clips[0].target.name, picture=_paint(TARGET, SWATCH))]
     if last > 0:
@@ -88,7 +90,8 @@ def list_colors(show: str, scale: Scale, clips: Sequence[Clip]) -> list[list[Ent
 
 def find_height(line: Sequence[Entry], least: int) -> int:
     """Height of a line of a legend, px."""
-    return max([least, *(entry.picture.shape[1] + 8 for entry in line if entry.picture is not None)])
+    pictures = (entry.picture for entry in line if entry.picture is not None)
+    return max([least, *(len(picture[0]) + 8 for picture in pictures)])
 
 
 def _paint(color: str, side: int) -> Picture:
@@ -121,7 +124,8 @@ def _average(picture: Picture, is_inside: NDArray[np.bool_]) -> Picture:
     """Each px of a disc before the paper, the mean of what it covers."""
     paper = np.array(to_rgb(PAPER), np.uint8)[:, None, None]
     cells = np.where(is_inside, picture, paper).reshape(3, DISC, SHARPNESS, DISC, SHARPNESS)
-    return cells.mean(axis=(2, 4)).round().astype(np.uint8)
+    averages: Picture = cells.mean(axis=(2, 4)).round().astype(np.uint8)
+    return averages
 
 
 def draw_line(page: Page, left: float, middle: float, entries: Sequence[Entry], *, size: float = 16) -> None:
@@ -130,7 +134,10 @@ def draw_line(page: Page, left: float, middle: float, entries: Sequence[Entry], 
         right = left + 26
         if entry.picture is not None:
             _, height, width = entry.picture.shape
-            page.add_picture(Area(round(left), round(middle - height / 2), width, height), entry.picture)
+            area = Area(round(left), round(middle - height / 2), width, height)
+            page.add_picture(area, entry.picture)
+            if height == SWATCH:
+                page.add_frame(area)
             right = left + width
         elif entry.mark == "none":
             right = left - 10

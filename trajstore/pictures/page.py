@@ -19,7 +19,7 @@ from matplotlib.text import Text
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from trajstore.pictures.palette import FONT, INK, PAPER
+from trajstore.pictures.palette import FAINT, FONT, INK, PAPER
 
 DPI: Final = 100
 """Pixels per inch: what is placed by the pixel, pictures of samples above all, stays sharp."""
@@ -129,6 +129,11 @@ class Page:
         )  # fmt: skip
         self.axes.add_patch(rectangle)
         return rectangle
+
+    def add_frame(self, area: Area) -> None:
+        """Draw a thin line right outside a picture that may be as bright as the paper."""
+        around = Area(area.left - 0.5, area.top - 0.5, area.width + 1.0, area.height + 1.0)
+        self.add_rectangle(around, color=FAINT, width=1.0).set_snap(False)
 
     def add_circle(self, center: ArrayLike, radius: float, *, width: float, **style: Any) -> None:
         """Draw a circle around a point, (2,), px."""

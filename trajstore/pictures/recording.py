@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import sysconfig
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trajstore.errors import OutputError
+from trajstore.pictures.annotations import (
+    COLORINGS,
+    DEPTH_COLORS,
+    VIDEO,
+    Scale,
+    annotate,
+    body_colors,
+    color_flow,
+    measure,
+)
 from trajstore.pictures.clips import HIDDEN, PARTLY, VISIBLE, Body, Clip
 from trajstore.pictures.palette import FUTURE, PATH, ROLES, to_rgb
 from trajstore.pictures.shapes import CONE_FACES, CUBE_HALF, CYLINDER_HALF
+from trajstore.reading.samples import Samples
 
 if TYPE_CHECKING:
     import rerun
@@ -26,20 +38,24 @@ WIDTHS: Final = {VISIBLE: 1.5, PARTLY: 1.0, HIDDEN: 0.5}
 """What the name of a body goes on with, and how wide the line of its box is, by how much is seen of it."""
 
 VIEWS_MAX: Final = 8
-"""Cameras that get a view of their own; the others are seen in the world."""
+"""Views of cameras; the cameras that have none are seen in the world."""
+
+ARROWS_MAX: Final = 48
+"""Arrows of flow along the longer side of a picture."""
 
 
-def record(clips: Sequence[Clip], title: str) -> bytes:
+def record(samples: Samples, clips: Sequence[Clip], title: str, *, show: Sequence[str]) -> bytes:
     """Make a recording."""
     recording = _start(title)
     memory = recording.memory_recording()
-    recording.send_blueprint(_arrange(clips))
-    for clip in clips:
-        _log(recording, clip)
+    recording.send_blueprint(_arrange(clips, show))
+    _log(recording, samples, clips, show)
     return memory.drain_as_bytes()
 
 
-def show_recording(clips: Sequence[Clip], title: str, *, instead: str) -> None:
+def show_recording(
+    samples: Samples, clips: Sequence[Clip], title: str, *, show: Sequence[str], instead: str
+) -> None:
     """Send clips to the viewer, opened if it is not open; ``instead`` is a command for where there is none."""
     import rerun
 
@@ -50,13 +66,12 @@ def show_recording(clips: Sequence[Clip], title: str, *, instead: str) -> None:
         rerun.spawn(
             recording=recording,
             executable_path=str(beside) if beside.exists() else None,
-            default_blueprint=_arrange(clips),
+            default_blueprint=_arrange(clips, show),
         )
     except RuntimeError as error:
         message = f"view: the viewer did not start: {error}; save a recording with: {instead}"
         raise OutputError(message) from error
-    for clip in clips:
-        _log(recording, clip)
+    _log(recording, samples, clips, show)
     recording.flush()
 
 
@@ -70,8 +85,20 @@ def _start(title: str) -> rerun.RecordingStream:
     return recording
 
 
-def _log(recording: rerun.RecordingStream, clip: Clip) -> None:
-    """All of a sample."""
+def _log(
+    recording: rerun.RecordingStream, samples: Samples, clips: Sequence[Clip], show: Sequence[str]
+) -> None:
+    """All of some samples."""
+    names = [name for name in show if name != VIDEO]
+    scales = {name: measure(samples, clips, name) for name in names}
+    for clip in clips:
+        _log_clip(recording, clip)
+        if names:
+            _log_annotations(recording, samples, clip, scales)
+
+
+def _log_clip(recording: rerun.RecordingStream, clip: Clip) -> None:
+    """A sample but its annotations."""
     import rerun
 
     root = f"row_{clip.row}"
@@ -96,6 +123,61 @@ def _log(recording: rerun.RecordingStream, clip: Clip) -> None:
             recording.log(f"{entity}/image", rerun.Image(picture))
             recording.log(f"{entity}/box", _boxes(clip, place, frame))
     recording.reset_time()
+
+
+def _log_annotations(
+    recording: rerun.RecordingStream, samples: Samples, clip: Clip, scales: Mapping[str, Scale]
+) -> None:
+    """What is known of the pixels of a sample; of flow, nothing at the last frame."""
+    import rerun
+
+    world = f"row_{clip.row}/world"
+    names = {0: "background"} | {body.number + 1: body.name for body in clip.bodies}
+    colors = body_colors(max(names))
+    recording.log(
+        world,
+        rerun.AnnotationContext([(number, name, colors[number].tolist()) for number, name in names.items()]),
+        static=True,
+    )
+    computed = annotate(samples, clip, [COLORINGS[name].array for name in scales])
+    for camera, arrays in zip(clip.cameras.numbers, computed, strict=True):
+        for (name, scale), values in zip(scales.items(), arrays, strict=True):
+            for index, frame in enumerate(clip.frames):
+                recording.set_time(TIMELINE, sequence=frame)
+                shown = _annotation(name, values[:, index] if name == "amodal" else values[index], scale)
+                recording.log(f"{world}/camera_{camera}/{name}", shown)
+    recording.reset_time()
+
+
+def _annotation(name: str, values: NDArray[Any], scale: Scale) -> Any:
+    """An annotation of one frame: what the viewer has a type for as it is, the others in their colours."""
+    import rerun
+
+    if name == "segmentation":
+        return rerun.SegmentationImage(values)
+    if name == "depth_map":
+        return rerun.DepthImage(values, meter=1.0, colormap=DEPTH_COLORS[0], depth_range=scale)
+    if name == "flow":
+        return _arrows(values, scale)
+    return rerun.Image(np.moveaxis(COLORINGS[name].color(values, scale), 0, -1))
+
+
+def _arrows(flow: NDArray[np.float32], scale: Scale) -> rerun.Arrows2D:
+    """Flow (2, height, width) of a grid of pixels, where it is not 0."""
+    import rerun
+
+    _, height, width = flow.shape
+    step = -(-max(height, width) // ARROWS_MAX)
+    v, u = np.mgrid[step // 2 : height : step, step // 2 : width : step].reshape(2, -1)
+    vectors = np.nan_to_num(flow[:, v, u])
+    is_moving = vectors.any(axis=0)
+    kept = vectors[:, is_moving]
+    return rerun.Arrows2D(
+        origins=np.stack([u[is_moving], v[is_moving]], axis=-1) + 0.5,
+        vectors=kept.T,
+        colors=color_flow(kept[:, None], scale)[:, 0].T,
+        draw_order=10.0,
+    )
 
 
 def _shape(body: Body, frame: int) -> Any:
@@ -214,28 +296,41 @@ def _pose(clip: Clip, place: int, frame: int) -> rerun.Transform3D:
     return rerun.Transform3D(translation=clip.cameras.centers(frame)[place], mat3x3=rotation.T)
 
 
-def _arrange(clips: Sequence[Clip]) -> Any:
-    """The viewer's layout: a tab for each row, with the world, the cameras and the labels."""
+def _arrange(clips: Sequence[Clip], show: Sequence[str]) -> Any:
+    """The viewer's layout: a tab for each row, with the world, the labels, and what the cameras show."""
     import rerun.blueprint as layout
 
     tabs = []
     for clip in clips:
         root = f"row_{clip.row}"
         cameras = [
-            layout.Spatial2DView(origin=f"{root}/world/camera_{camera}", name=f"camera {camera}")
-            for camera in clip.cameras.numbers[:VIEWS_MAX]
+            _look_through(f"{root}/world/camera_{camera}", camera, name, is_alone=len(show) == 1)
+            for camera in clip.cameras.numbers[: max(1, VIEWS_MAX // len(show))]
+            for name in show
         ]
         left = layout.Vertical(
             layout.Spatial3DView(origin=f"{root}/world", name="world"),
             layout.TextDocumentView(origin=f"{root}/labels", name="labels"),
             row_shares=[3, 1],
         )
-        name = f"{clip.class_name}, row {clip.row}"
-        tabs.append(layout.Horizontal(left, layout.Grid(*cameras), name=name))
+        grid = layout.Grid(*cameras, grid_columns=len(show) if len(show) > 1 else None)
+        tabs.append(layout.Horizontal(left, grid, name=f"{clip.class_name}, row {clip.row}"))
     return layout.Blueprint(
         layout.Tabs(*tabs),
         layout.TimePanel(timeline=TIMELINE, fps=FRAMES_PER_SECOND),
         layout.SelectionPanel(state="collapsed"),
+    )
+
+
+def _look_through(entity: str, camera: int, name: str, *, is_alone: bool) -> Any:
+    """A view of what a camera shows, below the marks; arrows lie on the frames."""
+    import rerun.blueprint as layout
+
+    pictures = {VIDEO: ["image"], "flow": ["image", "flow"]}.get(name, [name])
+    return layout.Spatial2DView(
+        origin=entity,
+        contents=[f"$origin/{part}" for part in (*pictures, "box", "path/**", "future")],
+        name=f"camera {camera}" if is_alone else f"camera {camera}, {name}",
     )
 
 

@@ -154,7 +154,7 @@ def draw_sheet(
         top = MARGIN + TITLE + line * (block_height + BLOCK_GAP[1])
         area = Area(left, top, block_width, block_height)
         _write_caption(page, area, clip, words[place])
-        _draw_block(page, area, plan, clip)
+        _draw_block(page, area, plan, clip, has_frames=bool(colors))
     bottom = page.height - MARGIN + LEGEND_LINE / 2 - 10.0
     for height, entries in zip(reversed(heights), reversed(legend), strict=True):
         draw_line(page, MARGIN, bottom - height / 2, entries)
@@ -162,11 +162,11 @@ def draw_sheet(
     return page
 
 
-def _draw_block(page: Page, area: Area, plan: Plan, clip: Clip) -> None:
+def _draw_block(page: Page, area: Area, plan: Plan, clip: Clip, *, has_frames: bool) -> None:
     """All that belongs to one sample, below its labels in words."""
     top = area.top + plan.caption + HEADING
     tiles = Area(area.left + GUTTER, top, *plan.tiles)
-    _draw_tiles(page, tiles, plan, clip)
+    _draw_tiles(page, tiles, plan, clip, has_frames=has_frames)
     path = Area(tiles.right + WORLD_GAP, top, *plan.path)
     rig = Area(path.left, path.bottom, *plan.rig) if plan.is_stacked else Area(path.right, top, *plan.rig)
     draw_path(page, path, clip)
@@ -191,8 +191,8 @@ def _write_caption(page: Page, area: Area, clip: Clip, words: list[str]) -> None
         page.add_text(area.left, top, line, size=15, color=QUIET, room=area.width)
 
 
-def _draw_tiles(page: Page, area: Area, plan: Plan, clip: Clip) -> None:
-    """Cameras × frames."""
+def _draw_tiles(page: Page, area: Area, plan: Plan, clip: Clip, *, has_frames: bool) -> None:
+    """Cameras × frames, in thin frames where their background may be as bright as the paper."""
     (width, height), (cell_width, cell_height) = plan.tile, plan.cell
     style: dict[str, Any] = {"size": TYPE, "color": QUIET}
     has_words = cell_width >= WORDS_MIN
@@ -209,6 +209,8 @@ def _draw_tiles(page: Page, area: Area, plan: Plan, clip: Clip) -> None:
             place = Area(round(middle - width / 2), round(line - height / 2), width, height)
             tile = Tile(page, place, height=clip.cameras.height, width=clip.cameras.width)
             page.add_picture(place, clip.video[i, j])
+            if has_frames:
+                page.add_frame(place)
             tile.mark_boxes(clip.bodies, i, frame)
         tile.mark_path(clip.target.pixel[i])
         tile.mark_future(clip.future_pixel[i])
