@@ -429,16 +429,27 @@ def test_options_of_preview_and_view_become_arguments(
     done = command(name, "s.toml", "3", "7", "--output", "a.x")
     assert done.out.startswith("a.x: 1.00 KB, row 3 Linear\n")
     bucket = ["s3://bucket/s.zarr", "--storage-option", "region=x"]
-    command(name, *bucket, "-o", "a.x", "--class", "Helical", "--split", "val")
+    shown = ["--show", "flow", *(["--show", "normals"] if name == "view" else [])]
+    command(name, *bucket, "-o", "a.x", "--class", "Helical", "--split", "val", *shown)
     rows, choice = calls
     assert rows == (
         (Location("s.toml"), [3, 7]),
-        {"output": Path("a.x"), "class_name": None, "split": None},
+        {
+            "output": Path("a.x"),
+            "show": "video" if name == "preview" else ["video"],
+            "class_name": None,
+            "split": None,
+        },
     )
     (source, none), options = choice
     assert source == Location("s3://bucket/s.zarr", (("region", "x"),))
     assert not none
-    assert options == {"output": Path("a.x"), "class_name": "Helical", "split": "val"}
+    assert options == {
+        "output": Path("a.x"),
+        "show": "flow" if name == "preview" else ["flow", "normals"],
+        "class_name": "Helical",
+        "split": "val",
+    }
 
 
 @pytest.mark.parametrize("name", ["preview", "view"])
@@ -448,6 +459,11 @@ def test_options_of_preview_and_view_become_arguments(
         (["44"], 2, "row 44 is out of range, expected 0 … 43"),
         (["--class", "Zigzag"], 2, "expected one of Linear, Circular, Helical, Parabolic"),
         (["--split", "dev"], 2, "expected one of train, val, test"),
+        (
+            ["--show", "depth"],
+            2,
+            "show: found 'depth', expected one of video, segmentation, depth_map, flow,",
+        ),
         (["-o", "a.doc"], 2, "found the ending '.doc', expected one of ."),
         (["-o", "no/a.OUT"], 1, "make it with: mkdir -p no"),
     ],

@@ -15,13 +15,16 @@ from support.faults import assert_same_bytes, small_disk, tree
 import trajstore
 from trajstore.errors import (
     CorruptDataError,
+    DriftError,
     IncompleteStoreError,
     MissingExtraError,
     NotEnoughSpaceError,
     OutputError,
     SpecError,
 )
+from trajstore.pictures.annotations import COLORINGS
 from trajstore.pictures.encode import FRAMES_PER_SECOND, LAST_SECONDS
+from trajstore.pictures.source import open_samples
 from trajstore.spec import DatasetSpec
 
 
@@ -99,6 +102,64 @@ def test_an_old_file_is_replaced(tmp_path: Path, small_spec: DatasetSpec):
 def test_a_store_is_left_as_it_is(tmp_path: Path, tiny_store: Path, tiny_copy: Path):
     trajstore.preview(tiny_copy, [0], output=tmp_path / "a.gif")
     assert_same_bytes(tiny_copy, tiny_store)
+
+
+# ---------------------------------------------------------------------------------------------- annotations
+
+
+@pytest.mark.parametrize("show", COLORINGS)
+def test_annotations_are_drawn_whether_or_not_a_store_holds_them(
+    tmp_path: Path, tiny_store: Path, tiny_spec: DatasetSpec, monkeypatch: pytest.MonkeyPatch, show: str
+):
+    monkeypatch.setattr("trajstore.commands.preview.name_of", lambda _: "title")
+    before = tree(tiny_store)
+    for ending in ("gif", "png"):
+        files = [tmp_path / f"{name}.{ending}" for name in ("of_store", "of_spec", "video")]
+        trajstore.preview(tiny_store, [5, 8], output=files[0], show=show)
+        trajstore.preview(tiny_spec, [5, 8], output=files[1], show=show)
+        trajstore.preview(tiny_store, [5, 8], output=files[2])
+        of_store, of_spec, video = (path.read_bytes() for path in files)
+        assert of_store == of_spec != video
+    assert tree(tiny_store) == before
+
+
+@pytest.mark.parametrize(("show", "frames"), [("segmentation", 4), ("flow", 3)])
+def test_a_film_plays_the_frames_that_have_the_annotation(
+    tmp_path: Path, tiny_store: Path, show: str, frames: int
+):
+    trajstore.preview(tiny_store, [1], output=tmp_path / "a.gif", show=show)
+    trajstore.preview(tiny_store, [1], output=tmp_path / "a.mp4", show=show)
+    gif = imageio.v3.imread(tmp_path / "a.gif", index=None)
+    mp4 = imageio.v3.imread(tmp_path / "a.mp4", plugin="pyav")
+    assert len(gif) == frames
+    assert len(mp4) == frames - 1 + round(LAST_SECONDS * FRAMES_PER_SECOND)
+    for index in range(frames):
+        assert np.abs(mp4[index].astype(int) - gif[index]).mean() < 3
+
+
+@pytest.mark.parametrize("ending", ["svg", "pdf"])
+def test_a_sheet_of_an_annotation_can_be_printed(tmp_path: Path, small_spec: DatasetSpec, ending: str):
+    pages = []
+    for name in ("a", "b"):
+        trajstore.preview(small_spec, [0], output=tmp_path / f"{name}.{ending}", show="flow")
+        pages.append((tmp_path / f"{name}.{ending}").read_bytes())
+    assert pages[0] == pages[1]
+
+
+def test_a_store_of_another_generator_shows_its_frames_only(tmp_path: Path, tiny_copy: Path):
+    path, fingerprint = tiny_copy / "zarr.json", open_samples(tiny_copy).spec.fingerprint
+    path.write_text(path.read_text().replace(fingerprint, "0" * len(fingerprint)))
+    with pytest.raises(DriftError, match="found rows of another generator"):
+        trajstore.preview(tiny_copy, [0], output=tmp_path / "a.gif", show="normals")
+    assert not (tmp_path / "a.gif").exists()
+    trajstore.preview(tiny_copy, [0], output=tmp_path / "a.gif")
+
+
+def test_what_cannot_be_shown_is_refused_before_anything_is_opened(tmp_path: Path):
+    with pytest.raises(
+        SpecError, match="show: found 'depth', expected one of video, segmentation, depth_map,"
+    ):
+        trajstore.preview("no such store", output=tmp_path / "a.png", show="depth")
 
 
 # ---------------------------------------------------------------------------------------------- bad input

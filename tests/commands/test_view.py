@@ -15,9 +15,11 @@ from support.worlds import EVERYTHING
 
 import trajstore
 from trajstore.errors import IncompleteStoreError, MissingExtraError, OutputError, SpecError
+from trajstore.pictures.annotations import COLORINGS
 from trajstore.pictures.clips import Clip, load_clips
 from trajstore.pictures.source import open_samples
 from trajstore.reading.samples import Samples
+from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
 
 Recording = dict[str, dict[str, Any]]
@@ -219,6 +221,126 @@ def test_the_labels_of_a_world_are_told_in_words(world: tuple[Samples, Clip, Rec
         assert recording[f"/row_3/world/camera_{camera}/future"]["Points2D:labels"] == [
             ["frame 11, cameras as at frame 6"]
         ]
+
+
+# ---------------------------------------------------------------------------------------------- annotations
+
+ALL = ("video", *COLORINGS)
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory: pytest.TempPathFactory) -> tuple[Scene, Clip, Recording, str]:
+    sizes = {"samples": 20, "cameras": 2, "frames": 4, "height": 32, "width": 60, "transients": 3}
+    samples = open_samples(DatasetSpec.from_fields(**EVERYTHING | sizes))
+    path = tmp_path_factory.mktemp("annotated") / "a.rrd"
+    trajstore.view(samples.spec, [3], output=path, show=[*ALL, "flow"])
+    (clip,) = load_clips(samples, [3], cameras=[0, 1], frames=range(1, 5))
+    (blueprint,) = RrdReader(path).blueprints()
+    layout = " ".join(
+        str(record)
+        for chunk in RrdReader(path).stream(store=blueprint)
+        for record in chunk.to_record_batch().to_pylist()
+    )
+    return make_scene(samples.spec, range(3, 4)), clip, read_back(path), layout
+
+
+def values_of(scene: Scene, array: str) -> Any:
+    """An array of the row, all cameras and frames."""
+    return scene.annotate(0, [array], slice(None), slice(None))[array]
+
+
+def test_bodies_are_classes_with_names_and_colours(annotated: tuple[Scene, Clip, Recording, str]):
+    scene, clip, recording, _ = annotated
+    ((classes,),) = [recording["/row_3/world"]["AnnotationContext:context"][0:1]]
+    infos = [entry["class_description"]["info"] for entry in classes[0]]
+    assert {info["id"]: info["label"] for info in infos} == {
+        0: "background", **{body.number + 1: body.name for body in clip.bodies},
+    }  # fmt: skip
+    assert len({info["color"] for info in infos}) == len(infos)
+    seen = values_of(scene, "segmentation")
+    assert len(np.unique(seen)) > 2
+    for camera in range(2):
+        logged = recording[f"/row_3/world/camera_{camera}/segmentation"]["at"]["SegmentationImage:buffer"]
+        for frame in range(4):
+            found = np.array(logged[frame + 1][0], np.uint8).reshape(32, 60)
+            np.testing.assert_array_equal(found, seen[camera, frame])
+
+
+def test_depth_has_the_unit_of_the_world(annotated: tuple[Scene, Clip, Recording, str]):
+    scene, _, recording, _ = annotated
+    depth = values_of(scene, "depth_map")
+    finite = depth[np.isfinite(depth)]
+    for camera in range(2):
+        logged = recording[f"/row_3/world/camera_{camera}/depth_map"]["at"]
+        for frame in range(4):
+            buffer = np.array(logged["DepthImage:buffer"][frame + 1][0], np.uint8).tobytes()
+            np.testing.assert_array_equal(
+                np.frombuffer(buffer, np.float32).reshape(32, 60), depth[camera, frame]
+            )
+            assert logged["DepthImage:meter"][frame + 1] == [1.0]
+            ((low, high),) = logged["DepthImage:depth_range"][frame + 1]
+            assert low <= finite.min() < finite.max() <= high
+
+
+def test_flow_is_arrows_of_a_grid_of_pixels(annotated: tuple[Scene, Clip, Recording, str]):
+    scene, _, recording, _ = annotated
+    flow = values_of(scene, "forward_flow")
+    count = 0
+    for camera in range(2):
+        logged = recording[f"/row_3/world/camera_{camera}/flow"]["at"]
+        assert logged["Arrows2D:vectors"][4] == []  # there is no next frame
+        for frame in range(3):
+            origins = np.reshape(logged["Arrows2D:origins"][frame + 1], (-1, 2))
+            vectors = np.reshape(logged["Arrows2D:vectors"][frame + 1], (-1, 2))
+            u, v = (origins - 0.5).astype(int).T
+            np.testing.assert_array_equal(origins, np.stack([u, v], -1) + 0.5)  # the centres of pixels
+            np.testing.assert_array_equal(vectors.T, flow[camera, frame][:, v, u])
+            assert (u % 2 == 1).all()  # every second pixel of 60
+            count += len(vectors)
+            moving = flow[camera, frame, :, 1::2, 1::2].any(axis=0).sum()
+            assert len(vectors) == moving
+    assert count > 20
+
+
+@pytest.mark.parametrize("name", ["normals", "amodal"])
+def test_what_the_viewer_has_no_type_for_is_coloured(
+    annotated: tuple[Scene, Clip, Recording, str], name: str
+):
+    scene, _, recording, _ = annotated
+    values = values_of(scene, name)
+    for camera in range(2):
+        logged = recording[f"/row_3/world/camera_{camera}/{name}"]["at"]["Image:buffer"]
+        for frame in range(4):
+            of_frame = values[:, camera, frame] if name == "amodal" else values[camera, frame]
+            expected = np.moveaxis(COLORINGS[name].color(of_frame, (0.0, 1.0)), 0, -1)
+            np.testing.assert_array_equal(
+                np.array(logged[frame + 1][0], np.uint8).reshape(32, 60, 3), expected
+            )
+
+
+def test_each_of_what_is_shown_has_a_view(annotated: tuple[Scene, Clip, Recording, str]):
+    _, _, recording, layout = annotated
+    for name in ALL:
+        assert f"camera 0, {name}" in layout
+        assert "camera 1" not in layout  # six views of one camera are enough
+    entities = {f"/row_3/world/camera_1/{name}" for name in COLORINGS}
+    assert entities <= set(recording)
+
+
+def test_annotations_of_a_store_are_those_of_its_spec(
+    tmp_path: Path, tiny_store: Path, tiny_spec: DatasetSpec
+):
+    found = []
+    for name, source in (("a", tiny_store), ("b", tiny_spec)):
+        trajstore.view(source, [5], output=tmp_path / f"{name}.rrd", show=["segmentation"])
+        logged = read_back(tmp_path / f"{name}.rrd")["/row_5/world/camera_1/segmentation"]
+        found.append(logged["at"]["SegmentationImage:buffer"])
+    assert found[0] == found[1]
+
+
+def test_what_cannot_be_shown_is_refused_before_anything_is_opened():
+    with pytest.raises(SpecError, match="show: found 'tracks', expected one of video, segmentation,"):
+        trajstore.view("no such store", show=["flow", "tracks"])
 
 
 # ---------------------------------------------------------------------------------------------- the screen

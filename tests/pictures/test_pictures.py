@@ -18,12 +18,14 @@ from PIL import Image
 from support.worlds import EVERYTHING
 
 from trajstore.pictures import film, sheet
+from trajstore.pictures.annotations import COLORINGS, color_clips
 from trajstore.pictures.choose import spread
 from trajstore.pictures.clips import HIDDEN, PARTLY, VISIBLE, Clip, load_clips
 from trajstore.pictures.encode import encode_still
 from trajstore.pictures.film import draw_film
+from trajstore.pictures.legend import Entry, find_height, list_colors
 from trajstore.pictures.page import Area, Page, resize
-from trajstore.pictures.palette import BOX, FUTURE, PATH, ROLES, TRANSIENT
+from trajstore.pictures.palette import BOX, FAINT, FUTURE, PATH, ROLES, TRANSIENT
 from trajstore.pictures.sheet import draw_sheet, fit_tile, plan_sheet
 from trajstore.pictures.source import open_samples
 from trajstore.pictures.tile import Tile
@@ -196,20 +198,56 @@ LONG = "a very long name of a dataset that goes on and on and on and on and on a
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", ["sheet", "film"])
 def test_no_text_covers_another_or_leaves_the_page(size: str, kind: str, monkeypatch: pytest.MonkeyPatch):
-    clips = make_clips(**SIZES[size])
+    assert_texts_have_room(draw(kind, make_clips(**SIZES[size]), monkeypatch))
+
+
+LEGENDS: dict[str, dict[str, Any]] = {
+    "one pixel": SIZES["one pixel"],
+    "many bodies": {
+        "rows": [0], "cameras": 1, "frames": 2, "height": 8, "width": 8, "distractors": 34,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("size", LEGENDS)
+@pytest.mark.parametrize("kind", ["sheet", "film"])
+@pytest.mark.parametrize("show", COLORINGS)
+def test_legends_of_annotations_have_room(size: str, kind: str, show: str, monkeypatch: pytest.MonkeyPatch):
+    clips = make_clips(**LEGENDS[size])
+    colors = list_colors(show, (0.001, 1234.56), clips)
+    page = draw(kind, clips, monkeypatch, colors=colors)
+    assert_texts_have_room(page)
+    assert {entry.text for line in colors for entry in line} <= {text.get_text() for text in page.axes.texts}
+    last = max(entry.picture.shape[1] for line in colors for entry in line if entry.picture is not None)
+    for image in page.axes.images:
+        left, right, bottom, top = image.get_extent()
+        assert 0 <= left < right <= page.width
+        assert 0 <= top < bottom <= page.height
+    heights = [image.get_extent()[2] - image.get_extent()[3] for image in page.axes.images]
+    assert last in heights
+
+
+def draw(
+    kind: str, clips: list[Clip], monkeypatch: pytest.MonkeyPatch, colors: Sequence[Sequence[Entry]] = ()
+) -> Page:
+    """The page of a sheet or of a film with long titles."""
     if kind == "sheet":
-        page = draw_sheet(clips, title=LONG, subtitle=LONG * 3)
-    else:
-        pages: list[Page] = []
+        return draw_sheet(clips, title=LONG, subtitle=LONG * 3, colors=colors)
+    pages: list[Page] = []
 
-        class Kept(Page):
-            def __init__(self, width: int, height: int) -> None:
-                super().__init__(width, height)
-                pages.append(self)
+    class Kept(Page):
+        def __init__(self, width: int, height: int) -> None:
+            super().__init__(width, height)
+            pages.append(self)
 
-        monkeypatch.setattr(film, "Page", Kept)
-        list(draw_film(clips, title=LONG))
-        (page,) = pages
+    monkeypatch.setattr(film, "Page", Kept)
+    list(draw_film(clips, title=LONG, colors=colors))
+    (page,) = pages
+    return page
+
+
+def assert_texts_have_room(page: Page) -> None:
+    """Fail if a text covers another or leaves the page."""
     boxes = {text: text.get_window_extent() for text in page.axes.texts}
     assert len(boxes) > 3
     for text, box in boxes.items():
@@ -342,7 +380,47 @@ def test_a_sheet_says_how_moving_cameras_stand():
     assert "future position, frame 9, cameras as at frame 4" in texts
 
 
+@pytest.mark.parametrize("show", COLORINGS)
+def test_a_sheet_shows_annotations_pixel_by_pixel(show: str):
+    spec = DatasetSpec.from_fields(samples=48, cameras=2, frames=3, radius=[0.3, 0.35], seed=3)
+    samples = open_samples(spec)
+    clips = list(load_clips(samples, [5], cameras=[0, 1], frames=[1, 2]))
+    colored, scale = color_clips(samples, clips, show)
+    page = draw_sheet(colored, title="a", subtitle="b", colors=list_colors(show, scale, clips))
+    page.keep()
+    shown = page.shown()
+    for i, j, area in tile_areas(1, colored[0]):
+        tile = Tile(page, area, height=64, width=64)
+        expected = resize(colored[0].video[i, j], int(area.width), int(area.height))[:, :, :3]
+        is_free = ~marked(tile, colored[0], i, j + 1)
+        if j == 0:  # without the path
+            np.testing.assert_array_equal(cut(shown, area)[is_free], expected[is_free])
+        assert (np.ptp(cut(shown, area)[is_free].reshape(-1, 3).astype(int), axis=0) > 20).any()
+        around = cut(shown, Area(area.left - 1, area.top - 1, area.width + 2, area.height + 2))
+        for edge in (around[0], around[-1], around[:, 0], around[:, -1]):
+            assert count_color(edge[None], FAINT) > 100
+
+
 # ---------------------------------------------------------------------------------------------- films
+
+
+def test_a_film_of_an_annotation_has_its_colours_in_thin_frames():
+    samples = open_samples(DatasetSpec.from_fields(samples=8, cameras=1, frames=3, radius=[0.3, 0.35]))
+    clips = list(load_clips(samples, [5], cameras=[0], frames=[1, 2]))
+    colored, scale = color_clips(samples, clips, "flow")
+    legend = list_colors("flow", scale, clips)
+    first, _ = draw_film(colored, title="a", colors=legend)
+    tile = fit_tile(64, 64, largest=film.TILE_MAX)
+    top = film.MARGIN + film.TITLE + find_height(legend[0], film.LEGEND) + film.CAPTION
+    area = Area(film.MARGIN, top, *tile)
+    where = Tile(Page(10, 10), area, height=64, width=64)
+    is_free = ~marked(where, colored[0], 0, 1, margin=6)
+    expected = resize(colored[0].video[0, 0], *tile)[:, :, :3]
+    differs = np.abs(cut(first, area).astype(int) - expected).max(axis=-1) > 0
+    assert differs[is_free].mean() < 0.02  # the path begins
+    around = cut(first, Area(area.left - 1, area.top - 1, area.width + 2, area.height + 2))
+    for edge in (around[0], around[-1], around[:, 0], around[:, -1]):
+        assert count_color(edge[None], FAINT) > 100
 
 
 def test_a_film_shows_each_frame_and_the_future_at_its_end():

@@ -42,7 +42,7 @@ WHEEL: Final = (
     (36, "#0000FF"),
     (49, "#FF00FF"),
 )
-"""Colours of directions, clockwise from the right, and where each stands among `WHEEL_STEPS` equal steps."""
+"""Colours of directions, clockwise from the right, and where each stands among `WHEEL_STEPS` equal steps of a turn."""
 
 WHEEL_STEPS: Final = 55
 

@@ -67,7 +67,7 @@ def list_colors(show: str, scale: Scale, clips: Sequence[Clip]) -> list[list[Ent
     ground = Entry("picture", "background", picture=_paint(GROUND, SWATCH))
     if show == "depth_map":
         ramp = np.broadcast_to(np.linspace(*scale, RAMP, dtype=np.float32), (SWATCH, RAMP))
-        text = f"z: {scale[0]:.2f} to {scale[1]:.2f} world units"
+        text = f"z: {scale[0]:.4g} to {scale[1]:.4g} world units"
         return [[Entry("picture", text, picture=color_depth(ramp, scale)), ground]]
     if show == "flow":
         text = f"flow to the next frame, full colour: {scale[1]:g} px per frame"
