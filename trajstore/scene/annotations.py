@@ -24,9 +24,6 @@ ANNOTATIONS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
 TRACKS: Final = ANNOTATIONS["tracks"]
 """The arrays of points; all others are of pixels."""
 
-POINTS: Final = 64
-"""Points of each camera that are followed."""
-
 PLANES: Final[Mapping[str, tuple[tuple[int, ...], type[np.generic], float]]] = MappingProxyType(
     {
         "segmentation": ((), np.uint8, 0),

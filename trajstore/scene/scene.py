@@ -22,7 +22,7 @@ from trajstore.kernels.sensor import add_noise
 from trajstore.kernels.tracks import follow_points, make_tracks
 from trajstore.kernels.visible import count_visible
 from trajstore.kernels.world import render_world
-from trajstore.scene.annotations import PLANES, POINTS, TRACKS
+from trajstore.scene.annotations import PLANES, TRACKS
 from trajstore.scene.background import Backgrounds, choose_backgrounds
 from trajstore.scene.bodies import ABSENT, Bodies, make_bodies
 from trajstore.scene.cameras import Rig, is_in_view, place_cameras
@@ -327,8 +327,9 @@ class Scene:
         """Points on surfaces of a row, by the names of their arrays."""
         video, memory, row = self.spec.video, self._workspace, self.rows[index]
         table = uniforms(self.spec.dataset.seed, Stream.TRACKS, first=row, count=1, width=4)
-        tracks = make_tracks(video.frames, POINTS, video.height, video.width)
-        shape = (cameras.stop - cameras.start, POINTS)
+        points = self.spec.annotations.points
+        tracks = make_tracks(video.frames, points, video.height, video.width)
+        shape = (cameras.stop - cameras.start, points)
         found = (
             np.empty((*shape, 3), np.float32),
             np.empty((*shape, video.frames, 2), np.float32),
