@@ -160,7 +160,8 @@ def compress_drawn(
         values = scene.annotate(row, names, slice(first_camera, last_camera), slice(first_frame, last_frame))
         for column, number, inside in seen:
             chunk = np.ascontiguousarray(values[column.name][inside])
-            compressed[column.name][number] = compressor.compress(chunk.data)
+            # a copy: what the library returns keeps the memory of an incompressible chunk from being used again
+            compressed[column.name][number] = bytes(memoryview(compressor.compress(chunk.data)))
     return compressed
 
 
