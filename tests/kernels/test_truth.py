@@ -7,55 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from support.raycaster import World
+from support.worlds import SIZES, make_world
 
 from trajstore.kernels.cameras import observe
 from trajstore.kernels.poses import make_scratch
 from trajstore.kernels.raster import make_touched
 from trajstore.kernels.visible import count_visible
 from trajstore.kernels.world import render_world
-from trajstore.scene.cameras import place_cameras
-from trajstore.scene.rotations import random_quaternions, to_matrices
-from trajstore.spec import SHAPES, DatasetSpec
-
-SIZES = {(40, 40): 0.04, (37, 53): 0.04, (24, 24): -1.0, (9, 70): -0.3}
-"""Heights and widths of pictures, and the cameras' margins: below 0, bodies are cut by the picture's edge."""
-
-
-def make_world(
-    seed: int,
-    *,
-    bodies: int,
-    shapes: tuple[int, ...] = (0, 1, 2, 3),
-    size: tuple[int, int] = (40, 40),
-    frames: int = 2,
-    subframes: int = 1,
-    radius: tuple[float, float] = (0.15, 0.45),
-    spread: float = 0.4,
-    orbit: float = 0.0,
-) -> World:
-    """A random world; bodies touch and cross where they are many."""
-    random = np.random.default_rng(seed)
-    spec = DatasetSpec.from_fields(
-        cameras=2, frames=max(frames, 2), height=size[0], width=size[1], margin=SIZES[size], orbit=orbit
-    )
-    instants = frames * subframes
-    rig = place_cameras(spec, range(1), np.linspace(0, 1, instants)[None])
-    start = random.uniform(-spread, spread, (bodies, 3))
-    way = random.uniform(-0.3, 0.3, (bodies, 3)) * (instants > 1)
-    light = random.normal(size=3)
-    return World(
-        position=start + way * np.linspace(0, 1, instants)[:, None, None],
-        rotation=to_matrices(random_quaternions(random.random((instants, bodies, 3)))),
-        is_present=random.random((frames, bodies)) < (1.0 if bodies == 1 else 0.9),
-        radius=random.uniform(*radius, bodies),
-        color=random.integers(0, 256, (bodies, 3)).astype(np.uint8),
-        shape=random.choice(shapes, bodies).astype(np.uint8),
-        background=random.integers(0, 256, (2, 3, *size)).astype(np.uint8),
-        intrinsics=rig.intrinsics,
-        extrinsics=rig.extrinsics[0],
-        light=light / np.linalg.norm(light),
-        ambient=0.3,
-    )
+from trajstore.spec import SHAPES
 
 
 def draw(world: World) -> np.ndarray:

@@ -16,6 +16,26 @@ SIDE = 8
 
 
 @dataclass(frozen=True)
+class Surface:
+    """What the centres of pixels (height, width) see."""
+
+    ids: NDArray[np.int64]
+    """0, or a body and 1."""
+
+    depths: Array
+    """z in the camera's frame; inf where there is no body."""
+
+    normals: Array
+    """(height, width, 3), outwards, in the camera's frame; 0 where there is no body."""
+
+    points: Array
+    """(height, width, 3), in the world."""
+
+    silhouettes: NDArray[np.bool_]
+    """(bodies, height, width): what each body covers, hidden or not."""
+
+
+@dataclass(frozen=True)
 class World:
     """One row at the moments that count; shapes as `trajstore.kernels.world.render_world` takes them."""
 
@@ -57,13 +77,59 @@ class World:
         hit = np.isfinite(self._meet(body, frame, origin, directions)[0])
         return _pool(hit[..., None].astype(float), self.size)[..., 0]
 
+    def surface(self, camera: int, frame: int) -> Surface:
+        """What the centre of each pixel sees; one instant a frame."""
+        origin, directions = self._cast(camera, frame, 1)
+        nearest, ids = np.full(self.size, np.inf), np.zeros(self.size, np.int64)
+        normals, silhouettes = np.zeros((*self.size, 3)), np.zeros((len(self.radius), *self.size), bool)
+        for body in np.flatnonzero(self.is_present[frame]):
+            distance, normal = self._meet(body, frame, origin, directions)
+            silhouettes[body] = np.isfinite(distance)
+            is_nearer = distance < nearest
+            nearest[is_nearer], ids[is_nearer] = distance[is_nearer], body + 1
+            normals[is_nearer] = normal[is_nearer]
+        points = origin + np.where(ids > 0, nearest, 0)[..., None] * directions
+        # the third component of a direction is 1 in the camera's frame: a distance along it is a depth
+        return Surface(ids, nearest, normals @ self._view(camera, frame)[:, :3].T, points, silhouettes)
+
+    def follow(self, points: Array, bodies: NDArray[np.int64], frame: int, other: int) -> Array:
+        """Where points (n, 3) of bodies (n,) at one frame are at another, in the world."""
+        moved = np.empty_like(points)
+        for i, (point, body) in enumerate(zip(points, bodies, strict=True)):
+            local = np.linalg.solve(self._turn(body, frame), point - self.position[frame, body])
+            moved[i] = self._turn(body, other) @ local + self.position[other, body]
+        return moved
+
+    def project(self, points: Array, camera: int, frame: int) -> tuple[Array, Array]:
+        """Pixels (n, 2) and depths (n,) of points (n, 3) of the world."""
+        homogeneous = np.column_stack([points, np.ones(len(points))]) @ self._view(camera, frame).T
+        pixels = homogeneous @ self.intrinsics[camera].T
+        return pixels[:, :2] / pixels[:, 2:], homogeneous[:, 2]
+
+    def gaps(self, pixels: Array, depths: Array, camera: int, frame: int) -> Array:
+        """How far before points (n,) at pixels (n, 2) the first body is; negative where none is before."""
+        view = self._view(camera, frame)
+        rays = np.column_stack([pixels, np.ones(len(pixels))]) @ np.linalg.inv(self.intrinsics[camera]).T
+        origin, nearest = -view[:, :3].T @ view[:, 3], np.full(len(pixels), np.inf)
+        for body in np.flatnonzero(self.is_present[frame]):
+            nearest = np.minimum(nearest, self._meet(body, frame, origin, rays @ view[:, :3])[0])
+        return depths - nearest
+
+    def _view(self, camera: int, instant: int) -> Array:
+        """Extrinsics (3, 4)."""
+        return self.extrinsics[camera, min(instant, self.extrinsics.shape[1] - 1)]
+
+    def _turn(self, body: int, instant: int) -> Array:
+        """Body to world."""
+        return self.rotation[min(instant, len(self.rotation) - 1), min(body, self.rotation.shape[1] - 1)]
+
     def _cast(self, camera: int, instant: int, side: int) -> tuple[Array, Array]:
         """The camera's place and directions (height · side, width · side, 3) of rays in the world."""
         height, width = self.size
         u = (np.arange(width * side) + 0.5) / side
         v = (np.arange(height * side) + 0.5) / side
         pixels = np.stack(np.broadcast_arrays(u[None], v[:, None], 1.0), axis=-1)
-        view = self.extrinsics[camera, min(instant, self.extrinsics.shape[1] - 1)]
+        view = self._view(camera, instant)
         in_camera = pixels @ np.linalg.inv(self.intrinsics[camera]).T
         return -view[:, :3].T @ view[:, 3], in_camera @ view[:, :3]
 
@@ -87,7 +153,7 @@ class World:
 
     def _meet(self, body: int, instant: int, origin: Array, directions: Array) -> tuple[Array, Array]:
         """How far along each ray it enters a body, inf where it does not, and the normal there in the world."""
-        turn = self.rotation[min(instant, len(self.rotation) - 1), min(body, self.rotation.shape[1] - 1)]
+        turn = self._turn(body, instant)
         start = turn.T @ (origin - self.position[instant, body]) / self.radius[body]
         along = directions @ turn / self.radius[body]
         with np.errstate(all="ignore"):

@@ -1,4 +1,4 @@
-"""A spec that asks for everything that trajstore can put into a world, and a family of one's own."""
+"""A spec that asks for everything that trajstore can put into a world, a family of one's own, and random worlds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.spec import PATTERNS, SHAPES
+from support.raycaster import World
+from trajstore.scene.cameras import place_cameras
+from trajstore.scene.rotations import random_quaternions, to_matrices
+from trajstore.spec import PATTERNS, SHAPES, DatasetSpec
 from trajstore.trajectories import FAMILIES, Family
 
 EVERYTHING: Final[dict[str, Any]] = {
@@ -28,3 +31,43 @@ def climb(uniforms: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[
 
 
 STAIRS: Final = Family(climb, parameters={"steepness": lambda uniforms: 1.0 + (uniforms[:, 0] < 0.5)})
+
+SIZES: Final = {(40, 40): 0.04, (37, 53): 0.04, (24, 24): -1.0, (9, 70): -0.3}
+"""Heights and widths of pictures, and the cameras' margins: below 0, bodies are cut by the picture's edge."""
+
+
+def make_world(
+    seed: int,
+    *,
+    bodies: int,
+    shapes: tuple[int, ...] = (0, 1, 2, 3),
+    size: tuple[int, int] = (40, 40),
+    frames: int = 2,
+    subframes: int = 1,
+    radius: tuple[float, float] = (0.15, 0.45),
+    spread: float = 0.4,
+    orbit: float = 0.0,
+) -> World:
+    """A random world; bodies touch and cross where they are many."""
+    random = np.random.default_rng(seed)
+    spec = DatasetSpec.from_fields(
+        cameras=2, frames=max(frames, 2), height=size[0], width=size[1], margin=SIZES[size], orbit=orbit
+    )
+    instants = frames * subframes
+    rig = place_cameras(spec, range(1), np.linspace(0, 1, instants)[None])
+    start = random.uniform(-spread, spread, (bodies, 3))
+    way = random.uniform(-0.3, 0.3, (bodies, 3)) * (instants > 1)
+    light = random.normal(size=3)
+    return World(
+        position=start + way * np.linspace(0, 1, instants)[:, None, None],
+        rotation=to_matrices(random_quaternions(random.random((instants, bodies, 3)))),
+        is_present=random.random((frames, bodies)) < (1.0 if bodies == 1 else 0.9),
+        radius=random.uniform(*radius, bodies),
+        color=random.integers(0, 256, (bodies, 3)).astype(np.uint8),
+        shape=random.choice(shapes, bodies).astype(np.uint8),
+        background=random.integers(0, 256, (2, 3, *size)).astype(np.uint8),
+        intrinsics=rig.intrinsics,
+        extrinsics=rig.extrinsics[0],
+        light=light / np.linalg.norm(light),
+        ambient=0.3,
+    )
