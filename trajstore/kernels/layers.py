@@ -132,7 +132,8 @@ def find_pieces(
     for run in range(total):
         first, length = runs[run, 1] * width + runs[run, 2], runs[run, 3] - runs[run, 2]
         count = add_repeated(count, place, first - place, size, pieces)
-        if size == 1:
+        # no match is left open at the end of a plane but one of background
+        if size == 1 and first + length < height * width:
             count = add_repeated(count, first, length, size, pieces)
         else:
             count = add_piece(count, LITERALS, first * size, length * size, pieces)
@@ -150,7 +151,7 @@ def put_planes(
     source: NDArray[np.uint8],
     encoder: Encoder,
 ) -> None:
-    """Put down the planes of a layer; background that goes on from one to the next is repeated further.
+    """Put down the planes of a layer; where one ends in background, that of the next is repeated further.
 
     Parameters
     ----------
