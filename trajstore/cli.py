@@ -195,7 +195,7 @@ def build(
     fields = {
         "samples": samples,
         "seed": seed,
-        "classes": None if classes is None else [name.strip() for name in classes.split(",")],
+        "classes": None if classes is None else _split_names(classes),
         "cameras": cameras,
         "frames": frames,
         "height": height,
@@ -323,7 +323,8 @@ def export(
     store: StoreArgument,
     folder: Annotated[Path, Argument(metavar="DIR", help="New or empty folder, or one to continue.")],
     format: Annotated[  # noqa: A002
-        str, Option(metavar="FORMAT", help="pt: videos/sample_NNNN.pt and labels/sample_NNNN.json.")
+        str,
+        Option(metavar="FORMAT", help="pt: videos/sample_NNNN.pt, labels/sample_NNNN.json, annotations/…"),
     ] = "pt",
     split: Annotated[
         str | None, Option(metavar="train|val|test", help="Only this split. [default: all]")
@@ -334,6 +335,10 @@ def export(
     dtype: Annotated[
         str, Option(metavar="uint8|float32", help="Type of the tensors; float32 is from 0 to 1.")
     ] = "uint8",
+    annotations: Annotated[
+        str | None,
+        Option(metavar="NAME,…|none", help="Only these annotations. [default: all that the store has]"),
+    ] = None,
     workers: WorkersOption = None,
     executor: ExecutorOption = "threads",
     scheduler: SchedulerOption = None,
@@ -357,6 +362,7 @@ def export(
             split=split,
             rows=rows,
             dtype=dtype,
+            annotations=None if annotations is None else _split_names(annotations.removeprefix("none")),
             workers=workers,
             executor=executor,
             scheduler=scheduler,
@@ -575,6 +581,11 @@ def view(
 def _locate(store: str, options: list[str] | None) -> Location:
     """Where a store is, from the command's arguments."""
     return Location.parse(store, parse_options(options or []))
+
+
+def _split_names(text: str) -> list[str]:
+    """Names between commas."""
+    return [name.strip() for name in text.split(",")] if text else []
 
 
 def _read_spec(path: Path | None) -> DatasetSpec | None:

@@ -45,6 +45,26 @@ def folder(reference: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(reference, tmp_path / "folder"))
 
 
+@pytest.fixture(scope="module")
+def annotated(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same store with annotations."""
+    path = Path(shutil.copytree(store, tmp_path_factory.mktemp("validate") / "annotated.zarr"))
+    trajstore.annotate(path, "segmentation", "depth_map")
+    return path
+
+
+@pytest.fixture(scope="module")
+def annotated_reference(annotated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("validate") / "annotated"
+    trajstore.export(annotated, path)
+    return path
+
+
+@pytest.fixture
+def annotated_folder(annotated_reference: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(annotated_reference, tmp_path / "folder"))
+
+
 @pytest.fixture
 def foreign(store: Path, tmp_path: Path) -> Path:
     """The plain layout with the required keys only, as any program may write it."""
@@ -71,6 +91,16 @@ def foreign(store: Path, tmp_path: Path) -> Path:
 
 def video(folder: Path, row: int) -> Path:
     return folder / f"videos/sample_{row:04d}.pt"
+
+
+def annotation(folder: Path, row: int) -> Path:
+    return folder / f"annotations/sample_{row:04d}.pt"
+
+
+def change_arrays(path: Path, **arrays: Any) -> None:
+    """Change tensors of a file of annotations; None removes one."""
+    found = torch.load(path, weights_only=True) | arrays
+    torch.save({name: tensor for name, tensor in found.items() if tensor is not None}, path)
 
 
 def label(folder: Path, row: int) -> Path:
@@ -191,6 +221,62 @@ def test_each_planted_fault_is_found_and_no_other(
     assert all(fault.detail and "\n" not in fault.detail for fault in report.faults)
 
 
+SEEN = SHAPE[:2] + SHAPE[3:]
+ANNOTATED: list[tuple[str, Plant, dict[str, int]]] = [
+    ("missing", lambda f: annotation(f, 7).unlink(), {"annotation-missing": 1}),
+    ("too many", lambda f: shutil.copy(annotation(f, 0), annotation(f, 44)), {"surplus": 1}),
+    ("truncated", lambda f: os.truncate(annotation(f, 5), 5000), {"annotation-unreadable": 1}),
+    ("a tensor", lambda f: shutil.copy(video(f, 5), annotation(f, 5)), {"annotation-unreadable": 1}),
+    ("numbers", lambda f: save(annotation(f, 5), {"segmentation": 1}), {"annotation-unreadable": 1}),
+    ("malicious", lambda f: save(annotation(f, 5), Malicious(f.parent / "trace")), {"annotation-unsafe": 1}),
+    ("one array less", lambda f: change_arrays(annotation(f, 5), depth_map=None), {"annotation-shape": 1}),
+    (
+        "one array more",
+        lambda f: change_arrays(annotation(f, 5), normals=torch.zeros(1)),
+        {"annotation-shape": 1},
+    ),
+    (
+        "other shapes and types",
+        lambda f: change_arrays(
+            annotation(f, 5), segmentation=torch.zeros(SEEN), depth_map=torch.zeros(SEEN[1:])
+        ),
+        {"annotation-shape": 2},
+    ),
+    (
+        "an unknown type",
+        lambda f: change_arrays(annotation(f, 5), depth_map=torch.zeros(SEEN).double()),
+        {"annotation-dtype": 1},
+    ),
+    (
+        "a view",
+        lambda f: change_arrays(annotation(f, 5), depth_map=torch.zeros((2, *SEEN))[0]),
+        {"annotation-storage": 1},
+    ),
+    ("a bit of an array", lambda f: flip(annotation(f, 5), 4000), {"annotation-checksum": 1}),
+    ("a bit of another array", lambda f: flip(annotation(f, 5), 9000), {"annotation-checksum": 1}),
+]
+
+
+@pytest.mark.parametrize(
+    ("plant", "expected"), [case[1:] for case in ANNOTATED], ids=[case[0] for case in ANNOTATED]
+)
+def test_each_planted_fault_of_annotations_is_found_and_no_other(
+    annotated_folder: Path, plant: Plant, expected: dict[str, int]
+) -> None:
+    test_each_planted_fault_is_found_and_no_other(annotated_folder, plant, expected)
+
+
+def test_annotations_are_compared_with_a_store(annotated: Path, annotated_folder: Path) -> None:
+    report = trajstore.validate(annotated_folder, annotated)
+    assert (report.is_valid, report.annotations) == (True, 44)
+    arrays = torch.load(annotation(annotated_folder, 2), weights_only=True)
+    arrays["segmentation"][0, 0, 3, 4] += 1
+    save(annotation(annotated_folder, 2), arrays)
+    report = trajstore.validate(annotated_folder, annotated)
+    assert report.fault_counts == {"content-annotation": 1}
+    assert report.faults[0].detail == "segmentation: 1 of 2,048 values differ from the store"
+
+
 AGAINST: list[tuple[str, Plant, dict[str, int]]] = [
     ("another tensor", lambda f: shutil.copy(video(f, 1), video(f, 2)), {"content-video": 1}),
     (
@@ -224,8 +310,8 @@ def test_another_store_and_missing_rows_are_faults(store: Path, folder: Path, tm
 
 
 def test_every_fault_that_is_known_is_planted() -> None:
-    planted = {code for _, _, expected in (*PLANTED, *AGAINST) for code in expected}
-    assert planted | {"store-mismatch", "store-missing"} == set(FAULTS)
+    planted = {code for _, _, expected in (*PLANTED, *ANNOTATED, *AGAINST) for code in expected}
+    assert planted | {"store-mismatch", "store-missing", "content-annotation"} == set(FAULTS)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])

@@ -40,7 +40,8 @@ def test_naming_formats_needs_no_pytorch() -> None:
 
 @given(st.integers(0, 10**9))
 def test_a_row_has_one_name_whatever_else_is_exported(row: int) -> None:
-    names = FORMATS["pt"].name_files(row)
+    names = FORMATS["pt"].name_files(row, make_source(DatasetSpec(), annotations=("flow",)))
+    assert FORMATS["pt"].name_files(row, make_source(DatasetSpec())) == names[:2]
     for name, folder in zip(names, FORMATS["pt"].folders, strict=True):
         stem = Path(name).stem.removeprefix("sample_")
         assert Path(name).parent.name == folder
@@ -93,7 +94,8 @@ def test_an_archive_that_is_laid_out_otherwise_is_refused(records: list[str]) ->
 @settings(max_examples=20)
 @given(st.data())
 def test_float_tensors_are_the_values_divided_by_255(data: st.DataObject) -> None:
-    encoder = FORMATS["pt"].make_encoder((1, 1, 3, 2, 2), "float32")
+    source = make_source(DatasetSpec(), tensor_shape=(1, 1, 3, 2, 2), tensor_dtype="float32")
+    encoder = FORMATS["pt"].make_encoder(source)
     values = np.array(data.draw(st.lists(st.integers(0, 255), min_size=12, max_size=12)), np.uint8)
     encoder.frames[...] = values.reshape(1, 1, 3, 2, 2)
     label = pt.Label(class_label=0, future_position=(0.0, 0.0, 0.0))

@@ -7,7 +7,7 @@ without ``metadata.json`` is an export that goes on when the command is run agai
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,7 @@ def export(
     split: str | None = None,
     rows: str | None = None,
     dtype: str = "uint8",
+    annotations: Sequence[str] | None = None,
     workers: int | None = None,
     executor: str = "threads",
     scheduler: str | None = None,
@@ -76,13 +77,16 @@ def export(
         Where: a new or empty folder, or an export of the same rows or fewer of them. All workers of a cluster write
         to it.
     format : str
-        ``pt``: ``videos/sample_NNNN.pt`` for ``torch.load`` and ``labels/sample_NNNN.json``.
+        ``pt``: ``videos/sample_NNNN.pt`` for ``torch.load``, ``labels/sample_NNNN.json``, and of annotations
+        ``annotations/sample_NNNN.pt``, a dictionary of tensors by the names of their arrays.
     split : {'train', 'val', 'test'}, optional
         Which split; by default all.
     rows : str, optional
         ``"a:b"``, as in a slice: which of the store's rows, counted from 0. Files are numbered by the store's rows.
     dtype : {'uint8', 'float32'}
         Of the exported frames: 0 … 255, or the same divided by 255.
+    annotations : sequence of str, optional
+        Which annotations; by default all that the store has. An export that lacks some is given them.
     workers : int, optional
         Threads that compute, or processes of a local Dask cluster; by default one for each processor.
     executor, scheduler : str
@@ -127,7 +131,14 @@ def export(
     location = Location.parse(store, storage_options)
     check_options(options, location)
     plan = plan_export(
-        location, folder, format=format, split=split, rows=rows, dtype=dtype, allow_partial=allow_partial
+        location,
+        folder,
+        format=format,
+        split=split,
+        rows=rows,
+        dtype=dtype,
+        annotations=annotations,
+        allow_partial=allow_partial,
     )
     if plan.is_done and plan.stored is not None:
         return ExportReport(str(folder), plan.stored, 0, 0, time.monotonic() - started)

@@ -1,4 +1,4 @@
-"""What can be wrong with an exported folder, whoever wrote it: files, labels, tensors, balance, metadata."""
+"""What can be wrong with an exported folder, whoever wrote it: files, tensors, labels, annotations, metadata."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from pydantic import BaseModel, ValidationError
 from trajstore.errors import ExportError, SpecError
 from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.exporters.plan import METADATA_FILE, UNFINISHED_FILE
-from trajstore.exporters.pt import LABEL_FOLDER, VIDEO_FOLDER
-from trajstore.exporters.read_pt import BadTensorError, open_tensor
+from trajstore.exporters.pt import ANNOTATION_FOLDER, LABEL_FOLDER, VIDEO_FOLDER, make_arrays
+from trajstore.exporters.read_pt import BadTensorError, open_tensor, open_tensors
 from trajstore.exporters.records import (
     LABEL_COLUMNS,
     OPTIONAL,
@@ -36,6 +36,7 @@ from trajstore.reading.store import StoreReader
 from trajstore.scene.bodies import ROLES
 from trajstore.scene.column_names import list_columns
 from trajstore.scene.order import SPLIT_NAMES
+from trajstore.store.columns import Column
 from trajstore.store.handle import StoreHandle
 from trajstore.store.layout import FRAMES
 from trajstore.text import describe_invalid
@@ -48,6 +49,7 @@ FAULTS: Final = {
     "metadata-mismatch": "metadata.json says something else than the files",
     "video-missing": "a sample has no tensor file",
     "label-missing": "a sample has no label file",
+    "annotation-missing": "a sample has no file of annotations",
     "surplus": "a file or folder that does not belong there",
     "video-unreadable": "a tensor file is truncated or damaged, or holds no tensor",
     "video-unsafe": "a tensor file wants to run code; it was not run",
@@ -55,14 +57,21 @@ FAULTS: Final = {
     "video-dtype": "a tensor has another type than the others, or none that is known",
     "video-storage": "a tensor is a view of larger memory, all of which the file holds",
     "video-checksum": "bytes of a tensor have changed since it was written",
+    "annotation-unreadable": "a file of annotations is truncated or damaged, or holds no tensors by name",
+    "annotation-unsafe": "a file of annotations wants to run code; it was not run",
+    "annotation-shape": "annotations have other names, shapes or types than metadata.json says",
+    "annotation-dtype": "an annotation has a type that no annotation has",
+    "annotation-storage": "an annotation is a view of larger memory, all of which the file holds",
+    "annotation-checksum": "bytes of annotations have changed since they were written",
     "label-unreadable": "a label cannot be read, or is not JSON",
     "label-invalid": "a label is not as its schema says",
     "label-mismatch": "fields of a label contradict each other or the metadata",
     "class-balance": "classes are not as frequent as they should be",
-    "store-mismatch": "the store holds another dataset",
+    "store-mismatch": "the store holds another dataset, or lacks annotations",
     "store-missing": "a sample is not in the store, or not written yet",
     "content-video": "a tensor differs from the store",
     "content-label": "a label differs from the store",
+    "content-annotation": "annotations differ from the store",
 }
 """Every fault that validation knows, by code."""
 
@@ -83,7 +92,8 @@ EXACT: Final = ("extrinsics",)
 """Fields of a label that are float64 in a store; other numbers are float32."""
 
 _DIMENSIONS: Final = ("cameras", "frames", "channels", "height", "width")
-_SUFFIXES: Final = {VIDEO_FOLDER: ".pt", LABEL_FOLDER: ".json"}
+_SUFFIXES: Final = {VIDEO_FOLDER: ".pt", LABEL_FOLDER: ".json", ANNOTATION_FOLDER: ".pt"}
+_KINDS: Final = {VIDEO_FOLDER: "video", LABEL_FOLDER: "label", ANNOTATION_FOLDER: "annotation"}
 _SAMPLE = re.compile(r"sample_(\d{4,18})")
 
 
@@ -158,8 +168,8 @@ class ValidationReport:
         The store that contents were compared with.
     samples : int
         Samples that there should be.
-    videos, labels : int
-        Tensor and label files that are there.
+    videos, labels, annotations : int
+        Tensor files, label files and files of annotations that are there.
     tensor_shape : tuple of int or None
         Of the tensors; None if none could be read.
     tensor_dtype : str or None
@@ -183,6 +193,7 @@ class ValidationReport:
     samples: int
     videos: int
     labels: int
+    annotations: int
     tensor_shape: tuple[int, ...] | None
     tensor_dtype: str | None
     classes: dict[str, int]
@@ -222,11 +233,24 @@ def inspect_folder(
     faults = _Faults(max_faults)
     metadata = _read_metadata(root, faults)
     source = metadata.source if metadata else None
-    videos, labels = (_list_files(root, name, suffix, faults) for name, suffix in _SUFFIXES.items())
-    _list_root(root, faults)
-    rows = _find_rows(metadata, videos, labels, faults)
+    videos, labels, annotations = (
+        _list_files(root, name, suffix, faults) if name in _list_folders(metadata) else _Files(name)
+        for name, suffix in _SUFFIXES.items()
+    )
+    _list_root(root, _list_folders(metadata), faults)
+    rows = _find_rows(metadata, videos, labels, annotations, faults)
     reader, compared = _open_against(against, rows, source, faults)
-    check = _CheckBatch(root, videos, labels, _find_classes(metadata), source, reader, compared)
+    check = _CheckBatch(
+        root,
+        videos,
+        labels,
+        annotations,
+        _find_classes(metadata),
+        source,
+        source.arrays if source else (),
+        reader,
+        compared,
+    )
     total = _Checked()
     tally = Tally("check", options.report, total=len(rows), done=0, raw_bytes_each=0)
 
@@ -266,6 +290,7 @@ def inspect_folder(
         samples=len(rows),
         videos=len(videos.names),
         labels=len(labels.names),
+        annotations=len(annotations.names),
         tensor_shape=shape,
         tensor_dtype=dtype,
         classes=counts,
@@ -333,24 +358,33 @@ def _list_files(root: Path, folder: str, suffix: str, faults: _Faults) -> _Files
     return files
 
 
-def _list_root(root: Path, faults: _Faults) -> None:
+def _list_folders(metadata: ExportRecord | None) -> tuple[str, ...]:
+    """The folders that may be there: of annotations only if the metadata names some, or is not there."""
+    has_annotations = metadata is None or metadata.annotations
+    return tuple(name for name in _SUFFIXES if has_annotations or name != ANNOTATION_FOLDER)
+
+
+def _list_root(root: Path, folders: tuple[str, ...], faults: _Faults) -> None:
     """_Files of the folder itself."""
     for name in sorted(os.listdir(root)):  # noqa: PTH208
-        if name not in (*_SUFFIXES, METADATA_FILE, UNFINISHED_FILE):
-            faults.add("surplus", name, f"expected {', '.join(_SUFFIXES)} and {METADATA_FILE} only")
+        if name not in (*folders, METADATA_FILE, UNFINISHED_FILE):
+            faults.add("surplus", name, f"expected {', '.join(folders)} and {METADATA_FILE} only")
 
 
 def _find_rows(
-    metadata: ExportRecord | None, videos: _Files, labels: _Files, faults: _Faults
+    metadata: ExportRecord | None, videos: _Files, labels: _Files, annotations: _Files, faults: _Faults
 ) -> NDArray[np.int64]:
     """The rows that there should be; missing and surplus files are noted."""
     found = np.union1d(_rows(videos), _rows(labels))
     expected = _expected(metadata, found)
-    for files, code in ((videos, "video-missing"), (labels, "label-missing")):
-        other = labels if files is videos else videos
+    has_annotations = annotations.names if metadata is None else metadata.annotations
+    kinds = (videos, labels, annotations) if has_annotations else (videos, labels)
+    for files in kinds:
         for row in np.setdiff1d(expected, _rows(files)).tolist():
-            stem = other.names[row].partition(".")[0] if row in other.names else f"sample_{row:04d}"
-            faults.add(code, f"{files.folder}/{stem}{_SUFFIXES[files.folder]}", "found nothing")
+            named = (other.names[row] for other in kinds if row in other.names)
+            stem = next(named, f"sample_{row:04d}.").partition(".")[0]
+            code, suffix = f"{_KINDS[files.folder]}-missing", _SUFFIXES[files.folder]
+            faults.add(code, f"{files.folder}/{stem}{suffix}", "found nothing")
         for row in np.setdiff1d(_rows(files), expected).tolist():
             faults.add(
                 "surplus", files.path(row), f"row {row} is not one of those that {METADATA_FILE} names"
@@ -396,8 +430,18 @@ def _open_against(
         faults.add("store-mismatch", METADATA_FILE, "; ".join(source.differences(same)))
         return None, rows[:0]
     reader = StoreReader(store)
+    lacking = [name for name in source.annotations if name not in reader.groups] if source else []
+    for name in lacking:
+        faults.add(
+            "store-mismatch",
+            METADATA_FILE,
+            f"{store.location} has no annotation {name}{reader.explain_absent(name)}",
+        )
+    if lacking:
+        return None, rows[:0]
+    arrays = (column.name for column in source.arrays) if source else ()
     is_written = np.zeros(len(rows), dtype=bool)
-    for part in reader.written_rows(FRAMES, *LABEL_COLUMNS):
+    for part in reader.written_rows(FRAMES, *LABEL_COLUMNS, *arrays):
         is_written |= (rows >= part.start) & (rows < part.stop)
     for row in rows[~is_written].tolist():
         faults.add(
@@ -419,14 +463,25 @@ def _find_classes(metadata: ExportRecord | None) -> tuple[str, ...]:
 
 
 @dataclass(frozen=True)
+class _Stored:
+    """What the store holds of a sample; the arrays until the next one is read."""
+
+    frames: NDArray[np.uint8]
+    label: Label
+    annotations: Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
 class _CheckBatch:
     """Check the files of some samples."""
 
     root: Path
     videos: _Files
     labels: _Files
+    annotations: _Files
     classes: tuple[str, ...]
     source: Source | None
+    arrays: tuple[Column, ...]
     reader: StoreReader | None
     compared: NDArray[np.int64]
 
@@ -435,34 +490,40 @@ class _CheckBatch:
         checked = _Checked()
         for row, expected in self._expect(batch):
             if row in self.labels.names:
-                self._inspect_label(row, checked, None if expected is None else expected[1])
+                self._inspect_label(row, checked, None if expected is None else expected.label)
             if row in self.videos.names:
-                self._inspect_video(row, checked, None if expected is None else expected[0])
+                self._inspect_video(row, checked, None if expected is None else expected.frames)
+            if row in self.annotations.names:
+                self._inspect_annotations(row, checked, {} if expected is None else expected.annotations)
         return checked
 
-    def _expect(self, batch: RowBatch) -> Iterator[tuple[int, tuple[NDArray[np.uint8], Label] | None]]:
+    def _expect(self, batch: RowBatch) -> Iterator[tuple[int, _Stored | None]]:
         """The rows of a batch, with what the store holds of those that are compared with it."""
         compared = np.intersect1d(batch.rows, self.compared)
         if self.reader is None or not len(compared):
             yield from ((row, None) for row in batch.rows)
             return
         frames = np.empty(self.reader.select().shape, np.uint8)
-        labels = read_labels(self.reader, compared)
-        stored = zip(self.reader.read_each(compared, frames), labels, strict=True)
+        annotations = make_arrays(self.arrays)
+        reads = (
+            self.reader.read_each(compared, out, column=name)
+            for name, out in {FRAMES: frames, **annotations}.items()
+        )
+        stored = zip(read_labels(self.reader, compared), *reads, strict=True)
         for row in batch.rows:
-            yield row, (frames, next(stored)[1]) if row in compared else None
+            yield row, _Stored(frames, next(stored)[0], annotations) if row in compared else None
 
     def _inspect_video(self, row: int, checked: _Checked, expected: NDArray[np.uint8] | None) -> None:
         """Check a tensor file, and compare it with what the store holds."""
         path = self.videos.path(row)
         try:
             tensor = open_tensor(self.root / path)
-            values = tensor.values
+            values = tensor.values[""]
             checked.tensors.append((row, values.shape, values.dtype.name))
             checked.video_bytes += (self.root / path).stat().st_size
             tensor.check()
         except BadTensorError as error:
-            checked.add(error.code, path, str(error))
+            checked.add(f"video-{error.code}", path, str(error))
             return
         except OSError as error:
             checked.add("video-unreadable", path, error.strerror or str(error))
@@ -477,6 +538,41 @@ class _CheckBatch:
             checked.add(
                 "content-video", path, f"{differing:,} of {wanted.size:,} values differ from the store"
             )
+
+    def _inspect_annotations(self, row: int, checked: _Checked, expected: Mapping[str, NDArray[Any]]) -> None:
+        """Check a file of annotations, and compare it with what the store holds."""
+        path = self.annotations.path(row)
+        try:
+            tensors = open_tensors(self.root / path)
+            tensors.check()
+        except BadTensorError as error:
+            checked.add(f"annotation-{error.code}", path, str(error))
+            return
+        except OSError as error:
+            checked.add("annotation-unreadable", path, error.strerror or str(error))
+            return
+        if self.source is None:
+            return
+        found = {name: (values.shape, values.dtype.name) for name, values in tensors.values.items()}
+        wanted = {column.name: (column.shape[1:], column.dtype) for column in self.arrays}
+        if found.keys() != wanted.keys():
+            checked.add(
+                "annotation-shape",
+                path,
+                f"found {', '.join(found) or 'nothing'}, expected {', '.join(wanted)}",
+            )
+            return
+        for name, (shape, dtype) in wanted.items():
+            if found[name] != (shape, dtype):
+                detail = f"{name}: found {found[name][1]} of shape {found[name][0]}, expected {dtype} of shape {shape}"
+                checked.add("annotation-shape", path, detail)
+            elif name in expected:
+                # NaN equals nothing, but its bits
+                differing = np.count_nonzero(_bits(tensors.values[name]) != _bits(expected[name]))
+                if differing:
+                    total = expected[name].size
+                    detail = f"{name}: {differing:,} of {total:,} values differ from the store"
+                    checked.add("content-annotation", path, detail)
 
     def _inspect_label(self, row: int, checked: _Checked, expected: Label | None) -> None:
         """Check a label, and compare it with what the store holds."""
@@ -512,6 +608,11 @@ class _CheckBatch:
             if label.positions is None or len(label.positions) != frames:
                 yield f"positions: found {len(label.positions or ())}, expected {frames}, one for each frame"
             yield from _find_in_world(label, self.source)
+
+
+def _bits(values: NDArray[Any]) -> NDArray[Any]:
+    """Elements as unsigned integers of the same size."""
+    return values.view(f"u{values.dtype.itemsize}")
 
 
 def _find_in_world(label: Label, source: Source) -> Iterator[str]:

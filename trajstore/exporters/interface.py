@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Literal, Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,8 +20,11 @@ class Encoder(Protocol):
     frames: NDArray[np.uint8]
     """(cameras, frames, 3, height, width) uint8: the caller puts a sample here, then calls `encode`."""
 
+    annotations: Mapping[str, NDArray[Any]]
+    """Where its annotations are put, by the names of their arrays: those that the source names."""
+
     def encode(self, row: int, label: Label) -> Iterable[tuple[str, Bytes]]:
-        """Make the files of the sample that is in `frames`."""
+        """Make the files of the sample that is in `frames` and `annotations`."""
         ...
 
 
@@ -29,7 +32,7 @@ class Format(Protocol):
     """A way to write samples into a folder."""
 
     folders: tuple[str, ...]
-    """The folders below the target that its files lie in."""
+    """The folders below the target that its files may lie in."""
 
     packages: tuple[str, ...]
     """The packages that it needs, whose versions decide the bytes of its files."""
@@ -38,7 +41,7 @@ class Format(Protocol):
         """Check that the packages it needs are there."""
         ...
 
-    def name_files(self, row: int) -> tuple[str, ...]:
+    def name_files(self, row: int, source: Source) -> tuple[str, ...]:
         """Names of a sample's files."""
         ...
 
@@ -46,6 +49,6 @@ class Format(Protocol):
         """About how large a sample's files are, rather more than less."""
         ...
 
-    def make_encoder(self, shape: tuple[int, ...], dtype: Dtype) -> Encoder:
+    def make_encoder(self, source: Source) -> Encoder:
         """Make an encoder for one thread."""
         ...

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final, TypeVar, get_args
 
 import numpy as np
@@ -23,6 +24,7 @@ from trajstore.exporters.interface import Dtype
 from trajstore.exporters.records import LABEL_COLUMNS, ExportRecord, Source
 from trajstore.reading.rows import check_split, parse_rows
 from trajstore.reading.store import StoreReader
+from trajstore.spec import Annotation
 from trajstore.storage.disk_space import (
     Estimate,
     round_up,
@@ -78,12 +80,18 @@ class ExportPlan:
     def command(self) -> str:
         """The command that goes on with this export."""
         source, samples = self.source, self.store.spec.dataset.samples
+        present = self.store.spec.annotations.groups
         first, stop = source.row_ranges[0][0], source.row_ranges[-1][1]
         options = [
             f"--format {self.format_name}",
             *([f"--split {source.split}"] if source.split else []),
             *([f"--rows {first}:{stop}"] if (first, stop) != (0, samples) else []),
             *([f"--dtype {source.tensor_dtype}"] if source.tensor_dtype != "uint8" else []),
+            *(
+                [f"--annotations {','.join(source.annotations) or 'none'}"]
+                if source.annotations != present
+                else []
+            ),
             *(["--allow-partial"] if len(source.row_ranges) > 1 else []),
         ]
         places = f"{self.store.location.argument} {shlex.quote(str(self.folder))}"
@@ -98,6 +106,7 @@ def plan_export(
     split: str | None = None,
     rows: str | None = None,
     dtype: str = "uint8",
+    annotations: Sequence[str] | None = None,
     allow_partial: bool = False,
 ) -> ExportPlan:
     """Find out what an export would do; writes nothing."""
@@ -108,7 +117,8 @@ def plan_export(
     handle = open_store(open_storage(Location.parse(store)))
     wanted = parse_rows(rows, samples=handle.spec.dataset.samples)
     reader = StoreReader(handle)
-    ranges = _check_written(reader, wanted, allow_partial=allow_partial)
+    chosen = _choose_annotations(reader, annotations)
+    ranges = _check_written(reader, wanted, chosen, allow_partial=allow_partial)
     target = Path(folder)
     _check_target(target, handle)
     writer = find_format(format)
@@ -122,6 +132,7 @@ def plan_export(
         {
             "tensor_shape": reader.select().shape,
             "tensor_dtype": dtype,
+            "annotations": chosen,
             "split": split,
             "row_ranges": tuple((rows.start, rows.stop) for rows in ranges),
             "fingerprint": handle.attributes.fingerprint,
@@ -137,14 +148,30 @@ def plan_export(
         format=writer,
         source=source,
         rows=numbers,
-        is_there=find_there(target, numbers, writer),
+        is_there=find_there(target, numbers, writer, source),
         stored=stored,
     )
 
 
-def _check_written(reader: StoreReader, rows: range, *, allow_partial: bool) -> tuple[range, ...]:
+def _choose_annotations(reader: StoreReader, names: Sequence[str] | None) -> tuple[Annotation, ...]:
+    """The annotations to export, in their order; all that the store has where none are named."""
+    present = reader.spec.annotations.groups
+    if names is None:
+        return present
+    for name in names:
+        if name not in present:
+            known = f"expected some of {', '.join(present)}" if present else "the store has none"
+            message = f"annotations: found {name!r}, {known}{reader.explain_absent(name)}"
+            raise SpecError(message)
+    return tuple(name for name in present if name in names)
+
+
+def _check_written(
+    reader: StoreReader, rows: range, annotations: tuple[Annotation, ...], *, allow_partial: bool
+) -> tuple[range, ...]:
     """The rows that can be exported; refuse if some are missing, unless that is allowed."""
-    written = reader.written_rows(FRAMES, *LABEL_COLUMNS, within=rows)
+    arrays = (column.name for name in annotations for column in reader.groups[name])
+    written = reader.written_rows(FRAMES, *LABEL_COLUMNS, *arrays, within=rows)
     missing = len(rows) - sum(map(len, written))
     if not missing or (allow_partial and written):
         return written
@@ -231,9 +258,9 @@ def read_record(path: Path, model: type[Record]) -> Record | None:
         raise ExportError(message) from None
 
 
-def find_there(folder: Path, rows: NDArray[np.int64], writer: Format) -> NDArray[np.bool_]:
+def find_there(folder: Path, rows: NDArray[np.int64], writer: Format, source: Source) -> NDArray[np.bool_]:
     """Which rows have all their files, none of them empty."""
-    if not all((folder / name).is_dir() for name in writer.folders):
+    if not all((folder / name).is_dir() for name in list_folders(writer, source)):
         return np.zeros(len(rows), dtype=bool)
     root = str(folder)
 
@@ -243,4 +270,9 @@ def find_there(folder: Path, rows: NDArray[np.int64], writer: Format) -> NDArray
         except FileNotFoundError:
             return False
 
-    return np.array([all(map(is_there, writer.name_files(row))) for row in rows.tolist()], dtype=bool)
+    return np.array([all(map(is_there, writer.name_files(row, source))) for row in rows.tolist()], dtype=bool)
+
+
+def list_folders(writer: Format, source: Source) -> tuple[str, ...]:
+    """The folders that an export needs."""
+    return tuple(str(PurePosixPath(name).parent) for name in writer.name_files(0, source))

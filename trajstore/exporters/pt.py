@@ -1,4 +1,4 @@
-"""The format ``pt``: a tensor file for PyTorch and a JSON label for each sample.
+"""The format ``pt``: a tensor file for PyTorch, a JSON label and a file of annotations for each sample.
 
 A tensor file is what ``torch.save`` writes: a zip archive whose only large record is the tensor's memory. Files of one
 shape and dtype differ in that record, its CRC-32, and an identifier that hashes the CRCs. So one file is made by
@@ -10,10 +10,10 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.util import find_spec
 from math import prod
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,20 +21,28 @@ from numpy.typing import NDArray
 from trajstore.errors import MissingExtraError
 from trajstore.exporters.interface import Bytes, Dtype, Encoder
 from trajstore.exporters.records import Label, Source, measure_label
+from trajstore.store.columns import Column
 
 VIDEO_FOLDER: Final = "videos"
 LABEL_FOLDER: Final = "labels"
+ANNOTATION_FOLDER: Final = "annotations"
 
 ARCHIVE_BYTES: Final = 4096
 """More than what a tensor file holds beside the tensor."""
+
+RECORD_BYTES: Final = 1024
+"""More than what each further tensor of a file adds to that."""
 
 _IDENTIFIER: Final = ".data/serialization_id"
 
 
 class TorchFiles:
-    """``videos/sample_NNNN.pt`` and ``labels/sample_NNNN.json``; see `trajstore.exporters.Format`."""
+    """``videos/sample_NNNN.pt``, ``labels/sample_NNNN.json``, and where there are any ``annotations/sample_NNNN.pt``.
 
-    folders: tuple[str, ...] = (VIDEO_FOLDER, LABEL_FOLDER)
+    See `trajstore.exporters.Format`.
+    """
+
+    folders: tuple[str, ...] = (VIDEO_FOLDER, LABEL_FOLDER, ANNOTATION_FOLDER)
     packages: tuple[str, ...] = ("torch",)
 
     def check_installed(self) -> None:
@@ -43,24 +51,23 @@ class TorchFiles:
             message = "format pt: needs PyTorch, which is not installed; get it with: pip install 'trajstore[torch]'"
             raise MissingExtraError(message)
 
-    def name_files(self, row: int) -> tuple[str, ...]:
-        """Names of a sample's files: the tensor, then the label.
-
-        Examples
-        --------
-        >>> TorchFiles().name_files(7)
-        ('videos/sample_0007.pt', 'labels/sample_0007.json')
-        """
-        return f"{VIDEO_FOLDER}/sample_{row:04d}.pt", f"{LABEL_FOLDER}/sample_{row:04d}.json"
+    def name_files(self, row: int, source: Source) -> tuple[str, ...]:
+        """Names of a sample's files: the tensor, the label, then the annotations."""
+        names = (f"{VIDEO_FOLDER}/sample_{row:04d}.pt", f"{LABEL_FOLDER}/sample_{row:04d}.json")
+        return (*names, f"{ANNOTATION_FOLDER}/sample_{row:04d}.pt") if source.annotations else names
 
     def measure_files(self, source: Source) -> tuple[int, ...]:
         """About how large a sample's files are, rather more than less."""
         tensor = prod(source.tensor_shape) * np.dtype(source.tensor_dtype).itemsize
-        return tensor + ARCHIVE_BYTES, measure_label(source.spec)
+        sizes = (tensor + ARCHIVE_BYTES, measure_label(source.spec))
+        arrays = source.arrays
+        if not arrays:
+            return sizes
+        return (*sizes, ARCHIVE_BYTES + sum(column.row_bytes + RECORD_BYTES for column in arrays))
 
-    def make_encoder(self, shape: tuple[int, ...], dtype: Dtype) -> Encoder:
+    def make_encoder(self, source: Source) -> Encoder:
         """Make an encoder for one thread."""
-        return _TorchEncoder(self, make_tensor_file(shape, dtype))
+        return _TorchEncoder(self, source)
 
 
 class TensorFile(Protocol):
@@ -75,22 +82,39 @@ class TensorFile(Protocol):
 
 
 class _TorchEncoder:
-    """Puts a sample into a tensor file and its label into JSON."""
+    """Puts a sample into a tensor file, its label into JSON, and its annotations into a file of several tensors."""
 
-    def __init__(self, names: TorchFiles, file: TensorFile) -> None:
-        self._names = names
-        self._file = file
+    def __init__(self, names: TorchFiles, source: Source) -> None:
+        self._names, self._source = names, source
+        self._file = file = make_tensor_file(source.tensor_shape, source.tensor_dtype)
         is_direct = file.values.dtype == np.uint8
         self.frames: NDArray[np.uint8] = (
             file.values.view(np.uint8) if is_direct else np.empty(file.values.shape, np.uint8)
         )
+        self.annotations: Mapping[str, NDArray[Any]] = make_arrays(source.arrays)
 
     def encode(self, row: int, label: Label) -> Iterable[tuple[str, Bytes]]:
-        """Make the files of the sample that is in `frames`."""
+        """Make the files of the sample that is in `frames` and `annotations`."""
         if self._file.values.dtype == np.float32:
             np.divide(self.frames, np.float32(255.0), out=self._file.values)
-        contents = (self._file.render(), label.to_json())
-        return zip(self._names.name_files(row), contents, strict=True)
+        contents = [self._file.render(), label.to_json()]
+        if self.annotations:
+            contents.append(_save_arrays(self.annotations))
+        return zip(self._names.name_files(row, self._source), contents, strict=True)
+
+
+def make_arrays(columns: Iterable[Column]) -> dict[str, NDArray[Any]]:
+    """Memory for a sample of each of some columns."""
+    return {column.name: np.empty(column.shape[1:], column.dtype) for column in columns}
+
+
+def _save_arrays(arrays: Mapping[str, NDArray[Any]]) -> Bytes:
+    """The bytes of a file of tensors by name."""
+    import torch
+
+    stream = io.BytesIO()  # a name would become a part of the archive
+    torch.save({name: torch.from_numpy(values) for name, values in arrays.items()}, stream)
+    return stream.getbuffer()
 
 
 def make_tensor_file(shape: tuple[int, ...], dtype: Dtype) -> TensorFile:

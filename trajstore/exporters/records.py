@@ -18,7 +18,9 @@ from trajstore.reading.samples import Samples
 from trajstore.scene.bodies import ABSENT, ROLES
 from trajstore.scene.column_names import MOTION_LABELS
 from trajstore.scene.order import SPLIT_NAMES
-from trajstore.spec import BODIES_MAX, SHAPES, DatasetSpec, Shape
+from trajstore.spec import BODIES_MAX, SHAPES, Annotation, DatasetSpec, Shape
+from trajstore.store.columns import Column
+from trajstore.store.layout import plan_layout
 
 EXPORT_VERSION: Final = 1
 """Raised whenever exported folders are laid out in another way."""
@@ -61,6 +63,13 @@ TensorDtype = Annotated[
 RowRanges = Annotated[
     tuple[RowRange, ...],
     Field(description="The store's rows that were exported, those of other splits included; counted from 0."),
+]
+Annotations = Annotated[
+    tuple[Annotation, ...],
+    Field(
+        description="Annotations of each sample, in annotations/sample_NNNN.pt: a dictionary from the name of each "
+        "array to a tensor, of the shape and dtype that a row has in the store."
+    ),
 ]
 Fingerprint = Annotated[
     str,
@@ -249,6 +258,8 @@ class Source(_Record):
     tensor_shape: TensorShape
     tensor_dtype: TensorDtype
 
+    annotations: Annotations = ()
+
     split: Split | None = None
     """The split that was exported; null for all."""
 
@@ -257,6 +268,14 @@ class Source(_Record):
 
     spec: DatasetSpec
     """The spec of the store."""
+
+    @property
+    def arrays(self) -> tuple[Column, ...]:
+        """The arrays of the annotations, as a store has them."""
+        if not self.annotations:
+            return ()
+        layout = plan_layout(self.spec.replace(groups=self.annotations))
+        return tuple(column for name in self.annotations for column in layout.group(name).columns)
 
     def to_json(self) -> bytes:
         """The content of `unfinished.json`."""
@@ -268,20 +287,23 @@ class Source(_Record):
         pairs = [(title, getattr(self, name), getattr(other, name)) for name, title in named.items()]
         if not all(_holds(other.row_ranges, rows) for rows in self.row_ranges):
             pairs.append(("rows", _describe(self.row_ranges), _describe(other.row_ranges)))
+        if not set(self.annotations) <= set(other.annotations):
+            mine, theirs = (", ".join(one.annotations) or "none" for one in (self, other))
+            pairs.append(("annotations", mine, theirs))
         found = [
             f"{title}: {mine!r} stored, {theirs!r} given" for title, mine, theirs in pairs if mine != theirs
         ]
         if self.fingerprint != other.fingerprint:
-            mine, theirs = self.spec, other.spec
+            spec, given = self.spec, other.spec
             # neither the number of rows nor their storage nor what is stored beside them changes what a row holds
-            same = theirs.model_copy(
+            same = given.model_copy(
                 update={
-                    "storage": mine.storage,
-                    "annotations": mine.annotations,
-                    "dataset": theirs.dataset.model_copy(update={"samples": mine.dataset.samples}),
+                    "storage": spec.storage,
+                    "annotations": spec.annotations,
+                    "dataset": given.dataset.model_copy(update={"samples": spec.dataset.samples}),
                 }
             )
-            found += mine.differences(same) or [
+            found += spec.differences(same) or [
                 f"fingerprint: {self.fingerprint[:16]} stored, {other.fingerprint[:16]} given"
             ]
         return found
@@ -308,6 +330,7 @@ class ExportRecord(_Record):
     format_version: Version | None = None
     tensor_shape: TensorShape | None = None
     tensor_dtype: TensorDtype | None = None
+    annotations: Annotations = ()
 
     split: Split | None = None
     """The split that was exported; null for all."""

@@ -24,7 +24,14 @@ from trajstore.errors import (
 from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.exporters import Encoder, find_format
 from trajstore.exporters.interface import Bytes
-from trajstore.exporters.plan import METADATA_FILE, UNFINISHED_FILE, ExportPlan, find_there, read_record
+from trajstore.exporters.plan import (
+    METADATA_FILE,
+    UNFINISHED_FILE,
+    ExportPlan,
+    find_there,
+    list_folders,
+    read_record,
+)
 from trajstore.exporters.records import ExportRecord, Source, read_labels
 from trajstore.progress import Tally
 from trajstore.reading.store import StoreReader
@@ -35,6 +42,7 @@ from trajstore.storage.disk_space import (
 from trajstore.storage.durable import make_folders, publish, publish_all, remove, sweep
 from trajstore.storage.location import Location
 from trajstore.store.handle import reopen_store
+from trajstore.store.layout import FRAMES
 from trajstore.text import format_count
 
 BATCH_BYTES: Final = 64 * 2**20
@@ -46,7 +54,7 @@ WAITING_THREADS: Final = 3
 
 def begin_export(plan: ExportPlan) -> None:
     """Make the folders, and say what is being exported, before the first file."""
-    for name in plan.format.folders:
+    for name in list_folders(plan.format, plan.source):
         make_folders(plan.folder / name)
     sweep(plan.folder)
     publish(plan.folder / UNFINISHED_FILE, plan.source.to_json())
@@ -131,10 +139,14 @@ class WriteBatch:
         encoder = self._encoder()
         with self.turn:
             labels = read_labels(self.reader, np.array(batch.rows))
-        rows = self.reader.read_each(batch.rows, encoder.frames)
+        memory = {FRAMES: encoder.frames, **encoder.annotations}
+        rows = zip(
+            *(self.reader.read_each(batch.rows, out, column=name) for name, out in memory.items()),
+            strict=True,
+        )
         for label in labels:
             with self.turn:
-                row = next(rows)
+                row, *_ = next(rows)
                 files: Iterable[tuple[str, Bytes]] = list(encoder.encode(row, label))
             for name, data in files:
                 path = self.folder / name
@@ -146,7 +158,7 @@ class WriteBatch:
         """The encoder of this thread."""
         if not hasattr(self._local, "encoder"):
             make_encoder = find_format(self.format_name).make_encoder
-            self._local.encoder = make_encoder(self.source.tensor_shape, self.source.tensor_dtype)
+            self._local.encoder = make_encoder(self.source)
         encoder: Encoder = self._local.encoder
         return encoder
 
@@ -167,7 +179,6 @@ def _reopen(
     location: Location, samples: int, fingerprint: str, folder: Path, checksum: int, format_name: str
 ) -> WriteBatch:
     """Open the store and the folder of an export in another process."""
-    store = reopen_store(location, samples=samples, fingerprint=fingerprint)
     source = read_record(folder / UNFINISHED_FILE, Source)
     if source is None or zlib.crc32(source.to_json()) != checksum:
         message = (
@@ -175,6 +186,7 @@ def _reopen(
             "all workers"
         )
         raise ExportError(message)
+    store = reopen_store(location, samples=samples, fingerprint=fingerprint, groups=source.annotations)
     return WriteBatch(StoreReader(store), folder, format_name, source)
 
 
@@ -226,7 +238,7 @@ def describe_state(plan: ExportPlan) -> str:
     """What is written, what is missing, and how to go on."""
     total = len(plan.rows)
     try:
-        there = int(find_there(plan.folder, plan.rows, plan.format).sum())
+        there = int(find_there(plan.folder, plan.rows, plan.format, plan.source).sum())
     except OSError:
         there = 0
     return (
