@@ -9,13 +9,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from support.worlds import EVERYTHING
 
 from trajstore.scene.bodies import PLACES_TRIED, TUMBLING
 from trajstore.scene.column_names import ALWAYS, list_columns
 from trajstore.scene.order import SPLIT_NAMES
-from trajstore.spec import DatasetSpec
+from trajstore.scene.scene import make_scene
+from trajstore.spec import ANNOTATIONS, DatasetSpec
 from trajstore.store.layout import plan_layout
 from trajstore.trajectories import FAMILIES, MARGINS
 
@@ -147,6 +149,45 @@ def test_defaults_in_the_text_are_those_of_the_spec():
         f"at frame {spec.video.frames} + {spec.video.horizon} = {spec.video.frames + spec.video.horizon}",
     ):
         assert sentence in text
+
+
+def test_annotations_are_what_the_page_says():
+    lines = (DOCS / "annotations.md").read_text(encoding="utf-8").splitlines()
+    cells = [
+        [cell.strip().replace("`", "") for cell in line.split("|")[1:-1]]
+        for line in lines
+        if line[:3] == "| `"
+    ]
+    spec = DatasetSpec.from_fields(samples=4, groups=list(ANNOTATIONS))
+    groups = {group.name: group for group in plan_layout(spec).groups if group.name in ANNOTATIONS}
+    assert [(name, array) for name, array, *_ in cells] == [
+        (name, column.name) for name, group in groups.items() for column in group.columns
+    ]
+    fills = {"255": 255, "NaN": math.nan, "false": False, "true": True}
+    scene = make_scene(spec, range(1))
+    for name, array, dims, dtype, unit, _, background, unwritten in cells:
+        (column,) = (column for column in groups[name].columns if column.name == array)
+        assert dims.split(", ") == list(column.dims[1:])
+        assert dtype == column.dtype
+        assert unit == column.attributes.get("units", "")
+        np.testing.assert_equal(np.array(fills[unwritten], dtype), np.array(column.fill_value, dtype))
+        if background:  # the sphere never comes near the corner of a picture
+            values = scene.annotate(0, [array], slice(0, 1), slice(2, 3))[array]
+            expected = np.array([float(part) for part in background.replace("false", "0").split(", ")])
+            assert (values[..., 0, 0].ravel() == expected).all()
+
+
+def test_the_picture_of_annotations_is_what_its_script_draws(tmp_path: Path):
+    from PIL import Image
+
+    script = DOCS / "draw_annotations.py"
+    subprocess.run([sys.executable, script, tmp_path / "annotations.png"], check=True)
+    drawn, kept = (Image.open(folder / "annotations.png") for folder in (tmp_path, DOCS))
+    assert drawn.size == kept.size
+    # what letters look like depends on the version of matplotlib
+    difference = np.abs(np.asarray(drawn.convert("RGB"), int) - np.asarray(kept.convert("RGB"), int))
+    assert difference.mean() < 5
+    assert (DOCS / "annotations.png").stat().st_size < 300_000
 
 
 def test_the_drawing_is_what_its_script_draws(tmp_path: Path):

@@ -71,10 +71,10 @@ def list_colors(show: str, scale: Scale, clips: Sequence[Clip]) -> list[list[Ent
         return [[Entry("picture", text, picture=color_depth(ramp, scale)), ground]]
     if show == "flow":
         text = f"flow to the next frame, full colour: {scale[1]:g} px per frame"
-        return [[Entry("picture", text, picture=_draw_wheel())]]
+        return [[Entry("picture", text, picture=draw_wheel())]]
     if show == "normals":
         return [
-            [Entry("picture", "normals, x right, y down, z ahead: (n + 1) / 2 as RGB", picture=_draw_ball())]
+            [Entry("picture", "normals, x right, y down, z ahead: (n + 1) / 2 as RGB", picture=draw_ball())]
         ]
     last = max(body.number for clip in clips for body in clip.bodies)
     line = [ground, Entry("picture", clips[0].target.name, picture=_paint(TARGET, SWATCH))]
@@ -99,13 +99,13 @@ def _paint(color: str, side: int) -> Picture:
     return np.broadcast_to(np.array(to_rgb(color), np.uint8)[:, None, None], (3, side, side))
 
 
-def _draw_wheel() -> Picture:
+def draw_wheel() -> Picture:
     """What flow of each direction and length looks like."""
     u, v = _grid()
     return _average(color_flow(np.stack([u, v]), (0.0, 1.0)), u**2 + v**2 <= 1.0)
 
 
-def _draw_ball() -> Picture:
+def draw_ball() -> Picture:
     """What the normals of a sphere look like from afar."""
     x, y = _grid()
     is_inside = x**2 + y**2 <= 1.0
