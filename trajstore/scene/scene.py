@@ -38,6 +38,9 @@ from trajstore.spec import DatasetSpec
 Exposure = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 """Positions, rotations and extrinsics at some moments, as `render_world` takes them."""
 
+EXPOSURES_MAX: Final = 8
+"""So many exposures are kept."""
+
 UNTURNED: Final = np.eye(3)[None, None, None]
 """How bodies are turned that look alike from all sides."""
 
@@ -323,8 +326,8 @@ class Scene:
     def _follow(self, index: int, cameras: slice) -> dict[str, NDArray[Any]]:
         """Points on surfaces of a row, by the names of their arrays."""
         video, memory, row = self.spec.video, self._workspace, self.rows[index]
-        points = self.spec.annotations.points
         table = uniforms(self.spec.dataset.seed, Stream.TRACKS, first=row, count=1, width=4)
+        points = self.spec.annotations.points
         tracks = make_tracks(video.frames, points, video.height, video.width)
         shape = (cameras.stop - cameras.start, points)
         found = (
@@ -435,10 +438,26 @@ class Scene:
                 _by_moment(turned[:, frames] if turned.shape[1] > 1 else turned),
                 extrinsics[:, frames] if extrinsics.shape[1] > 1 else extrinsics,
             )
-        moments = open_shutter(self.sensor.shutter[index], frames)
-        times, count = moments / max(self.spec.video.frames - 1, 1), self.bodies.role.shape[1]
-        position = self.bodies.motion.take(slice(index * count, (index + 1) * count)).at(times)
+        key = (index, frames.start, frames.stop)
+        exposure = self._exposures.get(key)
+        if exposure is None:
+            if len(self._exposures) >= EXPOSURES_MAX:
+                self._exposures.clear()
+            exposure = self._exposures[key] = self._open_shutter(index, frames)
+        return exposure
+
+    @cached_property
+    def _exposures(self) -> dict[tuple[int, int, int], Exposure]:
+        """The last exposures: the cameras of a row may be drawn one by one, and share one."""
+        return {}
+
+    def _open_shutter(self, index: int, frames: slice) -> Exposure:
+        """Positions, rotations and cameras of a row while the shutter is open for some frames."""
         turned = UNTURNED[0]
+        count = self.bodies.role.shape[1]
+        moments = open_shutter(self.sensor.shutter[index], frames)
+        times = moments / max(self.spec.video.frames - 1, 1)
+        position = self.bodies.motion.take(slice(index * count, (index + 1) * count)).at(times)
         if self.bodies.are_turned:
             turned = to_matrices(self.bodies.orient(slice(index, index + 1), times)[0])
         row = self.rows[index]
