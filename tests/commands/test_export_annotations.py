@@ -58,7 +58,7 @@ def load(path: Path) -> dict[str, torch.Tensor]:
 
 
 def test_a_file_holds_the_arrays_of_a_sample(annotated_store: Path, tmp_path: Path) -> None:
-    done = trajstore.export(annotated_store, tmp_path / "out", rows="5:19", split="train")
+    done = trajstore.export(annotated_store, tmp_path / "out", rows="5:19")
     assert done.metadata.annotations == ANNOTATIONS
     reader = open_reader(annotated_store)
     names = sorted(path.name for path in (tmp_path / "out/annotations").iterdir())
