@@ -7,7 +7,7 @@ They are bit for bit those of `trajstore.kernels.annotate`. Pixels of bodies are
 from __future__ import annotations
 
 from math import inf, nan
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +18,22 @@ from trajstore.kernels.compiler import kernel
 from trajstore.kernels.poses import BOTTOM, TOP, Scratch, pose_bodies
 from trajstore.kernels.raster import clear_touched
 from trajstore.kernels.visible import see_row
-from trajstore.kernels.zstd import LENGTH, MATCH_MIN, STEP, Encoder, put_pieces, start_frame, write_frame
+from trajstore.kernels.zstd import (
+    LENGTH,
+    MATCH_MIN,
+    OFFSET,
+    STEP,
+    Encoder,
+    put_pieces,
+    start_frame,
+    write_frame,
+)
 
 SEGMENTATION, DEPTH_MAP, FORWARD_FLOW, BACKWARD_FLOW, NORMALS = range(5)
 """Places of the layers."""
+
+LONG: Final = 4 * STEP
+"""Bytes that are worth copying fast."""
 
 
 class Encoders(NamedTuple):
@@ -77,7 +89,7 @@ def make_layer_canvas(is_wanted: tuple[bool, ...], height: int, width: int) -> L
 
 @kernel
 def add_repeated(count: int, first: int, length: int, size: int, pieces: NDArray[np.int64]) -> int:
-    """Add the pieces of pixels that are all the same.
+    """Add the pieces of pixels that are all the same: some of them, and those again and again.
 
     Parameters
     ----------
@@ -97,11 +109,70 @@ def add_repeated(count: int, first: int, length: int, size: int, pieces: NDArray
     """
     if length == 0:
         return count
-    rest = (length - 1) * size
+    # what is copied from far enough is copied fast
+    head = STEP // size if length * size >= LONG else 1
+    rest = (length - head) * size
     if rest < MATCH_MIN:
         return add_piece(count, LITERALS, first * size, length * size, pieces)
-    count = add_piece(count, LITERALS, first * size, size, pieces)
-    return add_piece(count, size, (first + 1) * size, rest, pieces)
+    count = add_piece(count, LITERALS, first * size, head * size, pieces)
+    return add_piece(count, head * size, (first + head) * size, rest, pieces)
+
+
+@kernel
+def add_gap(
+    count: int, first: int, length: int, lead: int, is_last: bool, size: int, pieces: NDArray[np.int64]
+) -> int:
+    """Add the pieces of pixels that show the background; those that the plane begins with are copied.
+
+    Parameters
+    ----------
+    count : int
+        How many pieces there are.
+    first, length : int
+        The first pixel, and how many there are.
+    lead : int
+        How many pixels of background the plane begins with.
+    is_last : bool
+        Whether the plane ends with these.
+    size : int
+        Bytes of a pixel.
+    pieces : (n, 3) int64
+        The pieces, in bytes.
+
+    Returns
+    -------
+    int
+        How many pieces there are now.
+    """
+    total = length * size
+    if first > 0 and lead * size >= STEP and total >= (LONG if size == 1 else MATCH_MIN):
+        if total <= lead * size and not is_last:
+            return add_piece(count, first * size, first * size, total, pieces)
+        if total >= STEP + MATCH_MIN:  # what is left can go on in the next plane
+            count = add_piece(count, first * size, first * size, STEP, pieces)
+            return add_piece(count, STEP, first * size + STEP, total - STEP, pieces)
+    return add_repeated(count, first, length, size, pieces)
+
+
+@kernel
+def find_lead(total: int, runs: NDArray[np.int64], height: int, width: int) -> int:
+    """Count the pixels of background that a plane begins with.
+
+    Parameters
+    ----------
+    total : int
+        How many runs there are.
+    runs : (n, 4) int64
+        Pixels of bodies; see `trajstore.kernels.annotate.Survey`.
+    height, width : int
+        Of the plane, px.
+
+    Returns
+    -------
+    int
+        All of them, where there is no body.
+    """
+    return int(runs[0, 1] * width + runs[0, 2] if total > 0 else height * width)
 
 
 @kernel
@@ -128,17 +199,17 @@ def find_pieces(
     int
         How many pieces there are.
     """
-    count, place = 0, 0
+    count, place, pixels, lead = 0, 0, height * width, find_lead(total, runs, height, width)
     for run in range(total):
         first, length = runs[run, 1] * width + runs[run, 2], runs[run, 3] - runs[run, 2]
-        count = add_repeated(count, place, first - place, size, pieces)
+        count = add_gap(count, place, first - place, lead, False, size, pieces)
+        place = first + length
         # no match is left open at the end of a plane but one of background
-        if size == 1 and first + length < height * width:
+        if size == 1 and place < pixels:
             count = add_repeated(count, first, length, size, pieces)
         else:
             count = add_piece(count, LITERALS, first * size, length * size, pieces)
-        place = first + length
-    return add_repeated(count, place, height * width - place, size, pieces)
+    return add_gap(count, place, pixels - place, lead, True, size, pieces)
 
 
 @kernel
@@ -147,6 +218,7 @@ def put_planes(
     size: int,
     count: int,
     pieces: NDArray[np.int64],
+    lead: int,
     pixels: int,
     source: NDArray[np.uint8],
     encoder: Encoder,
@@ -161,20 +233,19 @@ def put_planes(
         How many pieces there are in a plane.
     pieces : (n, 3) int64
         The pieces.
-    pixels : int
-        Of a plane.
+    lead, pixels : int
+        With how many pixels of background a plane begins, and how many it has.
     source : (n,) uint8
         The planes.
     encoder : Encoder
         Takes them down.
     """
-    begins_behind = count > 1 and pieces[0, 0] == LITERALS and pieces[0, 2] == size
     for component in range(components):
         shift = component * pixels * size
-        if begins_behind and encoder.state[LENGTH] > 0:
-            pieces[1, 2] += size
+        if lead * size >= LONG and encoder.state[LENGTH] > 0 and encoder.state[OFFSET] == STEP:
+            pieces[1, 2] += STEP
             put_pieces(count - 1, pieces[1:], source, shift, encoder)
-            pieces[1, 2] -= size
+            pieces[1, 2] -= STEP
         else:
             put_pieces(count, pieces, source, shift, encoder)
 
@@ -312,9 +383,12 @@ def compress_layers(
                         frame, position, rotation, is_present, radius, shape, intrinsics[camera],
                         extrinsics[camera], survey, scratch, canvas.layers,
                     )  # fmt: skip
+                    lead = find_lead(total, runs, height, width)
                     if is_wanted[SEGMENTATION]:
                         count = find_pieces(1, total, runs, height, width, pieces)
-                        put_planes(1, 1, count, pieces, pixels, sources[SEGMENTATION], encoders.segmentation)
+                        put_planes(
+                            1, 1, count, pieces, lead, pixels, sources[SEGMENTATION], encoders.segmentation
+                        )
                     if with_next and frame + 1 == frames:
                         put_absent(pixels, canvas, encoders.forward_flow)
                     if with_previous and frame == 0:
@@ -322,17 +396,33 @@ def compress_layers(
                     if with_depth or with_next or with_previous or with_normals:
                         count = find_pieces(4, total, runs, height, width, pieces)
                         if with_depth:
-                            put_planes(1, 4, count, pieces, pixels, sources[DEPTH_MAP], encoders.depth_map)
+                            put_planes(
+                                1, 4, count, pieces, lead, pixels, sources[DEPTH_MAP], encoders.depth_map
+                            )
                         if with_next and frame + 1 < frames:
                             put_planes(
-                                2, 4, count, pieces, pixels, sources[FORWARD_FLOW], encoders.forward_flow
+                                2,
+                                4,
+                                count,
+                                pieces,
+                                lead,
+                                pixels,
+                                sources[FORWARD_FLOW],
+                                encoders.forward_flow,
                             )
                         if with_previous and frame > 0:
                             put_planes(
-                                2, 4, count, pieces, pixels, sources[BACKWARD_FLOW], encoders.backward_flow
+                                2,
+                                4,
+                                count,
+                                pieces,
+                                lead,
+                                pixels,
+                                sources[BACKWARD_FLOW],
+                                encoders.backward_flow,
                             )
                         if with_normals:
-                            put_planes(3, 4, count, pieces, pixels, sources[NORMALS], encoders.normals)
+                            put_planes(3, 4, count, pieces, lead, pixels, sources[NORMALS], encoders.normals)
                     clear_layers(total, runs, layers)
             end_chunk(number, plane * is_wanted[0], encoders.segmentation, ends[0], out[0])
             end_chunk(number, 4 * plane * is_wanted[1], encoders.depth_map, ends[1], out[1])
@@ -406,7 +496,8 @@ def compress_silhouettes(
                                 total += 1
                                 silhouette[row, first:last] = 1
                         count = find_pieces(1, total, runs, height, width, pieces)
-                        put_planes(1, 1, count, pieces, height * width, source, encoder)
+                        lead = find_lead(total, runs, height, width)
+                        put_planes(1, 1, count, pieces, lead, height * width, source, encoder)
                         for number in range(total):
                             silhouette[runs[number, 1], runs[number, 2] : runs[number, 3]] = 0
                 end += write_frame(chunk[0] * chunk[1] * height * width, encoder, out[end:])
