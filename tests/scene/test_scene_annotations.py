@@ -40,6 +40,7 @@ WORLDS: dict[str, dict[str, Any]] = {
         "radius": [0.1, 0.4],
     },
     "bodies that fill the picture": {"radius": [0.3, 0.5], "margin": -0.9, "distractors": 3},
+    "nothing but bodies": {"radius": [0.4, 0.6], "margin": -8.0, "distractors": 3, "width": 90},
     "spheres that tumble": {"distractors": 2, "orientation": "tumbling"},
     "blurred": {"blur": [0.2, 0.9], "distractors": 2},
     "moving cameras": {"orbit": [10, 30], "azimuth_jitter": 5.0},
@@ -101,7 +102,7 @@ def test_compressed_is_what_is_told(fields: dict[str, Any]):
             "orientation": st.sampled_from(["fixed", "tumbling"]),
             "orbit": st.sampled_from([0.0, 40.0]),
             "shapes": st.sampled_from([SHAPES, *((name,) for name in SHAPES)]),
-            "margin": st.sampled_from([0.05, -0.6]),
+            "margin": st.sampled_from([0.05, -0.6, -3.0]),
         }
     ),
     st.sets(st.sampled_from(DENSE), min_size=1),

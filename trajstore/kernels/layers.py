@@ -145,7 +145,7 @@ def add_gap(
         How many pieces there are now.
     """
     total = length * size
-    if first > 0 and lead * size >= STEP and total >= (LONG if size == 1 else MATCH_MIN):
+    if first > 0 and lead * size >= STEP and total >= MATCH_MIN:
         if total <= lead * size and not is_last:
             return add_piece(count, first * size, first * size, total, pieces)
         if total >= STEP + MATCH_MIN:  # what is left can go on in the next plane
