@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib import rc_context
 from matplotlib.colors import to_hex
 from numpy.typing import NDArray
 from PIL import Image
@@ -467,6 +468,13 @@ def test_transients_come_and_go_in_a_film():
     ]
     assert 0 < sum(there) < 12
     assert [count > 20 for count in counts] == there
+
+
+def test_a_page_does_not_follow_the_style_of_a_notebook():
+    clips = make_clips([5], cameras=1, frames=2, height=16, width=16)
+    plain = encode_still(draw_sheet(clips, title="a", subtitle="b"), ".png")
+    with rc_context({"figure.constrained_layout.use": True}):
+        assert encode_still(draw_sheet(clips, title="a", subtitle="b"), ".png") == plain
 
 
 def test_stills_are_the_same_each_time():
