@@ -113,7 +113,7 @@ def measure_depth(values: Values) -> Scale:
 
 def measure_flow(values: Values) -> Scale:
     """The largest length, to two digits upwards."""
-    length = float(np.nan_to_num(np.hypot(*np.moveaxis(values, -3, 0).astype(np.float64))).max(initial=0.0))
+    length = float(np.nan_to_num(np.hypot(*np.moveaxis(values, -3, 0))).max(initial=0.0))
     unit = 10.0 ** (floor(log10(length)) - 1) if length > 0.0 else 1.0
     return 0.0, round(-floor(-length / unit + 1e-9) * unit, 9)
 
@@ -166,7 +166,8 @@ def color_clips(samples: Samples, clips: Sequence[Clip], show: str) -> tuple[lis
     for clip in clips:
         video = np.empty_like(clip.video)
         for place, (values,) in enumerate(annotate(samples, clip, [coloring.array])):
-            video[place] = coloring.color(values, scale)
+            for index in range(len(clip.frames)):  # all at once take ten times the memory
+                video[place, index] = coloring.color(take_frame(show, values, index), scale)
         colored.append(replace(clip, video=video))
     return colored, scale
 
@@ -204,6 +205,12 @@ def _annotate_camera(
         for name in arrays
         for axis in [int(name == "amodal")]
     ]
+
+
+def take_frame(show: str, values: Values, index: int) -> Values:
+    """What values of a camera say of one of its frames."""
+    frame: Values = values[:, index] if show == "amodal" else values[index]
+    return frame
 
 
 def body_colors(count: int) -> Picture:

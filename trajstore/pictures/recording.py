@@ -20,6 +20,7 @@ from trajstore.pictures.annotations import (
     body_colors,
     color_flow,
     measure,
+    take_frame,
 )
 from trajstore.pictures.clips import HIDDEN, PARTLY, VISIBLE, Body, Clip
 from trajstore.pictures.palette import FUTURE, PATH, ROLES, to_rgb
@@ -144,7 +145,7 @@ def _log_annotations(
         for (name, scale), values in zip(scales.items(), arrays, strict=True):
             for index, frame in enumerate(clip.frames):
                 recording.set_time(TIMELINE, sequence=frame)
-                shown = _annotation(name, values[:, index] if name == "amodal" else values[index], scale)
+                shown = _annotation(name, take_frame(name, values, index), scale)
                 recording.log(f"{world}/camera_{camera}/{name}", shown)
     recording.reset_time()
 
