@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import trajstore
 from trajstore.errors import IncompleteStoreError, SpecError, SpecMismatchError
 from trajstore.exporters import FORMATS
 from trajstore.exporters.plan import plan_export
+from trajstore.exporters.write import RowBatch, WriteBatch, begin_export
 from trajstore.reading.store import open_reader
 from trajstore.spec import ANNOTATIONS, Annotation
 
@@ -119,6 +121,17 @@ def test_an_export_that_was_killed_is_resumed_to_the_same_bytes(
     trajstore.export(store, folder)
     assert {path: path.stat().st_ino for path in kept} == kept  # nothing that was there is written again
     assert contents(folder) == expected
+
+
+def test_a_task_that_is_sent_elsewhere_writes_the_same_bytes(
+    store: Path, reference: Path, tmp_path: Path
+) -> None:
+    plan = plan_export(store, tmp_path / "out")
+    begin_export(plan)
+    sent = pickle.dumps(WriteBatch(plan.reader, plan.folder, plan.format_name, plan.source))
+    assert pickle.loads(sent)(RowBatch([6, 9]))[0] == 2
+    for row in (6, 9):
+        assert annotations(tmp_path / "out", row).read_bytes() == annotations(reference, row).read_bytes()
 
 
 def test_what_is_gone_or_torn_is_written_again(store: Path, reference: Path, folder: Path) -> None:

@@ -86,7 +86,7 @@ ARRAYS: Final[dict[Annotation, tuple[Array, ...]]] = {
     ),
     "tracks": (
         Array(
-            "query_points", "camera point tyx", "float32", nan, "where each point on a surface is first seen",
+            "query_points", "camera point tyx", "float32", nan, "where each point on a surface is seen",
             "t: index of the frame, counted from 0; y down, x right, px, pixel centres at half-integers; "
             "NaN: not written",
         ),
