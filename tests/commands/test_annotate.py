@@ -316,7 +316,9 @@ def test_damage_is_named_and_mended(fault: str, array: str, complete: Path, tmp_
         metadata = path / array / "zarr.json"
         metadata.unlink() if fault == "metadata lost" else flip_bit(metadata, 200, 1)
         expected = {f"{array}/zarr.json"}
-    report = trajstore.verify(path, deep=fault == "exchanged")  # one sample of each shard may be alike in both
+    report = trajstore.verify(
+        path, deep=fault == "exchanged"
+    )  # one sample of each shard may be alike in both
     assert {finding.key for finding in report.damage} == expected
     trajstore.repair(path, deep=fault == "exchanged")
     assert_same_bytes(path, complete)
