@@ -94,8 +94,8 @@ def check_space(
     if needed > filesystem.free:
         message = (
             f"{location}: needs about {format_bytes(needed)}, found {format_bytes(filesystem.free)} free, "
-            f"{format_bytes(needed - filesystem.free)} are missing; free some space, write fewer samples, name "
-            f"another path, or go on with --force{hint and '; '}{hint}"
+            f"{format_bytes(needed - filesystem.free)} are missing; free some space, ask for less, or go on with "
+            f"--force{hint and '; '}{hint}"
         )
         raise NotEnoughSpaceError(message)
     if filesystem.free_files is not None and estimate.files > filesystem.free_files:
