@@ -27,7 +27,7 @@ from trajstore.pictures.annotations import (
 )
 from trajstore.pictures.legend import draw_wheel
 from trajstore.pictures.palette import FAINT, FUTURE, INK
-from trajstore.scene.annotations import ANNOTATIONS
+from trajstore.scene.annotations import PLANES, TRACKS
 from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
 
@@ -91,13 +91,12 @@ def draw(scene: Scene) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.float32]
     frames = slice(FRAME - 1, FRAME)
     out = np.empty((1, 1, 3, video.height, video.width), np.uint8)
     scene.draw(0, cameras, frames, out)
-    names = [name for arrays in ANNOTATIONS.values() for name in arrays]
-    arrays = scene.annotate(0, names, cameras, frames)
+    arrays = scene.annotate(0, [*PLANES, "amodal", *TRACKS], cameras, frames)
     for name, values in arrays.items():
         if name == "amodal":
             arrays[name] = values[:, 0, 0]
         else:
-            arrays[name] = values[0] if name in ANNOTATIONS["tracks"] else values[0, 0]
+            arrays[name] = values[0] if name in TRACKS else values[0, 0]
     return out[0, 0], arrays
 
 

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from support.worlds import EVERYTHING
 from zstandard import ZstdDecompressor
 
-from trajstore import spec
-from trajstore.scene.annotations import ANNOTATIONS, PLANES, TRACKS
+from trajstore.scene.annotations import PLANES, TRACKS
 from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import SHAPES, DatasetSpec
+from trajstore.store.groups.annotations import ARRAYS
 
 SMALL = {"samples": 40, "frames": 6, "horizon": 1, "cameras": 2, "height": 24, "width": 30}
 DENSE = (*PLANES, "amodal")
@@ -160,8 +160,7 @@ def test_boxes_end_where_silhouettes_do():
 
 def test_names_and_types():
     scene = describe(distractors=2, points=9)
-    assert tuple(ANNOTATIONS) == spec.ANNOTATIONS
-    names = [name for arrays in ANNOTATIONS.values() for name in arrays]
+    names = [array.name for arrays in ARRAYS.values() for array in arrays]
     assert set(names) == {*DENSE, *TRACKS}
     told = scene.annotate(2, names, ALL, ALL)
     assert list(told) == names
@@ -198,7 +197,7 @@ def test_a_row_does_not_depend_on_those_around_it():
 
 
 def test_flow_has_no_numbers_where_there_is_no_other_frame():
-    told = describe(distractors=2).annotate(0, ANNOTATIONS["flow"], ALL, ALL)
+    told = describe(distractors=2).annotate(0, ["forward_flow", "backward_flow"], ALL, ALL)
     missing = {name: np.isnan(flow).all(axis=(0, 2, 3, 4)) for name, flow in told.items()}
     some = {name: np.isnan(flow).any(axis=(0, 2, 3, 4)) for name, flow in told.items()}
     assert missing["forward_flow"].tolist() == some["forward_flow"].tolist() == [False] * 5 + [True]

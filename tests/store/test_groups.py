@@ -19,11 +19,8 @@ from support.stores import open_store
 
 import trajstore
 from trajstore.reading.generator import SampleGenerator
-from trajstore.scene.annotations import ANNOTATIONS as scene_annotations  # noqa: N811
-from trajstore.spec import ANNOTATIONS as SPEC_ANNOTATIONS
 from trajstore.spec import DatasetSpec
 from trajstore.store.columns import Column, ColumnGroup
-from trajstore.store.groups.annotations import ARRAYS
 from trajstore.store.layout import GROUPS
 
 FIELDS = {"samples": 44, "frames": 4, "height": 16, "width": 16, "cameras": 2, "samples_per_shard": 8}
@@ -174,12 +171,6 @@ def test_it_grows(reference: Path, tmp_path: Path) -> None:
     trajstore.build(path, **FIELDS | {"samples": 33})
     assert trajstore.extend(path, 44).summary.written["means"] == 44
     assert_same_bytes(path, reference)
-
-
-def test_annotations_of_a_store_are_those_of_a_scene() -> None:
-    named = {name: tuple(array.name for array in arrays) for name, arrays in ARRAYS.items()}
-    assert named == dict(scene_annotations)
-    assert tuple(named) == SPEC_ANNOTATIONS
 
 
 def test_a_half_built_one_opens(define: object, tmp_path: Path) -> None:

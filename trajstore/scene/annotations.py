@@ -9,19 +9,7 @@ from typing import Final
 
 import numpy as np
 
-ANNOTATIONS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "segmentation": ("segmentation",),
-        "depth_map": ("depth_map",),
-        "flow": ("forward_flow", "backward_flow"),
-        "normals": ("normals",),
-        "amodal": ("amodal",),
-        "tracks": ("query_points", "target_points", "occluded"),
-    }
-)
-"""Names of the arrays of each annotation."""
-
-TRACKS: Final = ANNOTATIONS["tracks"]
+TRACKS: Final = ("query_points", "target_points", "occluded")
 """The arrays of points; all others are of pixels."""
 
 PLANES: Final[Mapping[str, tuple[tuple[int, ...], type[np.generic], float]]] = MappingProxyType(

@@ -233,7 +233,7 @@ class Scene:
         Parameters
         ----------
         names : collection of str
-            Arrays of `trajstore.scene.annotations.ANNOTATIONS`.
+            Arrays of annotations: of `PLANES` and `TRACKS`, and ``amodal``.
 
         Returns
         -------
