@@ -262,7 +262,7 @@ def annotate(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Add masks, depth, flow, normals or tracks to a store that is there, or what is missing of them.
+    """Add masks, depth, flow, normals or tracks to a store, or finish them.
 
     Running it again is resuming it. The frames and labels stay as they are.
     """
