@@ -262,7 +262,7 @@ def annotate(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Add masks, depth, flow, normals or tracks to a store, or finish them.
+    """Add masks, depth, flow, normals or tracks to a store.
 
     Running it again is resuming it. The frames and labels stay as they are.
     """
@@ -388,7 +388,7 @@ def validate(
 ) -> None:
     """Check an exported folder, whoever wrote it.
 
-    Files, labels, tensors, checksums, balance and metadata; exits with 4 if anything is wrong.
+    Files, labels, tensors, annotations, checksums, balance and metadata; exits with 4 if anything is wrong.
     """
     store = None if against is None else _locate(against, storage_option)
     with _watch(quiet=quiet) as watching:
