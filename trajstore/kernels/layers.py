@@ -36,6 +36,10 @@ LONG: Final = 4 * STEP
 """Bytes that are worth copying fast."""
 
 
+NEW_MAX: Final = 8
+"""So many bytes of a row more than in the row before are put down, and the rest is copied from there."""
+
+
 class Encoders(NamedTuple):
     """Those of the layers."""
 
@@ -83,7 +87,7 @@ def make_layer_canvas(is_wanted: tuple[bool, ...], height: int, width: int) -> L
         is_wanted=np.array(is_wanted),
         layer_bytes=tuple(layer_bytes),
         absent=np.full(4 + STEP // 4, nan, np.float32).view(np.uint8),
-        pieces=np.zeros((height * width + 16, 3), np.int64),
+        pieces=np.zeros((2 * height * width + 16, 3), np.int64),
     )
 
 
@@ -200,15 +204,28 @@ def find_pieces(
         How many pieces there are.
     """
     count, place, pixels, lead = 0, 0, height * width, find_lead(total, runs, height, width)
+    gap_before, length_before, body_before = 0, 0, -1
     for run in range(total):
-        first, length = runs[run, 1] * width + runs[run, 2], runs[run, 3] - runs[run, 2]
-        count = add_gap(count, place, first - place, lead, False, size, pieces)
-        place = first + length
+        body, first, length = runs[run, 0], runs[run, 1] * width + runs[run, 2], runs[run, 3] - runs[run, 2]
+        gap, end = first - place, first + length
         # no match is left open at the end of a plane but one of background
-        if size == 1 and place < pixels:
-            count = add_repeated(count, first, length, size, pieces)
+        is_same = size == 1 and end < pixels
+        new_gap, new_length = max(gap - gap_before, 0), max(length - length_before, 0)
+        alike = gap - new_gap + length - new_length
+        if is_same and body == body_before and max(new_gap, new_length) <= NEW_MAX and alike >= MATCH_MIN:
+            # the row before is background and body, too: what it has less of is put down
+            if new_gap:
+                count = add_piece(count, LITERALS, place, new_gap, pieces)
+            count = add_piece(count, length_before + gap, place + new_gap, alike, pieces)
+            if new_length:
+                count = add_piece(count, LITERALS, end - new_length, new_length, pieces)
         else:
-            count = add_piece(count, LITERALS, first * size, length * size, pieces)
+            count = add_gap(count, place, gap, lead, False, size, pieces)
+            if is_same:
+                count = add_repeated(count, first, length, size, pieces)
+            else:
+                count = add_piece(count, LITERALS, first * size, length * size, pieces)
+        place, gap_before, length_before, body_before = end, gap, length, body
     return add_gap(count, place, pixels - place, lead, True, size, pieces)
 
 
