@@ -81,7 +81,7 @@ def color_depth(values: Values, scale: Scale) -> Picture:
 def color_flow(values: Values, scale: Scale) -> Picture:
     """Colour flow, (…, 2, h, w): the hue is the direction, the saturation the length; grey where there is none."""
     flow = np.moveaxis(values, -3, -1)
-    is_known = np.isfinite(flow).all(axis=-1)
+    is_known = np.asarray(np.isfinite(flow).all(axis=-1))
     u, v = np.moveaxis(np.where(is_known[..., None], flow, 0.0), -1, 0)
     step = np.arctan2(v, u) / (2.0 * np.pi) % 1.0 * WHEEL_STEPS
     steps, colors = zip(*WHEEL, strict=True)
