@@ -141,6 +141,15 @@ def _print_version(is_wanted: bool) -> None:
         raise typer.Exit
 
 
+def _list_formats(is_wanted: bool) -> None:
+    """List the formats of exports and exit."""
+    if is_wanted:
+        from trajstore.exporters import FORMATS
+
+        _print(report.describe_formats(FORMATS))
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     version: Annotated[
@@ -323,18 +332,36 @@ def export(
     store: StoreArgument,
     folder: Annotated[Path, Argument(metavar="DIR", help="New or empty folder, or one to continue.")],
     format: Annotated[  # noqa: A002
-        str,
-        Option(metavar="FORMAT", help="pt: videos/sample_NNNN.pt, labels/sample_NNNN.json, annotations/…"),
+        str, Option(metavar="FORMAT", help="What to write; --list says what there is.")
     ] = "pt",
+    layout: Annotated[
+        str | None, Option(metavar="sample|traj", help="Of pt: how files are named and labels are laid out.")
+    ] = None,
+    compression: Annotated[
+        str | None, Option(metavar="gzip|zstd|none", help="Of hdf5: how chunks are compressed.")
+    ] = None,
+    video: Annotated[
+        str | None, Option(metavar="CODEC", help="Of webdataset and videofolder: how frames are stored.")
+    ] = None,
+    list_formats: Annotated[
+        bool, Option("--list", is_eager=True, callback=_list_formats, help="Show the formats, and exit.")
+    ] = False,
     split: Annotated[
         str | None, Option(metavar="train|val|test", help="Only this split. [default: all]")
     ] = None,
     rows: Annotated[
         str | None, Option(metavar="A:B", help="Only rows A to B − 1, counted from 0. [default: all]")
     ] = None,
+    cameras: Annotated[
+        str | None, Option(metavar="N,…", help="Only these cameras, counted from 0. [default: all]")
+    ] = None,
     dtype: Annotated[
-        str, Option(metavar="uint8|float32", help="Type of the tensors; float32 is from 0 to 1.")
-    ] = "uint8",
+        str | None,
+        Option(
+            metavar="uint8|float32",
+            help="Type of the frames; float32 is from 0 to 1. [default: the format's]",
+        ),
+    ] = None,
     annotations: Annotated[
         str | None,
         Option(metavar="NAME,…|none", help="Only these annotations. [default: all that the store has]"),
@@ -359,8 +386,10 @@ def export(
             _locate(store, storage_option),
             folder,
             format=format,
+            options={"layout": layout, "compression": compression, "video": video},
             split=split,
             rows=rows,
+            cameras=None if cameras is None else _parse_cameras(cameras),
             dtype=dtype,
             annotations=None if annotations is None else _split_names(annotations.removeprefix("none")),
             workers=workers,
@@ -586,6 +615,15 @@ def _locate(store: str, options: list[str] | None) -> Location:
 def _split_names(text: str) -> list[str]:
     """Names between commas."""
     return [name.strip() for name in text.split(",")] if text else []
+
+
+def _parse_cameras(text: str) -> list[int]:
+    """Numbers of cameras between commas."""
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        message = f"cameras: found {text!r}, expected numbers between commas, such as 0,2"
+        raise SpecError(message) from None
 
 
 def _read_spec(path: Path | None) -> DatasetSpec | None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trajstore.text import format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from trajstore.commands.annotate import AnnotationList
     from trajstore.commands.build import BuildReport
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trajstore.commands.repair import RepairReport
     from trajstore.commands.verify import VerifyReport
     from trajstore.commands.view import ViewReport
+    from trajstore.exporters import Format
     from trajstore.exporters.check import ValidationReport
     from trajstore.integrity.findings import Finding
     from trajstore.storage.disk_space import Estimate, Filesystem
@@ -188,6 +189,16 @@ def describe_export(report: ExportReport) -> str:
             ("time", _pace(report)),
         ),
     ]
+    return "\n".join(lines)
+
+
+def describe_formats(formats: Mapping[str, Format]) -> str:
+    """List the formats of exports, each in one line, and their own options."""
+    width = max(map(len, formats))
+    lines = []
+    for name, format in formats.items():  # noqa: A001
+        options = "".join(f"; --{option} {'|'.join(values)}" for option, values in format.options.items())
+        lines.append(f"{name:<{width}}  {format.summary}{options}")
     return "\n".join(lines)
 
 

@@ -258,7 +258,7 @@ def test_a_store_that_workers_do_not_see_is_not_taken_for_a_damaged_one(
 @pytest.mark.torch
 def test_a_folder_that_workers_do_not_see_is_not_written(tiny_store: Path, tmp_path: Path) -> None:
     plan = plan_export(tiny_store, tmp_path / "out", split="val")
-    write = WriteBatch(plan.reader, plan.folder, plan.format_name, plan.source)
+    write = WriteBatch(plan.reader, plan.folder, plan.source)
     begin_export(plan)
     sent = pickle.dumps(write)
     assert len(sent) < 1000

@@ -15,7 +15,13 @@ from trajstore.executors.options import check_options
 from trajstore.executors.run import RunOptions, open_workers
 from trajstore.exporters.plan import plan_export
 from trajstore.exporters.records import ExportRecord
-from trajstore.exporters.write import begin_export, explain_error, fill_export, finish_export
+from trajstore.exporters.write import (
+    begin_export,
+    explain_error,
+    fill_export,
+    finish_export,
+    tidy_export,
+)
 from trajstore.progress import Report
 from trajstore.storage.disk_space import (
     check_space,
@@ -54,9 +60,11 @@ def export(
     folder: str | Path,
     *,
     format: str = "pt",  # noqa: A002
+    options: Mapping[str, str | None] | None = None,
     split: str | None = None,
     rows: str | None = None,
-    dtype: str = "uint8",
+    cameras: Sequence[int] | None = None,
+    dtype: str | None = None,
     annotations: Sequence[str] | None = None,
     workers: int | None = None,
     executor: str = "threads",
@@ -79,12 +87,16 @@ def export(
     format : str
         ``pt``: ``videos/sample_NNNN.pt`` for ``torch.load``, ``labels/sample_NNNN.json``, and of annotations
         ``annotations/sample_NNNN.pt``, a dictionary of tensors by the names of their arrays.
+    options : mapping, optional
+        Options of the format by name; `trajstore export --list` shows them.
     split : {'train', 'val', 'test'}, optional
         Which split; by default all.
     rows : str, optional
         ``"a:b"``, as in a slice: which of the store's rows, counted from 0. Files are numbered by the store's rows.
-    dtype : {'uint8', 'float32'}
-        Of the exported frames: 0 … 255, or the same divided by 255.
+    cameras : sequence of int, optional
+        Which cameras, counted from 0, in this order; all by default.
+    dtype : {'uint8', 'float32'}, optional
+        Of the exported frames: 0 … 255, or the same divided by 255; by default as is usual in the format.
     annotations : sequence of str, optional
         Which annotations; by default all that the store has. An export that lacks some is given them.
     workers : int, optional
@@ -127,30 +139,33 @@ def export(
         If the cluster cannot be used, is lost, or a worker has failed for good: likewise; the worker is named.
     """
     started = time.monotonic()
-    options = RunOptions(workers, executor, scheduler, progress, should_stop, force)
+    run = RunOptions(workers, executor, scheduler, progress, should_stop, force)
     location = Location.parse(store, storage_options)
-    check_options(options, location)
+    check_options(run, location)
     plan = plan_export(
         location,
         folder,
         format=format,
+        options=options,
         split=split,
         rows=rows,
+        cameras=cameras,
         dtype=dtype,
         annotations=annotations,
         allow_partial=allow_partial,
     )
     if plan.is_done and plan.stored is not None:
+        tidy_export(plan)
         return ExportReport(str(folder), plan.stored, 0, 0, time.monotonic() - started)
     if not force:
         filesystem = inspect_filesystem(folder)
         estimate = plan.estimate(filesystem.block)
         check_space(estimate, filesystem, location=str(folder), fewer_files="export fewer rows")
-    with open_workers(options) as ready:
+    with open_workers(run) as ready:
         try:
             begin_export(plan)
             new_samples, new_bytes = fill_export(plan, ready)
-            metadata = finish_export(plan, started)
+            metadata = finish_export(plan, started, ready.report)
         except OSError as error:
             raise explain_error(plan, error) from error
     return ExportReport(str(folder), metadata, new_samples, new_bytes, time.monotonic() - started)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from trajstore.executors import ThreadExecutor
 from trajstore.executors.run import RunOptions
-from trajstore.exporters import find_format
+from trajstore.exporters import check_installed
 from trajstore.exporters.check import FAULTS_MAX, ValidationReport, check_is_export, inspect_folder
 from trajstore.progress import Report
 from trajstore.storage.location import Location
@@ -63,7 +63,7 @@ def validate(
     root = Path(folder)
     ThreadExecutor(workers)  # checks the number
     check_is_export(root)
-    find_format("pt")
+    check_installed("pt", {})
     store = None if against is None else open_store(open_storage(Location.parse(against, storage_options)))
     options = RunOptions(workers=workers, progress=progress, should_stop=should_stop)
     return inspect_folder(root, store, options, max_faults=max_faults)

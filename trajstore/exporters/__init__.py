@@ -5,13 +5,15 @@ Which rows are exported, and going on after an interruption, is the command's an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-from trajstore.errors import SpecError
-from trajstore.exporters.interface import Encoder, Format
+from trajstore.errors import MissingExtraError, SpecError
+from trajstore.exporters.interface import Encoder, Format, Part
 from trajstore.exporters.pt import TorchFiles
 
-__all__ = ["FORMATS", "Encoder", "Format", "find_format"]
+__all__ = ["FORMATS", "Encoder", "Format", "Part", "check_installed", "find_format"]
 
 FORMATS: Final[dict[str, Format]] = {
     "pt": TorchFiles(),
@@ -24,5 +26,18 @@ def find_format(name: str) -> Format:
     if name not in FORMATS:
         message = f"format: found {name!r}, expected one of {', '.join(FORMATS)}"
         raise SpecError(message)
-    FORMATS[name].check_installed()
     return FORMATS[name]
+
+
+def check_installed(name: str, options: Mapping[str, str]) -> None:
+    """Check that the packages that a format with some options needs are there."""
+    writer = find_format(name)
+    for package in writer.list_packages(options):
+        try:
+            version(package)
+        except PackageNotFoundError:
+            message = (
+                f"format {name}: needs {package}, which is not installed; "
+                f"get it with: pip install 'trajstore[{writer.extra}]'"
+            )
+            raise MissingExtraError(message) from None

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from trajstore.errors import ExportError, SpecError
 from trajstore.executors.run import RunOptions, run_tasks
+from trajstore.exporters.interface import Part
 from trajstore.exporters.plan import METADATA_FILE, UNFINISHED_FILE
 from trajstore.exporters.pt import ANNOTATION_FOLDER, LABEL_FOLDER, VIDEO_FOLDER, make_arrays
 from trajstore.exporters.read_pt import BadTensorError, open_tensor, open_tensors
@@ -30,13 +31,12 @@ from trajstore.exporters.records import (
     Source,
     read_labels,
 )
-from trajstore.exporters.write import RowBatch, make_batches
+from trajstore.exporters.write import Batch, make_batches
 from trajstore.progress import Tally
 from trajstore.reading.store import StoreReader
 from trajstore.scene.bodies import ROLES
 from trajstore.scene.column_names import list_columns
 from trajstore.scene.order import SPLIT_NAMES
-from trajstore.store.columns import Column
 from trajstore.store.handle import StoreHandle
 from trajstore.store.layout import FRAMES
 from trajstore.text import describe_invalid
@@ -247,14 +247,13 @@ def inspect_folder(
         annotations,
         _find_classes(metadata),
         source,
-        source.arrays if source else (),
         reader,
         compared,
     )
     total = _Checked()
     tally = Tally("check", options.report, total=len(rows), done=0, raw_bytes_each=0)
 
-    def finished(batch: RowBatch, value: _Checked | None) -> None:
+    def finished(batch: Batch, value: _Checked | None) -> None:
         if value is not None:
             for fault in value.faults:
                 faults.add(fault.code, fault.path, fault.detail)
@@ -262,12 +261,13 @@ def inspect_folder(
             total.video_bytes += value.video_bytes
             classes.update(label.class_label for label in value.labels)
             split_counts.update(label.split for label in value.labels if label.split)
-        tally.add(len(batch.rows), stored_bytes=0)
+        tally.add(batch.samples, stored_bytes=0)
 
     classes: Counter[int] = Counter()
     split_counts: Counter[str] = Counter()
     per_shard = reader.rows_per_shard if reader else BATCH_ROWS
-    batches = make_batches(rows, rows_per_shard=per_shard, rows_max=BATCH_ROWS)
+    parts = (Part((row,), ()) for row in rows.tolist())
+    batches = make_batches(parts, rows_per_shard=per_shard, rows_max=BATCH_ROWS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch's about odd files: what matters becomes a fault
         run_tasks(
@@ -481,11 +481,10 @@ class _CheckBatch:
     annotations: _Files
     classes: tuple[str, ...]
     source: Source | None
-    arrays: tuple[Column, ...]
     reader: StoreReader | None
     compared: NDArray[np.int64]
 
-    def __call__(self, batch: RowBatch) -> _Checked:
+    def __call__(self, batch: Batch) -> _Checked:
         """Check a batch."""
         checked = _Checked()
         for row, expected in self._expect(batch):
@@ -497,20 +496,22 @@ class _CheckBatch:
                 self._inspect_annotations(row, checked, {} if expected is None else expected.annotations)
         return checked
 
-    def _expect(self, batch: RowBatch) -> Iterator[tuple[int, _Stored | None]]:
+    def _expect(self, batch: Batch) -> Iterator[tuple[int, _Stored | None]]:
         """The rows of a batch, with what the store holds of those that are compared with it."""
-        compared = np.intersect1d(batch.rows, self.compared)
+        rows = [row for part in batch.parts for row in part.rows]
+        compared = np.intersect1d(rows, self.compared)
         if self.reader is None or not len(compared):
-            yield from ((row, None) for row in batch.rows)
+            yield from ((row, None) for row in rows)
             return
-        frames = np.empty(self.reader.select().shape, np.uint8)
-        annotations = make_arrays(self.arrays)
+        cameras = self.source.cameras if self.source else None
+        frames = np.empty(self.reader.select(cameras=cameras).shape, np.uint8)
+        annotations = make_arrays(self.source) if self.source else {}
         reads = (
-            self.reader.read_each(compared, out, column=name)
+            self.reader.read_each(compared, out, cameras=cameras, column=name)
             for name, out in {FRAMES: frames, **annotations}.items()
         )
-        stored = zip(read_labels(self.reader, compared), *reads, strict=True)
-        for row in batch.rows:
+        stored = zip(read_labels(self.reader, compared, cameras=cameras), *reads, strict=True)
+        for row in rows:
             yield row, _Stored(frames, next(stored)[0], annotations) if row in compared else None
 
     def _inspect_video(self, row: int, checked: _Checked, expected: NDArray[np.uint8] | None) -> None:
@@ -554,7 +555,8 @@ class _CheckBatch:
         if self.source is None:
             return
         found = {name: (values.shape, values.dtype.name) for name, values in tensors.values.items()}
-        wanted = {column.name: (column.shape[1:], column.dtype) for column in self.arrays}
+        shapes = self.source.array_shapes
+        wanted = {column.name: (shapes[column.name], column.dtype) for column in self.source.arrays}
         if found.keys() != wanted.keys():
             checked.add(
                 "annotation-shape",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
-from typing import Final, TypeVar, get_args
+from functools import cached_property
+from pathlib import Path
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +20,8 @@ from trajstore.errors import (
     SpecError,
     SpecMismatchError,
 )
-from trajstore.exporters import Format, find_format
-from trajstore.exporters.interface import Dtype
-from trajstore.exporters.records import LABEL_COLUMNS, ExportRecord, Source
+from trajstore.exporters import Encoder, Format, Part, check_installed, find_format
+from trajstore.exporters.records import LABEL_COLUMNS, ExportRecord, Label, Source, read_labels
 from trajstore.reading.rows import check_split, parse_rows
 from trajstore.reading.store import StoreReader
 from trajstore.spec import Annotation
@@ -40,6 +40,12 @@ UNFINISHED_FILE: Final = "unfinished.json"
 
 RANGES_SHOWN: Final = 5
 
+PROBES: Final = 3
+"""So many samples are made to estimate the size of all."""
+
+PROBE_MARGIN: Final = 1.1
+"""Others may be larger."""
+
 Record = TypeVar("Record", ExportRecord, Source)
 
 
@@ -49,44 +55,71 @@ class ExportPlan:
 
     Attributes
     ----------
-    rows : (n,) int64
-        The rows to export.
-    is_there : (n,) bool
+    parts : list of Part
+        The samples to export, as they are written together.
+    is_there : (parts,) bool
         Which of them have all their files.
     """
 
     store: StoreHandle
     reader: StoreReader
     folder: Path
-    format_name: str
     format: Format
     source: Source
     rows: NDArray[np.int64]
+    parts: list[Part]
     is_there: NDArray[np.bool_]
     stored: ExportRecord | None
 
     @property
     def is_done(self) -> bool:
         """Whether there is nothing to do."""
-        return self.stored is not None and self.stored.source == self.source and bool(self.is_there.all())
+        if self.stored is None or self.stored.source != self.source:
+            return False
+        return all(_has_file(self.folder, name) for name in self.format.list_results(self.parts, self.source))
+
+    @cached_property
+    def bytes_each(self) -> int:
+        """About how many bytes a sample takes, rather more than less: those of a few, made as they will be."""
+        some = self.rows[np.linspace(0, len(self.rows) - 1, min(len(self.rows), PROBES)).astype(np.int64)]
+        encoder, largest = self.format.make_encoder(self.source), 0
+        for row in some.tolist():
+            (part,) = self.format.plan(np.array([row]), self.read_splits(np.array([row])), self.source)
+            pieces = encoder.encode(part, read_samples(self.reader, self.source, part.rows, encoder))
+            largest = max(largest, sum(len(piece) for _, piece in pieces))
+        return int(largest * PROBE_MARGIN)
 
     def estimate(self, block: int) -> Estimate:
         """Bytes and files that this export will add."""
-        sizes = self.format.measure_files(self.source)
-        missing = int((~self.is_there).sum())
-        each = sum(round_up(size, block) for size in sizes)
-        return Estimate(bytes=missing * each, files=missing * len(sizes) + 1)
+        missing = [part for part, is_there in zip(self.parts, self.is_there, strict=True) if not is_there]
+        size = sum(
+            round_up(self.bytes_each * len(part.rows), block) + block * (len(part.files) - 1)
+            for part in missing
+        )
+        if self.format.is_assembled:
+            size += self.bytes_each * len(self.rows)
+        return Estimate(bytes=size, files=sum(len(part.files) for part in missing) + 1)
+
+    def read_splits(self, rows: NDArray[np.int64]) -> NDArray[np.int8]:
+        """The split of each of some rows."""
+        return self.reader.read_column("split", rows)
+
+    def count_there(self) -> int:
+        """How many samples have all their files by now."""
+        return sum(len(part.rows) for part in self.parts if _is_there(self.folder, part))
 
     def command(self) -> str:
         """The command that goes on with this export."""
         source, samples = self.source, self.store.spec.dataset.samples
-        present = self.store.spec.annotations.groups
+        present = self.store.spec.annotations.groups if self.format.holds_annotations else ()
         first, stop = source.row_ranges[0][0], source.row_ranges[-1][1]
         options = [
-            f"--format {self.format_name}",
+            f"--format {source.format}",
+            *(f"--{name} {value}" for name, value in source.options.items()),
+            *([f"--cameras {','.join(map(str, source.cameras))}"] if source.cameras else []),
             *([f"--split {source.split}"] if source.split else []),
             *([f"--rows {first}:{stop}"] if (first, stop) != (0, samples) else []),
-            *([f"--dtype {source.tensor_dtype}"] if source.tensor_dtype != "uint8" else []),
+            *([f"--dtype {source.tensor_dtype}"] if source.tensor_dtype != self.format.dtypes[0] else []),
             *(
                 [f"--annotations {','.join(source.annotations) or 'none'}"]
                 if source.annotations != present
@@ -103,25 +136,28 @@ def plan_export(
     folder: str | Path,
     *,
     format: str = "pt",  # noqa: A002
+    options: Mapping[str, str | None] | None = None,
     split: str | None = None,
     rows: str | None = None,
-    dtype: str = "uint8",
+    cameras: Sequence[int] | None = None,
+    dtype: str | None = None,
     annotations: Sequence[str] | None = None,
     allow_partial: bool = False,
 ) -> ExportPlan:
     """Find out what an export would do; writes nothing."""
     check_split(split)
-    if dtype not in get_args(Dtype):
-        message = f"dtype: found {dtype!r}, expected one of {', '.join(get_args(Dtype))}"
+    writer = find_format(format)
+    told = _check_options(format, writer, options or {})
+    if dtype not in (None, *writer.dtypes):
+        message = f"dtype: found {dtype!r}, expected {' or '.join(writer.dtypes)} with format {format}"
         raise SpecError(message)
     handle = open_store(open_storage(Location.parse(store)))
     wanted = parse_rows(rows, samples=handle.spec.dataset.samples)
     reader = StoreReader(handle)
-    chosen = _choose_annotations(reader, annotations)
+    chosen = _choose_annotations(reader, annotations, format, writer)
     ranges = _check_written(reader, wanted, chosen, allow_partial=allow_partial)
     target = Path(folder)
     _check_target(target, handle)
-    writer = find_format(format)
     numbers = reader.split_rows(split, ranges)
     if not len(numbers):
         message = (
@@ -130,8 +166,11 @@ def plan_export(
         raise SpecError(message)
     source = Source.model_validate(
         {
-            "tensor_shape": reader.select().shape,
-            "tensor_dtype": dtype,
+            "format": format,
+            "options": told,
+            "cameras": None if cameras is None else tuple(cameras),
+            "tensor_shape": reader.select(cameras=cameras).shape,
+            "tensor_dtype": dtype or writer.dtypes[0],
             "annotations": chosen,
             "split": split,
             "row_ranges": tuple((rows.start, rows.stop) for rows in ranges),
@@ -139,25 +178,45 @@ def plan_export(
             "spec": handle.spec,
         }
     )
-    stored = _check_same(target, source, writer)
+    check_installed(format, told)
+    writer.check(source)
+    stored = _check_same(target, source)
+    parts = writer.plan(numbers, reader.read_column("split", numbers), source)
     return ExportPlan(
         store=handle,
         reader=reader,
         folder=target,
-        format_name=format,
         format=writer,
         source=source,
         rows=numbers,
-        is_there=find_there(target, numbers, writer, source),
+        parts=parts,
+        is_there=np.array([_is_there(target, part) for part in parts], dtype=bool),
         stored=stored,
     )
 
 
-def _choose_annotations(reader: StoreReader, names: Sequence[str] | None) -> tuple[Annotation, ...]:
-    """The annotations to export, in their order; all that the store has where none are named."""
+def _check_options(name: str, writer: Format, options: Mapping[str, str | None]) -> dict[str, str]:
+    """The options of a format that are given and not as usual; refuse those that it does not have."""
+    given = {option: value for option, value in options.items() if value is not None}
+    for option, value in given.items():
+        known = writer.options.get(option)
+        if known is None or value not in known:
+            expected = f"one of {', '.join(known)}" if known else "no such option"
+            message = f"{option}: found {value!r}, expected {expected} with format {name}"
+            raise SpecError(message)
+    return {option: value for option, value in given.items() if value != writer.options[option][0]}
+
+
+def _choose_annotations(
+    reader: StoreReader, names: Sequence[str] | None, format_name: str, writer: Format
+) -> tuple[Annotation, ...]:
+    """The annotations to export, in their order; all that the store has and the format holds where none are named."""
     present = reader.spec.annotations.groups
     if names is None:
-        return present
+        return present if writer.holds_annotations else ()
+    if names and not writer.holds_annotations:
+        message = f"annotations: found {', '.join(names)}, expected none with format {format_name}"
+        raise SpecError(message)
     for name in names:
         if name not in present:
             known = f"expected some of {', '.join(present)}" if present else "the store has none"
@@ -209,23 +268,14 @@ def _check_target(folder: Path, store: StoreHandle) -> None:
         raise ExportError(message)
 
 
-def _check_same(folder: Path, source: Source, writer: Format) -> ExportRecord | None:
+def _check_same(folder: Path, source: Source) -> ExportRecord | None:
     """Refuse a folder that holds anything but a part of this export; its metadata, if it is finished."""
     if not folder.is_dir():
         return None
     metadata = read_record(folder / METADATA_FILE, ExportRecord)
     stored = metadata.source if metadata else read_record(folder / UNFINISHED_FILE, Source)
     if stored is None:
-        # an export that was cut off before its first file leaves empty folders
-        ours = {*writer.folders} if metadata is None else set()
-        strange = next(
-            (
-                path.name
-                for path in sorted(folder.iterdir())
-                if path.suffix != ".partial" and (path.name not in ours or next(path.iterdir(), None))
-            ),
-            None,
-        )
+        strange = next((path.name for path in sorted(folder.iterdir()) if path.suffix != ".partial"), None)
         if strange is not None:
             message = (
                 f"{folder}: found a folder that trajstore export did not write ({strange}), expected an export, "
@@ -258,21 +308,25 @@ def read_record(path: Path, model: type[Record]) -> Record | None:
         raise ExportError(message) from None
 
 
-def find_there(folder: Path, rows: NDArray[np.int64], writer: Format, source: Source) -> NDArray[np.bool_]:
-    """Which rows have all their files, none of them empty."""
-    if not all((folder / name).is_dir() for name in list_folders(writer, source)):
-        return np.zeros(len(rows), dtype=bool)
-    root = str(folder)
-
-    def is_there(name: str) -> bool:
-        try:
-            return os.stat(f"{root}/{name}").st_size > 0  # noqa: PTH116 - a Path each takes longer than the call
-        except FileNotFoundError:
-            return False
-
-    return np.array([all(map(is_there, writer.name_files(row, source))) for row in rows.tolist()], dtype=bool)
+def _is_there(folder: Path, part: Part) -> bool:
+    """Whether a part has all its files."""
+    return all(_has_file(folder, name) for name in part.files)
 
 
-def list_folders(writer: Format, source: Source) -> tuple[str, ...]:
-    """The folders that an export needs."""
-    return tuple(str(PurePosixPath(name).parent) for name in writer.name_files(0, source))
+def _has_file(folder: Path, name: str) -> bool:
+    """Whether there is a file, and it is not empty."""
+    try:
+        return os.stat(f"{folder}/{name}").st_size > 0  # noqa: PTH116 - a Path each takes longer than the call
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def read_samples(
+    reader: StoreReader, source: Source, rows: Sequence[int], encoder: Encoder
+) -> Iterator[Label]:
+    """Labels of some rows, in ascending order; each puts its sample into an encoder's memory."""
+    cameras, numbers = source.cameras, np.array(rows)
+    memory = {FRAMES: encoder.frames, **encoder.annotations}
+    reads = (reader.read_each(numbers, out, cameras=cameras, column=name) for name, out in memory.items())
+    for label, *_ in zip(read_labels(reader, numbers, cameras=cameras), *reads, strict=True):
+        yield label

@@ -10,28 +10,22 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Iterable, Mapping
-from importlib.util import find_spec
+from collections.abc import Iterator, Mapping, Sequence
 from math import prod
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
-from trajstore.errors import MissingExtraError
-from trajstore.exporters.interface import Bytes, Dtype, Encoder
-from trajstore.exporters.records import Label, Source, measure_label
-from trajstore.store.columns import Column
+from trajstore.exporters.interface import BadFileError, Bytes, Decoded, Dtype, Encoder, Export, Part
+from trajstore.exporters.records import Label, Source
+from trajstore.text import describe_invalid
 
 VIDEO_FOLDER: Final = "videos"
 LABEL_FOLDER: Final = "labels"
 ANNOTATION_FOLDER: Final = "annotations"
-
-ARCHIVE_BYTES: Final = 4096
-"""More than what a tensor file holds beside the tensor."""
-
-RECORD_BYTES: Final = 1024
-"""More than what each further tensor of a file adds to that."""
 
 _IDENTIFIER: Final = ".data/serialization_id"
 
@@ -42,32 +36,68 @@ class TorchFiles:
     See `trajstore.exporters.Format`.
     """
 
-    folders: tuple[str, ...] = (VIDEO_FOLDER, LABEL_FOLDER, ANNOTATION_FOLDER)
-    packages: tuple[str, ...] = ("torch",)
+    summary = "a .pt tensor and a .json label for each sample; PyTorch"
+    dtypes: tuple[Dtype, ...] = ("uint8", "float32")
+    options: Mapping[str, tuple[str, ...]] = {}
+    extra = "torch"
+    holds_annotations = True
+    is_assembled = False
 
-    def check_installed(self) -> None:
-        """Check that PyTorch is there."""
-        if find_spec("torch") is None:
-            message = "format pt: needs PyTorch, which is not installed; get it with: pip install 'trajstore[torch]'"
-            raise MissingExtraError(message)
+    def list_packages(self, _: Mapping[str, str]) -> tuple[str, ...]:
+        """PyTorch."""
+        return ("torch",)
 
-    def name_files(self, row: int, source: Source) -> tuple[str, ...]:
-        """Names of a sample's files: the tensor, the label, then the annotations."""
-        names = (f"{VIDEO_FOLDER}/sample_{row:04d}.pt", f"{LABEL_FOLDER}/sample_{row:04d}.json")
-        return (*names, f"{ANNOTATION_FOLDER}/sample_{row:04d}.pt") if source.annotations else names
+    def is_exact(self, _: Mapping[str, str]) -> bool:
+        """They do."""
+        return True
 
-    def measure_files(self, source: Source) -> tuple[int, ...]:
-        """About how large a sample's files are, rather more than less."""
-        tensor = prod(source.tensor_shape) * np.dtype(source.tensor_dtype).itemsize
-        sizes = (tensor + ARCHIVE_BYTES, measure_label(source.spec))
-        arrays = source.arrays
-        if not arrays:
-            return sizes
-        return (*sizes, ARCHIVE_BYTES + sum(column.row_bytes + RECORD_BYTES for column in arrays))
+    def check(self, _: Source) -> None:
+        """Everything can be held."""
+
+    def plan(self, rows: NDArray[np.int64], _: NDArray[np.int8], source: Source) -> list[Part]:
+        """A part for each row."""
+        return [Part((row,), name_files(row, source)) for row in rows.tolist()]
+
+    def list_results(self, parts: Sequence[Part], _: Source) -> Iterator[str]:
+        """The files of the parts."""
+        return (name for part in parts for name in part.files)
 
     def make_encoder(self, source: Source) -> Encoder:
         """Make an encoder for one thread."""
-        return _TorchEncoder(self, source)
+        return _TorchEncoder(source)
+
+    def finish(self, _: Export) -> None:
+        """Nothing is made of all samples."""
+
+    def decode(self, folder: Path, part: Part, _: Source) -> Iterator[Decoded]:
+        """Read a sample."""
+        from trajstore.exporters.read_pt import BadTensorError, open_tensor, open_tensors
+
+        video, text, *others = part.files
+        path = video
+        try:
+            tensor = open_tensor(folder / path)
+            tensor.check()
+            path = text
+            label = Label.model_validate_json((folder / path).read_bytes())
+            arrays: dict[str, NDArray[Any]] = {}
+            for path in others:
+                tensors = open_tensors(folder / path)
+                tensors.check()
+                arrays |= tensors.values
+        except BadTensorError as error:
+            raise BadFileError(str(error), path=path, code=error.code) from None
+        except ValidationError as error:
+            raise BadFileError(describe_invalid(error)[0], path=path, code="invalid") from None
+        except OSError as error:
+            raise BadFileError(error.strerror or str(error), path=path, code="unreadable") from None
+        yield Decoded(part.rows[0], tensor.values[""], label, {}, arrays)
+
+
+def name_files(row: int, source: Source) -> tuple[str, ...]:
+    """Names of a sample's files: the tensor, the label, then the annotations."""
+    names = (f"{VIDEO_FOLDER}/sample_{row:04d}.pt", f"{LABEL_FOLDER}/sample_{row:04d}.json")
+    return (*names, f"{ANNOTATION_FOLDER}/sample_{row:04d}.pt") if source.annotations else names
 
 
 class TensorFile(Protocol):
@@ -84,28 +114,30 @@ class TensorFile(Protocol):
 class _TorchEncoder:
     """Puts a sample into a tensor file, its label into JSON, and its annotations into a file of several tensors."""
 
-    def __init__(self, names: TorchFiles, source: Source) -> None:
-        self._names, self._source = names, source
+    def __init__(self, source: Source) -> None:
         self._file = file = make_tensor_file(source.tensor_shape, source.tensor_dtype)
         is_direct = file.values.dtype == np.uint8
         self.frames: NDArray[np.uint8] = (
             file.values.view(np.uint8) if is_direct else np.empty(file.values.shape, np.uint8)
         )
-        self.annotations: Mapping[str, NDArray[Any]] = make_arrays(source.arrays)
+        self.annotations: Mapping[str, NDArray[Any]] = make_arrays(source)
 
-    def encode(self, row: int, label: Label) -> Iterable[tuple[str, Bytes]]:
-        """Make the files of the sample that is in `frames` and `annotations`."""
+    def encode(self, part: Part, labels: Iterator[Label]) -> Iterator[tuple[str, Bytes]]:
+        """Make the files of a sample."""
+        label = next(labels)
+        video, text, *annotations = part.files
         if self._file.values.dtype == np.float32:
             np.divide(self.frames, np.float32(255.0), out=self._file.values)
-        contents = [self._file.render(), label.to_json()]
-        if self.annotations:
-            contents.append(_save_arrays(self.annotations))
-        return zip(self._names.name_files(row, self._source), contents, strict=True)
+        yield video, self._file.render()
+        yield text, label.to_json()
+        for name in annotations:
+            yield name, _save_arrays(self.annotations)
 
 
-def make_arrays(columns: Iterable[Column]) -> dict[str, NDArray[Any]]:
-    """Memory for a sample of each of some columns."""
-    return {column.name: np.empty(column.shape[1:], column.dtype) for column in columns}
+def make_arrays(source: Source) -> dict[str, NDArray[Any]]:
+    """Memory for a sample of each array of the annotations."""
+    shapes = source.array_shapes
+    return {column.name: np.empty(shapes[column.name], column.dtype) for column in source.arrays}
 
 
 def _save_arrays(arrays: Mapping[str, NDArray[Any]]) -> Bytes:

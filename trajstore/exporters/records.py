@@ -6,7 +6,7 @@ adds. Unknown fields are allowed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import isfinite
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -70,6 +70,15 @@ Annotations = Annotated[
         description="Annotations of each sample, in annotations/sample_NNNN.pt: a dictionary from the name of each "
         "array to a tensor, of the shape and dtype that a row has in the store."
     ),
+]
+Cameras = Annotated[
+    tuple[Count, ...] | None,
+    Field(description="The store's cameras that were exported, counted from 0, in this order; null for all."),
+]
+FormatName = Annotated[str, Field(description="The format, such as pt.")]
+FormatOptions = Annotated[
+    dict[str, str],
+    Field(description="What the format was told, such as layout: traj; what is as usual is left out."),
 ]
 Fingerprint = Annotated[
     str,
@@ -172,11 +181,13 @@ class Label(_Record):
         return self.model_dump_json(exclude_none=True).encode() + b"\n"
 
 
-def read_labels(samples: Samples, rows: NDArray[np.int64]) -> Iterator[Label]:
-    """Make the labels of some rows, whose numbers are known to be right."""
+def read_labels(
+    samples: Samples, rows: NDArray[np.int64], *, cameras: Sequence[int] | None = None
+) -> Iterator[Label]:
+    """Make the labels of some rows, whose numbers are known to be right, as seen by some cameras."""
     spec, names = samples.spec, samples.spec.dataset.classes
     captions = samples.read_captions(rows)
-    columns = {name: samples.read_column(name, rows) for name in _list_read(samples)}
+    columns = {name: _read_seen(samples, name, rows, cameras) for name in _list_read(samples)}
     for index, caption in enumerate(captions):
         values = {name: column[index].tolist() for name, column in columns.items()}
         label: dict[str, Any] = {
@@ -195,17 +206,12 @@ def read_labels(samples: Samples, rows: NDArray[np.int64]) -> Iterator[Label]:
         yield Label.model_validate(label, strict=False)
 
 
-def measure_label(spec: DatasetSpec) -> int:
-    """About how many bytes a label has, rather more than less."""
-    video, point = spec.video, 75
-    size = 600 + point * (video.frames + 1)
-    if spec.bodies.are_labelled:
-        size += spec.bodies.count * (250 + video.frames * (point + 6 * video.cameras))
-    if spec.camera.is_jittered or spec.camera.is_moving:
-        size += 300 * video.cameras * (video.frames if spec.camera.is_moving else 1)
-    if spec.dataset.motion_labels:
-        size += 200 + 50 * len(spec.dataset.parameters)
-    return size
+def _read_seen(
+    samples: Samples, name: str, rows: NDArray[np.int64], cameras: Sequence[int] | None
+) -> NDArray[Any]:
+    """Read a column of some rows, of some cameras only where it has a value for each."""
+    values, dims = samples.read_column(name, rows), samples.layout.column(name).dims
+    return values if cameras is None or "camera" not in dims else values.take(cameras, dims.index("camera"))
 
 
 def _list_read(samples: Samples) -> list[str]:
@@ -255,6 +261,9 @@ class Source(_Record):
     """What an exported folder was made from, and how: two exports with the same source have the same files."""
 
     format_version: Version = EXPORT_VERSION
+    format: FormatName = "pt"
+    options: FormatOptions = {}
+    cameras: Cameras = None
     tensor_shape: TensorShape
     tensor_dtype: TensorDtype
 
@@ -277,13 +286,26 @@ class Source(_Record):
         layout = plan_layout(self.spec.replace(groups=self.annotations))
         return tuple(column for name in self.annotations for column in layout.group(name).columns)
 
+    @property
+    def array_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Shape that each of these arrays has in a sample, of the cameras that are exported."""
+        sizes = {} if self.cameras is None else {"camera": len(self.cameras)}
+        return {
+            column.name: tuple(
+                sizes.get(dim, size) for dim, size in zip(column.dims[1:], column.shape[1:], strict=True)
+            )
+            for column in self.arrays
+        }
+
     def to_json(self) -> bytes:
         """The content of `unfinished.json`."""
         return self.model_dump_json(indent=2).encode() + b"\n"
 
     def differences(self, other: Self) -> list[str]:
         """Name everything in which another source is no continuation of this one."""
-        named = {"split": "split", "tensor_dtype": "dtype"}
+        named = {
+            "format": "format", "options": "options", "cameras": "cameras", "split": "split", "tensor_dtype": "dtype"
+        }  # fmt: skip
         pairs = [(title, getattr(self, name), getattr(other, name)) for name, title in named.items()]
         if not all(_holds(other.row_ranges, rows) for rows in self.row_ranges):
             pairs.append(("rows", _describe(self.row_ranges), _describe(other.row_ranges)))
@@ -328,6 +350,9 @@ class ExportRecord(_Record):
     """Samples of each split, by name."""
 
     format_version: Version | None = None
+    format: FormatName = "pt"
+    options: FormatOptions = {}
+    cameras: Cameras = None
     tensor_shape: TensorShape | None = None
     tensor_dtype: TensorDtype | None = None
     annotations: Annotations = ()
@@ -345,7 +370,7 @@ class ExportRecord(_Record):
     def source(self) -> Source | None:
         """What the folder was made from; None if trajstore did not write it."""
         fields = {name: getattr(self, name) for name in Source.model_fields}
-        if any(value is None for name, value in fields.items() if name != "split"):
+        if any(value is None for name, value in fields.items() if name not in ("split", "cameras")):
             return None
         return Source(**fields)
 

@@ -6,15 +6,15 @@ import threading
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from trajstore.errors import (
     ExportError,
@@ -23,17 +23,16 @@ from trajstore.errors import (
 )
 from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.exporters import Encoder, find_format
-from trajstore.exporters.interface import Bytes
+from trajstore.exporters.interface import Bytes, Export, Part
 from trajstore.exporters.plan import (
     METADATA_FILE,
     UNFINISHED_FILE,
     ExportPlan,
-    find_there,
-    list_folders,
     read_record,
+    read_samples,
 )
-from trajstore.exporters.records import ExportRecord, Source, read_labels
-from trajstore.progress import Tally
+from trajstore.exporters.records import ExportRecord, Source
+from trajstore.progress import Report, Tally
 from trajstore.reading.store import StoreReader
 from trajstore.scene.order import SPLIT_NAMES
 from trajstore.storage.disk_space import (
@@ -42,11 +41,13 @@ from trajstore.storage.disk_space import (
 from trajstore.storage.durable import make_folders, publish, publish_all, remove, sweep
 from trajstore.storage.location import Location
 from trajstore.store.handle import reopen_store
-from trajstore.store.layout import FRAMES
 from trajstore.text import format_count
 
 BATCH_BYTES: Final = 64 * 2**20
 """About how many bytes of files a thread writes before it waits for the disk."""
+
+COPY_BYTES: Final = 2**20
+"""As much as that of a file that is there is copied at a time, where its end is another."""
 
 WAITING_THREADS: Final = 3
 """Threads beside those that compute, so that writes to the disk overlap with computing."""
@@ -54,15 +55,17 @@ WAITING_THREADS: Final = 3
 
 def begin_export(plan: ExportPlan) -> None:
     """Make the folders, and say what is being exported, before the first file."""
-    for name in list_folders(plan.format, plan.source):
-        make_folders(plan.folder / name)
-    sweep(plan.folder)
     publish(plan.folder / UNFINISHED_FILE, plan.source.to_json())
     remove(plan.folder / METADATA_FILE)
+    sweep(plan.folder)
+    for name in sorted({file.rpartition("/")[0] for part in plan.parts for file in part.files}):
+        make_folders(plan.folder / name)
 
 
-def finish_export(plan: ExportPlan, started: float) -> ExportRecord:
-    """Write the metadata, which says that all files are there."""
+def finish_export(plan: ExportPlan, started: float, report: Report) -> ExportRecord:
+    """Make what is made of all parts, then write the metadata, which says that all files are there."""
+    tally = Tally("assemble", report, total=len(plan.rows), done=0, raw_bytes_each=0)
+    plan.format.finish(Export(plan.folder, plan.parts, plan.reader, plan.source, tally))
     spec = plan.store.spec
     counts = {
         name: _count(plan, name, names)
@@ -78,8 +81,15 @@ def finish_export(plan: ExportPlan, started: float) -> ExportRecord:
         **{name: getattr(source, name) for name in Source.model_fields},
     )
     publish(plan.folder / METADATA_FILE, metadata.to_json())
-    remove(plan.folder / UNFINISHED_FILE)
+    tidy_export(plan)
     return metadata
+
+
+def tidy_export(plan: ExportPlan) -> None:
+    """Remove what an export leaves that is killed at its end, or beside another one; where that is allowed."""
+    with suppress(PermissionError):
+        sweep(plan.folder)
+        remove(plan.folder / UNFINISHED_FILE)
 
 
 def _count(plan: ExportPlan, column: str, names: Sequence[str]) -> dict[str, int]:
@@ -89,36 +99,40 @@ def _count(plan: ExportPlan, column: str, names: Sequence[str]) -> dict[str, int
 
 
 @dataclass(frozen=True)
-class RowBatch:
-    """Some rows of one shard, whose files are written together."""
+class Batch:
+    """Some parts, whose files are written together."""
 
-    rows: list[int]
+    parts: list[Part]
+
+    @property
+    def samples(self) -> int:
+        """How many samples it has."""
+        return sum(len(part.rows) for part in self.parts)
 
     def __str__(self) -> str:
-        return f"rows-{self.rows[0]:06d}"
+        return f"rows-{self.parts[0].rows[0]:06d}"
 
 
-def make_batches(rows: NDArray[np.int64], *, rows_per_shard: int, rows_max: int) -> Iterator[RowBatch]:
-    """Cut rows into batches.
-
-    Parameters
-    ----------
-    rows : (n,) int64
-        In ascending order.
-    """
-    for _, group in groupby(rows.tolist(), key=lambda row: row // rows_per_shard):
-        shard = list(group)
-        for at in range(0, len(shard), rows_max):
-            yield RowBatch(shard[at : at + rows_max])
+def make_batches(parts: Iterable[Part], *, rows_per_shard: int, rows_max: int) -> Iterator[Batch]:
+    """Put successive parts together, those that begin in the same shard of the store, up to a number of rows."""
+    for _, group in groupby(parts, key=lambda part: part.rows[0] // rows_per_shard):
+        batch: list[Part] = []
+        rows = 0
+        for part in group:
+            if batch and rows + len(part.rows) > rows_max:
+                yield Batch(batch)
+                batch, rows = [], 0
+            batch.append(part)
+            rows += len(part.rows)
+        yield Batch(batch)
 
 
 @dataclass(frozen=True)
 class WriteBatch:
-    """Write the files of some samples, those that are not there and right, on whatever machine sees both places."""
+    """Write the files of some parts, those that are not there and right, on whatever machine sees both places."""
 
     reader: StoreReader
     folder: Path
-    format_name: str
     source: Source
     turn: AbstractContextManager[object] | threading.Semaphore = field(default_factory=nullcontext)
     _local: threading.local = field(default_factory=threading.local)
@@ -126,39 +140,41 @@ class WriteBatch:
     @property
     def packages(self) -> tuple[str, ...]:
         """Packages whose versions decide the bytes."""
-        return find_format(self.format_name).packages
+        return find_format(self.source.format).list_packages(self.source.options)
 
-    def __call__(self, batch: RowBatch) -> tuple[int, int]:
-        """Write a batch."""
-        touched: set[int] = set()
-        size = publish_all(self._files(batch, touched))
-        return len(touched), size
+    def __call__(self, batch: Batch) -> tuple[int, int]:
+        """Write a batch; the samples of which a file was written, and the bytes of these."""
+        touched: set[Part] = set()
+        size = publish_all(self._list_pieces(batch, touched))
+        return sum(len(part.rows) for part in touched), size
 
-    def _files(self, batch: RowBatch, touched: set[int]) -> Iterator[tuple[Path, Bytes]]:
-        """The files to write."""
+    def _list_pieces(self, batch: Batch, touched: set[Part]) -> Iterator[tuple[Path, Bytes]]:
+        """The pieces of the files to write."""
         encoder = self._encoder()
-        with self.turn:
-            labels = read_labels(self.reader, np.array(batch.rows))
-        memory = {FRAMES: encoder.frames, **encoder.annotations}
-        rows = zip(
-            *(self.reader.read_each(batch.rows, out, column=name) for name, out in memory.items()),
-            strict=True,
+        samples = read_samples(
+            self.reader, self.source, [row for part in batch.parts for row in part.rows], encoder
         )
-        for label in labels:
-            with self.turn:
-                row, *_ = next(rows)
-                files: Iterable[tuple[str, Bytes]] = list(encoder.encode(row, label))
-            for name, data in files:
+        for part in batch.parts:
+            pieces = self._take_turns(encoder.encode(part, samples))
+            for name, file in groupby(pieces, key=itemgetter(0)):
                 path = self.folder / name
-                if not _has_content(path, data):
-                    touched.add(row)
-                    yield path, data
+                for piece in _find_changes(path, (piece for _, piece in file)):
+                    touched.add(part)
+                    yield path, piece
+
+    def _take_turns(self, pieces: Iterator[tuple[str, Bytes]]) -> Iterator[tuple[str, Bytes]]:
+        """The same, made while no more threads than allowed make some."""
+        while True:
+            with self.turn:
+                piece = next(pieces, None)
+            if piece is None:
+                return
+            yield piece
 
     def _encoder(self) -> Encoder:
         """The encoder of this thread."""
         if not hasattr(self._local, "encoder"):
-            make_encoder = find_format(self.format_name).make_encoder
-            self._local.encoder = make_encoder(self.source)
+            self._local.encoder = find_format(self.source.format).make_encoder(self.source)
         encoder: Encoder = self._local.encoder
         return encoder
 
@@ -171,13 +187,10 @@ class WriteBatch:
             source.fingerprint,
             self.folder.absolute(),
             zlib.crc32(source.to_json()),
-            self.format_name,
         )
 
 
-def _reopen(
-    location: Location, samples: int, fingerprint: str, folder: Path, checksum: int, format_name: str
-) -> WriteBatch:
+def _reopen(location: Location, samples: int, fingerprint: str, folder: Path, checksum: int) -> WriteBatch:
     """Open the store and the folder of an export in another process."""
     source = read_record(folder / UNFINISHED_FILE, Source)
     if source is None or zlib.crc32(source.to_json()) != checksum:
@@ -187,40 +200,63 @@ def _reopen(
         )
         raise ExportError(message)
     store = reopen_store(location, samples=samples, fingerprint=fingerprint, groups=source.annotations)
-    return WriteBatch(StoreReader(store), folder, format_name, source)
+    return WriteBatch(StoreReader(store), folder, source)
 
 
-def _has_content(path: Path, data: Bytes) -> bool:
-    """Whether a file has this content already."""
+def _find_changes(path: Path, pieces: Iterable[Bytes]) -> Iterator[Bytes]:
+    """All pieces of a file, or none if that is its content already."""
+    rest = iter(pieces)
     try:
-        return path.stat().st_size == len(data) and path.read_bytes() == data
+        file = path.open("rb")
     except FileNotFoundError:
-        return False
+        yield from rest
+        return
+    with file:
+        same = 0
+        for piece in rest:
+            if file.read(len(piece)) != piece:
+                yield from _read_start(file, same)
+                yield piece
+                yield from rest
+                return
+            same += len(piece)
+        if file.read(1):
+            yield from _read_start(file, same)
+
+
+def _read_start(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """The first bytes of a file."""
+    file.seek(0)
+    for at in range(0, size, COPY_BYTES):
+        yield file.read(min(COPY_BYTES, size - at))
 
 
 def fill_export(plan: ExportPlan, options: RunOptions) -> tuple[int, int]:
     """Compare what an unfinished export has left, then write what is missing; new samples, and their bytes."""
-    write = WriteBatch(
-        plan.reader, plan.folder, plan.format_name, plan.source, threading.Semaphore(options.threads)
+    write = WriteBatch(plan.reader, plan.folder, plan.source, threading.Semaphore(options.threads))
+    there, missing = (
+        [part for part, is_there in zip(plan.parts, plan.is_there, strict=True) if is_there == wanted]
+        for wanted in (True, False)
     )
-    there, missing = plan.rows[plan.is_there], plan.rows[~plan.is_there]
-    phases = [("check", there, len(there), 0)] if len(there) else []
-    phases.append(("export", missing, len(plan.rows), len(there)))
-    each = sum(plan.format.measure_files(plan.source))
+    done_before = sum(len(part.rows) for part in there)
+    phases = [("check", there, done_before, 0)] if there else []
+    phases.append(("export", missing, len(plan.rows), done_before))
     new_samples = new_bytes = 0
-    for phase, rows, total, done in phases:
+    for phase, parts, total, done in phases:
         tally = Tally(phase, options.report, total=total, done=done, raw_bytes_each=0)
 
-        def finished(batch: RowBatch, value: tuple[int, int] | None, tally: Tally = tally) -> None:
+        def finished(batch: Batch, value: tuple[int, int] | None, tally: Tally = tally) -> None:
             nonlocal new_samples, new_bytes
             samples, size = value or (0, 0)
             new_samples, new_bytes = new_samples + samples, new_bytes + size
-            tally.add(len(batch.rows), stored_bytes=size)
+            tally.add(batch.samples, stored_bytes=size)
 
         run_tasks(
             write,
             make_batches(
-                rows, rows_per_shard=plan.reader.rows_per_shard, rows_max=max(1, BATCH_BYTES // each)
+                parts,
+                rows_per_shard=plan.reader.rows_per_shard,
+                rows_max=max(1, BATCH_BYTES // plan.bytes_each),
             ),
             options=options,
             place=plan.folder,
@@ -238,7 +274,7 @@ def describe_state(plan: ExportPlan) -> str:
     """What is written, what is missing, and how to go on."""
     total = len(plan.rows)
     try:
-        there = int(find_there(plan.folder, plan.rows, plan.format, plan.source).sum())
+        there = plan.count_there()
     except OSError:
         there = 0
     return (

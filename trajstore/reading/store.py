@@ -203,7 +203,14 @@ class StoreReader(Samples):
             raise StoreError(message)
         return self._kept.get()
 
-    def read_each(self, rows: ArrayLike, out: NDArray[Any], *, column: str = FRAMES) -> Iterator[int]:
+    def read_each(
+        self,
+        rows: ArrayLike,
+        out: NDArray[Any],
+        *,
+        cameras: Sequence[int] | None = None,
+        column: str = FRAMES,
+    ) -> Iterator[int]:
         """Read whole samples into the same array one after the other, their bytes in few requests.
 
         Parameters
@@ -212,6 +219,8 @@ class StoreReader(Samples):
             Which, in ascending order.
         out : (cameras, frames, 3, height, width) uint8
             Where each is put, C-contiguous.
+        cameras : sequence of int, optional
+            Which cameras, counted from 0, in this order; all by default.
         column : str
             What to read of them; another column than the frames has its own dimensions and dtype.
 
@@ -222,7 +231,8 @@ class StoreReader(Samples):
         """
         numbers = self.check_rows(rows)
         places = np.arange(len(numbers))
-        return self._fill_each(numbers, places, self.select(column=column), [out] * len(numbers))
+        (selection,) = self.select_group(column, cameras=cameras)
+        return self._fill_each(numbers, places, selection, [out] * len(numbers))
 
     def _fill(
         self,

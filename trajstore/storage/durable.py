@@ -13,8 +13,8 @@ import socket
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import ExitStack
-from itertools import count
+from itertools import count, groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -39,26 +39,26 @@ def publish(path: Path, data: bytes | bytearray | memoryview, *, exclusive: bool
     _sync_folder(path.parent)
 
 
-def publish_all(files: Iterable[tuple[Path, bytes | bytearray | memoryview]]) -> int:
-    """Write many files as `publish` does, but wait for the disk once and not once for each."""
+def publish_all(pieces: Iterable[tuple[Path, bytes | bytearray | memoryview]]) -> int:
+    """Write many files as `publish` does, but wait for the disk once and not once for each.
+
+    Successive pieces of the same path become one file. Returns how many bytes were written.
+    """
     unnamed: deque[tuple[Path, Path]] = deque()
-    folders: set[Path] = set()
     total = 0
     try:
-        with ExitStack() as stack:
-            descriptors = []
-            for path, data in files:
-                partial = _name_partial(path)
-                _in_flight.add(partial.name)
-                unnamed.append((partial, path))
-                file = stack.enter_context(partial.open("wb"))
-                total += file.write(data)
-                file.flush()
-                _begin_writing(file.fileno())
-                descriptors.append(file.fileno())
-                folders.add(path.parent)
-            for descriptor in descriptors:
-                os.fsync(descriptor)
+        for path, file in groupby(pieces, key=itemgetter(0)):
+            partial = _name_partial(path)
+            _in_flight.add(partial.name)
+            unnamed.append((partial, path))
+            with partial.open("wb") as stream:
+                for _, piece in file:
+                    total += stream.write(piece)
+                    stream.flush()
+                    _begin_writing(stream.fileno())
+        folders = {path.parent for _, path in unnamed}
+        for partial, _ in unnamed:  # opened again, so that any number of files needs one descriptor
+            _sync(partial, os.O_RDONLY)
         while unnamed:
             partial, path = unnamed[0]
             partial.replace(path)
@@ -175,7 +175,12 @@ def _is_dead(partial: Path) -> bool:
 
 def _sync_folder(folder: Path) -> None:
     """Put a folder's entries on disk."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    """Put what there is of a file or folder on disk."""
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:
