@@ -450,7 +450,9 @@ def put_frame(frame: int, is_single: bool, is_plain: bool, canvas: Canvas, encod
     )
     find_runs(frame, is_single, canvas)
     runs = canvas.runs[slot]
-    half, count, place, above = canvas.background.shape[1] // 2, 0, 0, 0
+    # a number that is written out has a type of its own, for which `fill_gap` would be compiled once more
+    zero = int(np.int64(0))
+    half, count, place, above = canvas.background.shape[1] // 2, zero, zero, 0
     # a body that stands still is treated as one of several, which are compared with the frame before
     is_single = is_single and not is_first_run_still(frame, canvas)
     is_easy = is_single and is_plain and frame > 0 and is_other_half_still(frame, canvas)

@@ -25,7 +25,7 @@ def kernel(function: Function) -> Function:
     """
     # `error_model="numpy"` drops the division-by-zero branches that keep loops from being vectorised. Kernels do not
     # allocate, so they need not count references ("_nrt"): for each slice of an array, that took as long as many a work
-    options: Any = {"nogil": True, "error_model": "numpy", "_nrt": False}
+    options: Any = {"nogil": True, "error_model": "numpy", "_nrt": False, "no_cfunc_wrapper": True}
     try:
         compiled: Function = numba.njit(cache=True, **options)(function)
     except RuntimeError:  # no writable folder for the cache: compile anew in each process
