@@ -111,6 +111,8 @@ def test_an_export_holds_what_the_store_holds(
     assert metadata["tensor_shape"] == [2, 4, 3, 16, 16]
     assert metadata["tensor_dtype"] == dtype
     assert metadata["generation_time_seconds"] > 0
+    for name in ("intrinsics", "extrinsics"):
+        np.testing.assert_array_equal(metadata[name], group[name][:])
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["labels", "metadata.json", "videos"]
 
 
@@ -124,6 +126,34 @@ def test_an_export_of_a_world_is_complete_and_valid(tmp_path: Path) -> None:
     assert np.shape(label["extrinsics"]) == (2, 4, 3, 4)
     assert label["caption"] == trajstore.caption(trajstore.DatasetSpec.from_fields(**fields), 7)
     assert trajstore.validate(tmp_path / "out", tmp_path / "s.zarr").is_valid
+
+
+def test_some_cameras_of_a_world_are_exported(tmp_path: Path) -> None:
+    fields = TINY | {"distractors": 1, "orbit": 20.0, "cameras": 3}
+    trajstore.build(tmp_path / "s.zarr", **fields)
+    trajstore.annotate(tmp_path / "s.zarr", "segmentation", "amodal")
+    trajstore.export(tmp_path / "s.zarr", tmp_path / "out", cameras=[2, 0], rows="3:5")
+    group: Any = zarr.open_group(tmp_path / "s.zarr", mode="r")
+    tensor = torch.load(tmp_path / "out/videos/sample_0004.pt")
+    np.testing.assert_array_equal(tensor.numpy(), group["video"][4][[2, 0]])
+    arrays = torch.load(tmp_path / "out/annotations/sample_0004.pt")
+    np.testing.assert_array_equal(arrays["segmentation"].numpy(), group["segmentation"][4][[2, 0]])
+    np.testing.assert_array_equal(arrays["amodal"].numpy(), group["amodal"][4][:, [2, 0]])
+    label = json.loads((tmp_path / "out/labels/sample_0004.json").read_bytes())
+    np.testing.assert_array_equal(label["extrinsics"], group["extrinsics"][4][[2, 0]])
+    for body in label["bodies"]:
+        np.testing.assert_array_equal(
+            body["visible_pixels"], group["visible_pixels"][4, body["body"]][[2, 0]]
+        )
+    metadata = json.loads((tmp_path / "out/metadata.json").read_bytes())
+    assert (metadata["cameras"], metadata["tensor_shape"]) == ([2, 0], [2, 4, 3, 16, 16])
+    np.testing.assert_array_equal(metadata["intrinsics"], group["intrinsics"][:][[2, 0]])
+    assert metadata["extrinsics"] is None
+    assert trajstore.validate(tmp_path / "out", tmp_path / "s.zarr").is_valid
+    with pytest.raises(SpecMismatchError, match="cameras"):
+        trajstore.export(tmp_path / "s.zarr", tmp_path / "out", rows="3:5")
+    with pytest.raises(SpecError, match="there is no camera 3, expected some of 0 … 2"):
+        trajstore.export(tmp_path / "s.zarr", tmp_path / "other", cameras=[3])
 
 
 def test_samples_in_several_chunks_are_put_together(tmp_path: Path) -> None:

@@ -43,6 +43,7 @@ Level = Annotated[int, Field(ge=0, le=255)]
 Point = tuple[float, float, float]
 MatrixRow = tuple[float, float, float, float]
 Matrix = tuple[MatrixRow, MatrixRow, MatrixRow]
+CameraMatrix = tuple[Point, Point, Point]
 Split = Annotated[Literal["train", "val", "test"], Field(description="Part of the dataset.")]
 RowRange = Annotated[tuple[Count, Count], Field(description="First row, and the row after the last.")]
 Version = Annotated[Literal[1], Field(description="Version of the exported folder's layout.")]
@@ -365,6 +366,14 @@ class ExportRecord(_Record):
 
     spec: DatasetSpec | None = None
     """The spec of the store."""
+
+    intrinsics: tuple[CameraMatrix, ...] | None = None
+    """Camera matrices K of the exported cameras, cameras × 3 × 3, px; pixel centres at half-integers, origin top
+    left."""
+
+    extrinsics: tuple[Matrix, ...] | None = None
+    """World-to-camera transforms [R|t] of the exported cameras, cameras × 3 × 4, world units; OpenCV's x right, y down,
+    z forward. Left out where they differ between samples: then each label has its own."""
 
     @property
     def source(self) -> Source | None:

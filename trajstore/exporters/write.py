@@ -72,17 +72,28 @@ def finish_export(plan: ExportPlan, started: float, report: Report) -> ExportRec
         for name, names in (("class_label", spec.dataset.classes), ("split", SPLIT_NAMES))
     }
     source = plan.source
-    metadata = ExportRecord(
-        total_samples=len(plan.rows),
-        class_distribution=counts["class_label"],
-        generation_time_seconds=round(time.monotonic() - started, 3),
-        timestamp=datetime.now(UTC).isoformat(timespec="seconds"),
-        split_distribution=counts["split"],
-        **{name: getattr(source, name) for name in Source.model_fields},
-    )
+    fields = {name: getattr(source, name) for name in Source.model_fields} | {
+        "total_samples": len(plan.rows),
+        "class_distribution": counts["class_label"],
+        "generation_time_seconds": round(time.monotonic() - started, 3),
+        "timestamp": datetime.now(UTC).isoformat(timespec="seconds"),
+        "split_distribution": counts["split"],
+        **_read_cameras(plan),
+    }
+    metadata = ExportRecord.model_validate(fields, strict=False)
     publish(plan.folder / METADATA_FILE, metadata.to_json())
     tidy_export(plan)
     return metadata
+
+
+def _read_cameras(plan: ExportPlan) -> dict[str, Any]:
+    """What the exported cameras are, where they are the same in all samples."""
+    intrinsics, extrinsics = plan.reader.calibration(plan.rows[:1])
+    chosen = plan.source.cameras or range(len(intrinsics))
+    found = {"intrinsics": [intrinsics[camera].tolist() for camera in chosen]}
+    if "extrinsics" not in plan.reader.columns:
+        found["extrinsics"] = [extrinsics[0, camera].tolist() for camera in chosen]
+    return found
 
 
 def tidy_export(plan: ExportPlan) -> None:
