@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
 from trajstore.exporters.records import ExportRecord, Label, Source
+from trajstore.exporters.traj import TrajLabel
 from trajstore.spec import DatasetSpec
 from trajstore.store.attributes import StoreAttributes
 
@@ -26,6 +27,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "metadata": ExportRecord,
     "spec": DatasetSpec,
     "store": StoreAttributes,
+    "traj-label": TrajLabel,
     "unfinished": Source,
 }
 """From the name of a schema, ``schemas/NAME.schema.json``, to its model."""

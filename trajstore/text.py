@@ -59,6 +59,19 @@ def describe_invalid(error: ValidationError) -> list[str]:
     return [_describe_detail(detail) for detail in error.errors(include_url=False)]
 
 
+def escape(text: str) -> str:
+    r"""Show what is no printable character, or no character at all, as Python writes it.
+
+    Examples
+    --------
+    >>> print(escape("a\x1b[2Jb"))
+    a\x1b[2Jb
+    """
+    return "".join(
+        c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
+    )
+
+
 def wrap(text: str, width: int) -> str:
     """Break lines that are too long between words, and go on under the column where the break is.
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.exporters.records import Label, Source
+from trajstore.exporters.traj import TrajLabel
 from trajstore.progress import Tally
 from trajstore.reading.samples import Samples
 
@@ -42,10 +43,10 @@ class Decoded:
     ----------
     row : int
         Its row in the store.
-    frames : (cameras, frames, 3, height, width) uint8 or float32
-        What the cameras see.
-    label : Label or None
-        Its label; None of a format that has columns instead.
+    frames : (cameras, frames, 3, height, width) uint8 or float32, or None
+        What the cameras see; None where their file is bad.
+    label : Label, TrajLabel or None
+        Its label; None of a format that has columns instead, and where its file is bad.
     columns : mapping
         Columns of the store by name, of a format that has them.
     annotations : mapping
@@ -53,14 +54,14 @@ class Decoded:
     """
 
     row: int
-    frames: NDArray[Any]
-    label: Label | None
+    frames: NDArray[Any] | None
+    label: Label | TrajLabel | None
     columns: Mapping[str, NDArray[Any]]
     annotations: Mapping[str, NDArray[Any]]
 
 
 class BadFileError(Exception):
-    """A file is not what was exported; ``code`` is the last word of one of `trajstore.exporters.check.FAULTS`."""
+    """A file is not what was exported; ``code`` is the last word of one of `trajstore.exporters.faults.FAULTS`."""
 
     def __init__(self, detail: str, *, path: str, code: str) -> None:
         super().__init__(detail)
@@ -116,9 +117,6 @@ class Format(Protocol):
     summary: str
     """What it is and who reads it, in one line."""
 
-    dtypes: tuple[Dtype, ...]
-    """The types of frames that it holds, the usual one first."""
-
     options: Mapping[str, tuple[str, ...]]
     """Its own options, and the values of each, the default first."""
 
@@ -130,6 +128,10 @@ class Format(Protocol):
 
     is_assembled: bool
     """Whether `finish` puts the parts together, which takes as much room again."""
+
+    def list_dtypes(self, options: Mapping[str, str]) -> tuple[Dtype, ...]:
+        """The types of frames that it holds with some options, the usual one first."""
+        ...
 
     def list_packages(self, options: Mapping[str, str]) -> tuple[str, ...]:
         """The packages that it needs with some options, whose versions decide the bytes of its files."""
@@ -159,9 +161,10 @@ class Format(Protocol):
         """Make what is made of all parts; each file whole or not at all, and again if that was cut off."""
         ...
 
-    def decode(self, folder: Path, part: Part, source: Source) -> Iterator[Decoded]:
+    def decode(self, folder: Path, part: Part, source: Source) -> Iterator[Decoded | BadFileError]:
         """Read the samples of a part of a complete export, in order; nothing in a file is executed.
 
-        Raises `BadFileError` where a file is missing, unreadable or not laid out as it should be.
+        Raises `BadFileError` where a file is missing, unreadable or not laid out as it should be; or yields it, and
+        then what else there is of the sample.
         """
         ...

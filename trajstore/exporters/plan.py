@@ -119,7 +119,11 @@ class ExportPlan:
             *([f"--cameras {','.join(map(str, source.cameras))}"] if source.cameras else []),
             *([f"--split {source.split}"] if source.split else []),
             *([f"--rows {first}:{stop}"] if (first, stop) != (0, samples) else []),
-            *([f"--dtype {source.tensor_dtype}"] if source.tensor_dtype != self.format.dtypes[0] else []),
+            *(
+                [f"--dtype {source.tensor_dtype}"]
+                if source.tensor_dtype != self.format.list_dtypes(source.options)[0]
+                else []
+            ),
             *(
                 [f"--annotations {','.join(source.annotations) or 'none'}"]
                 if source.annotations != present
@@ -148,8 +152,10 @@ def plan_export(
     check_split(split)
     writer = find_format(format)
     told = _check_options(format, writer, options or {})
-    if dtype not in (None, *writer.dtypes):
-        message = f"dtype: found {dtype!r}, expected {' or '.join(writer.dtypes)} with format {format}"
+    dtypes = writer.list_dtypes(told)
+    if dtype not in (None, *dtypes):
+        given = " ".join([format, *(f"--{name} {value}" for name, value in told.items())])
+        message = f"dtype: found {dtype!r}, expected {' or '.join(dtypes)} with format {given}"
         raise SpecError(message)
     handle = open_store(open_storage(Location.parse(store)))
     wanted = parse_rows(rows, samples=handle.spec.dataset.samples)
@@ -170,7 +176,7 @@ def plan_export(
             "options": told,
             "cameras": None if cameras is None else tuple(cameras),
             "tensor_shape": reader.select(cameras=cameras).shape,
-            "tensor_dtype": dtype or writer.dtypes[0],
+            "tensor_dtype": dtype or dtypes[0],
             "annotations": chosen,
             "split": split,
             "row_ranges": tuple((rows.start, rows.stop) for rows in ranges),

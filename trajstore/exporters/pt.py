@@ -17,15 +17,18 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ValidationError
 
+from trajstore.errors import SpecError
 from trajstore.exporters.interface import BadFileError, Bytes, Decoded, Dtype, Encoder, Export, Part
 from trajstore.exporters.records import Label, Source
-from trajstore.text import describe_invalid
+from trajstore.exporters.traj import make_traj_label
 
 VIDEO_FOLDER: Final = "videos"
 LABEL_FOLDER: Final = "labels"
 ANNOTATION_FOLDER: Final = "annotations"
+SAMPLE: Final = "sample"
+TRAJ: Final = "traj"
+LAYOUTS: Final = (SAMPLE, TRAJ)
 
 _IDENTIFIER: Final = ".data/serialization_id"
 
@@ -33,15 +36,22 @@ _IDENTIFIER: Final = ".data/serialization_id"
 class TorchFiles:
     """``videos/sample_NNNN.pt``, ``labels/sample_NNNN.json``, and where there are any ``annotations/sample_NNNN.pt``.
 
-    See `trajstore.exporters.Format`.
+    The layout ``traj`` is that of training code of one camera: ``videos/traj_NNNNN.pt`` without a dimension of cameras,
+    and labels as `trajstore.exporters.traj.TrajLabel` says. See `trajstore.exporters.Format`.
     """
 
-    summary = "a .pt tensor and a .json label for each sample; PyTorch"
-    dtypes: tuple[Dtype, ...] = ("uint8", "float32")
-    options: Mapping[str, tuple[str, ...]] = {}
+    summary = (
+        "a .pt tensor and a .json label for each sample; PyTorch. The layout traj has one camera, float32 frames and "
+        "labels whose positions[-1] is the last seen frame, not the future"
+    )
+    options: Mapping[str, tuple[str, ...]] = {"layout": LAYOUTS}
     extra = "torch"
     holds_annotations = True
     is_assembled = False
+
+    def list_dtypes(self, options: Mapping[str, str]) -> tuple[Dtype, ...]:
+        """Both; of the layout traj float32 only, which is what its readers compute with."""
+        return ("float32",) if find_layout(options) == TRAJ else ("uint8", "float32")
 
     def list_packages(self, _: Mapping[str, str]) -> tuple[str, ...]:
         """PyTorch."""
@@ -51,8 +61,14 @@ class TorchFiles:
         """They do."""
         return True
 
-    def check(self, _: Source) -> None:
-        """Everything can be held."""
+    def check(self, source: Source) -> None:
+        """Refuse several cameras where a tensor has room for one."""
+        cameras = source.tensor_shape[0]
+        if find_layout(source.options) == TRAJ and cameras != 1:
+            message = (
+                f"cameras: found {cameras}, expected 1 with --layout {TRAJ}; choose one with --cameras 0"
+            )
+            raise SpecError(message)
 
     def plan(self, rows: NDArray[np.int64], _: NDArray[np.int8], source: Source) -> list[Part]:
         """A part for each row."""
@@ -69,35 +85,32 @@ class TorchFiles:
     def finish(self, _: Export) -> None:
         """Nothing is made of all samples."""
 
-    def decode(self, folder: Path, part: Part, _: Source) -> Iterator[Decoded]:
-        """Read a sample."""
-        from trajstore.exporters.read_pt import BadTensorError, open_tensor, open_tensors
+    def decode(self, folder: Path, part: Part, source: Source) -> Iterator[Decoded | BadFileError]:
+        """Read a sample, whatever of its files can be read."""
+        from trajstore.exporters.read_pt import read_sample  # it reads what this module names
 
-        video, text, *others = part.files
-        path = video
-        try:
-            tensor = open_tensor(folder / path)
-            tensor.check()
-            path = text
-            label = Label.model_validate_json((folder / path).read_bytes())
-            arrays: dict[str, NDArray[Any]] = {}
-            for path in others:
-                tensors = open_tensors(folder / path)
-                tensors.check()
-                arrays |= tensors.values
-        except BadTensorError as error:
-            raise BadFileError(str(error), path=path, code=error.code) from None
-        except ValidationError as error:
-            raise BadFileError(describe_invalid(error)[0], path=path, code="invalid") from None
-        except OSError as error:
-            raise BadFileError(error.strerror or str(error), path=path, code="unreadable") from None
-        yield Decoded(part.rows[0], tensor.values[""], label, {}, arrays)
+        return read_sample(folder, part, find_layout(source.options))
+
+
+def find_layout(options: Mapping[str, str]) -> str:
+    """The layout that options of the format name."""
+    return options.get("layout", LAYOUTS[0])
 
 
 def name_files(row: int, source: Source) -> tuple[str, ...]:
     """Names of a sample's files: the tensor, the label, then the annotations."""
-    names = (f"{VIDEO_FOLDER}/sample_{row:04d}.pt", f"{LABEL_FOLDER}/sample_{row:04d}.json")
-    return (*names, f"{ANNOTATION_FOLDER}/sample_{row:04d}.pt") if source.annotations else names
+    return name_sample(name_stem(row, find_layout(source.options)), has_annotations=bool(source.annotations))
+
+
+def name_stem(row: int, layout: str) -> str:
+    """What the names of a sample's files begin with."""
+    return f"traj_{row:05d}" if layout == TRAJ else f"sample_{row:04d}"
+
+
+def name_sample(stem: str, *, has_annotations: bool) -> tuple[str, ...]:
+    """Names of a sample's files by what they begin with."""
+    names = (f"{VIDEO_FOLDER}/{stem}.pt", f"{LABEL_FOLDER}/{stem}.json")
+    return (*names, f"{ANNOTATION_FOLDER}/{stem}.pt") if has_annotations else names
 
 
 class TensorFile(Protocol):
@@ -115,10 +128,13 @@ class _TorchEncoder:
     """Puts a sample into a tensor file, its label into JSON, and its annotations into a file of several tensors."""
 
     def __init__(self, source: Source) -> None:
-        self._file = file = make_tensor_file(source.tensor_shape, source.tensor_dtype)
+        self._source = source
+        self._is_traj = find_layout(source.options) == TRAJ
+        shape = source.tensor_shape[1:] if self._is_traj else source.tensor_shape
+        self._file = file = make_tensor_file(shape, source.tensor_dtype)
         is_direct = file.values.dtype == np.uint8
         self.frames: NDArray[np.uint8] = (
-            file.values.view(np.uint8) if is_direct else np.empty(file.values.shape, np.uint8)
+            file.values.view(np.uint8) if is_direct else np.empty(source.tensor_shape, np.uint8)
         )
         self.annotations: Mapping[str, NDArray[Any]] = make_arrays(source)
 
@@ -126,10 +142,13 @@ class _TorchEncoder:
         """Make the files of a sample."""
         label = next(labels)
         video, text, *annotations = part.files
-        if self._file.values.dtype == np.float32:
-            np.divide(self.frames, np.float32(255.0), out=self._file.values)
+        values = self._file.values
+        if values.dtype == np.float32:
+            np.divide(self.frames.reshape(values.shape), np.float32(255.0), out=values)
         yield video, self._file.render()
-        yield text, label.to_json()
+        source = self._source
+        written = make_traj_label(label, source.spec, source.cameras) if self._is_traj else label
+        yield text, written.to_json()
         for name in annotations:
             yield name, _save_arrays(self.annotations)
 

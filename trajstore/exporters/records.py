@@ -25,6 +25,9 @@ from trajstore.store.layout import plan_layout
 EXPORT_VERSION: Final = 1
 """Raised whenever exported folders are laid out in another way."""
 
+CARD_FILES: Final = ("README.md", "croissant.json", "checksums.sha256", "preview.png", "spec.toml")
+"""What `trajstore card` puts beside the files of an export, which is none of them."""
+
 LABEL_COLUMNS: Final = ("class_label", "split", "position", "future_position")
 """The columns that every label is made of."""
 
@@ -50,8 +53,8 @@ Version = Annotated[Literal[1], Field(description="Version of the exported folde
 TensorShape = Annotated[
     tuple[Count, Count, Count, Count, Count],
     Field(
-        description="Shape of each tensor: cameras, frames, channels (red, green, blue), height in px, width in px. "
-        "Frames are numbered from 1: array index = frame − 1."
+        description="Shape of each sample: cameras, frames, channels (red, green, blue), height in px, width in px; "
+        "tensors of pt's layout traj have no dimension of cameras. Frames are numbered from 1: array index = frame − 1."
     ),
 ]
 TensorDtype = Annotated[
@@ -68,8 +71,8 @@ RowRanges = Annotated[
 Annotations = Annotated[
     tuple[Annotation, ...],
     Field(
-        description="Annotations of each sample, in annotations/sample_NNNN.pt: a dictionary from the name of each "
-        "array to a tensor, of the shape and dtype that a row has in the store."
+        description="Annotations of each sample; of pt in annotations/sample_NNNN.pt, or traj_NNNNN.pt: a dictionary "
+        "from the name of each array to a tensor, of the shape and dtype that a row has in the store."
     ),
 ]
 Cameras = Annotated[
@@ -90,13 +93,13 @@ Fingerprint = Annotated[
 ]
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
     """Base: frozen and strict; open to unknown fields, so that other programs may add theirs."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class BodyLabel(_Record):
+class BodyLabel(Record):
     """A body of a sample."""
 
     body: int = Field(ge=0, lt=BODIES_MAX)
@@ -127,7 +130,7 @@ class BodyLabel(_Record):
     """Pixels whose centre sees it, cameras × frames; 0 where it is hidden, out of view or not there."""
 
 
-class MotionLabel(_Record):
+class MotionLabel(Record):
     """How the target moves over the seen frames."""
 
     speed: float = Field(ge=0)
@@ -143,7 +146,7 @@ class MotionLabel(_Record):
     """The numbers that describe a path of this class, by name."""
 
 
-class Label(_Record):
+class Label(Record):
     """The label of one sample, `labels/sample_NNNN.json`, where NNNN is its row in the store, counted from 0."""
 
     class_label: int = Field(ge=0, lt=127)
@@ -258,7 +261,7 @@ def _describe_motion(values: dict[str, Any], parameters: tuple[str, ...]) -> dic
     }
 
 
-class Source(_Record):
+class Source(Record):
     """What an exported folder was made from, and how: two exports with the same source have the same files."""
 
     format_version: Version = EXPORT_VERSION
@@ -332,7 +335,7 @@ class Source(_Record):
         return found
 
 
-class ExportRecord(_Record):
+class ExportRecord(Record):
     """What an exported folder holds, `metadata.json`; it is written last and says that the export is complete."""
 
     total_samples: Count
