@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from trajstore.text import format_bytes, format_count, format_seconds
+from trajstore.text import escape, format_bytes, format_count, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -212,7 +212,10 @@ def describe_validation(report: ValidationReport) -> str:
         if report.tensor_shape
         else "none can be read"
     )
+    layout = f", layout {report.layout}" if report.layout else ""
+    author = "" if report.by_trajstore else ", not by the metadata of an export"
     rows = [
+        ("format", f"{report.format}{layout}{author}"),
         ("videos", f"{format_count(report.videos)} of {samples}"),
         ("tensors", found),
         ("labels", f"{format_count(report.labels)} of {samples}"),
@@ -220,9 +223,10 @@ def describe_validation(report: ValidationReport) -> str:
         ("classes", _counts(report.classes)),
         ("splits", _counts(report.splits) if report.splits else ""),
         ("against", report.against or ""),
+        ("PSNR", f"{report.psnr:.1f} dB at worst" if report.psnr is not None else ""),
         ("time", format_seconds(report.seconds)),
     ]
-    lines = [f"{report.location}: {verdict}, {samples} samples", *_rows(*rows)]
+    lines = [f"{escape(report.location)}: {verdict}, {samples} samples", *_rows(*rows)]
     if report.faults:
         width = max(len(fault.code) for fault in report.faults)
         lines += [

@@ -1,4 +1,4 @@
-"""Check an exported folder: files, labels, tensors, balance, metadata, and its contents against a store."""
+"""Check an exported folder of any format: files, labels, frames, balance, metadata, its contents against a store."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from trajstore.executors import ThreadExecutor
 from trajstore.executors.run import RunOptions
-from trajstore.exporters import check_installed
-from trajstore.exporters.check import FAULTS_MAX, ValidationReport, check_is_export, inspect_folder
+from trajstore.exporters.check import ValidationReport, check_is_export, inspect_folder
+from trajstore.exporters.faults import FAULTS_MAX
 from trajstore.progress import Report
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
@@ -30,9 +30,10 @@ def validate(
     Parameters
     ----------
     folder : path-like
-        With ``videos``, ``labels`` and ``metadata.json``.
+        An export of any format, with its ``metadata.json``; or ``videos`` and ``labels`` of another program, in either
+        layout of format pt: ``sample_NNNN`` or ``traj_NNNNN``.
     against : path-like, optional
-        A store: compare the contents with it, row by row.
+        A store: compare the contents with it, row by row; frames bit for bit, or by their PSNR in a lossy format.
     workers : int, optional
         Threads; by default one for each processor.
     progress : callable, optional
@@ -56,14 +57,13 @@ def validate(
     StoreError
         If there is no store to compare with, or it is damaged.
     MissingExtraError
-        If PyTorch is not installed.
+        If a package that reads the format is not installed.
     InterruptedBuildError
         If ``should_stop`` said so.
     """
     root = Path(folder)
     ThreadExecutor(workers)  # checks the number
     check_is_export(root)
-    check_installed("pt", {})
     store = None if against is None else open_store(open_storage(Location.parse(against, storage_options)))
     options = RunOptions(workers=workers, progress=progress, should_stop=should_stop)
     return inspect_folder(root, store, options, max_faults=max_faults)
