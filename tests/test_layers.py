@@ -15,6 +15,7 @@ PACKAGE = Path(__file__).parents[1] / "trajstore"
 LAYERS = (
     ("cli", "report", "__init__", "schemas"),
     ("commands",),
+    ("sharing",),
     ("pictures", "torch", "integrity", "exporters"),
     ("reading",),
     ("store",),

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trajstore.commands.annotate import AnnotationList, annotate, list_annotations, remove_annotations
     from trajstore.commands.build import BuildReport, build
+    from trajstore.commands.card import CardReport, card
     from trajstore.commands.export import ExportReport, export
     from trajstore.commands.extend import extend
     from trajstore.commands.info import Summary, info
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from trajstore.commands.repair import RepairReport, repair
     from trajstore.commands.validate import validate
     from trajstore.commands.verify import VerifyReport, verify
+    from trajstore.commands.verify_copy import CopyReport, verify_copy
     from trajstore.commands.view import ViewReport, view
     from trajstore.errors import TrajstoreError
     from trajstore.exporters.check import ValidationReport
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = [
     "AnnotationList",
     "BuildReport",
+    "CardReport",
+    "CopyReport",
     "DatasetSpec",
     "ExportReport",
     "Family",
@@ -47,6 +51,7 @@ __all__ = [
     "annotate",
     "build",
     "caption",
+    "card",
     "export",
     "extend",
     "info",
@@ -58,6 +63,7 @@ __all__ = [
     "repair",
     "validate",
     "verify",
+    "verify_copy",
     "view",
 ]
 
@@ -65,6 +71,8 @@ __all__ = [
 _MODULES = {
     "AnnotationList": "trajstore.commands.annotate",
     "BuildReport": "trajstore.commands.build",
+    "CardReport": "trajstore.commands.card",
+    "CopyReport": "trajstore.commands.verify_copy",
     "DatasetSpec": "trajstore.spec",
     "ExportReport": "trajstore.commands.export",
     "Family": "trajstore.trajectories",
@@ -78,6 +86,7 @@ _MODULES = {
     "annotate": "trajstore.commands.annotate",
     "build": "trajstore.commands.build",
     "caption": "trajstore.scene.captions",
+    "card": "trajstore.commands.card",
     "ValidationReport": "trajstore.exporters.check",
     "export": "trajstore.commands.export",
     "extend": "trajstore.commands.extend",
@@ -90,6 +99,7 @@ _MODULES = {
     "repair": "trajstore.commands.repair",
     "validate": "trajstore.commands.validate",
     "verify": "trajstore.commands.verify",
+    "verify_copy": "trajstore.commands.verify_copy",
     "view": "trajstore.commands.view",
 }
 

@@ -431,9 +431,56 @@ def validate(
         raise DamageError(message)
 
 
-@_command("verify store.zarr", "verify store.zarr --deep --json")
+@_command("card store.zarr", "card store.zarr --license cc-by-4.0 --name 'Four motions'", "card folder")
+def card(
+    store: Annotated[
+        str, Argument(metavar="STORE|DIR", help="A finished store, or a folder that was exported from one.")
+    ],
+    output: Annotated[
+        Path | None,
+        Option(
+            "--output",
+            "-o",
+            metavar="FOLDER",
+            help="Where the card goes. [default: beside the files of an export; STORE.card for a store]",
+        ),
+    ] = None,
+    license: Annotated[  # noqa: A002
+        str | None,
+        Option(
+            metavar="ID", help="License, as Hugging Face calls it: cc-by-4.0, cc0-1.0, … [default: unknown]"
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, Option(metavar="TEXT", help="What to call the dataset. [default: as the folder]")
+    ] = None,
+    workers: Annotated[int | None, Option(help="Threads. [default: one for each processor]")] = None,
+    storage_option: StorageOption = None,
+    quiet: QuietOption = False,
+    debug: DebugOption = False,
+) -> None:
+    """Write what a dataset needs to be given away.
+
+    README.md for Hugging Face, croissant.json, checksums.sha256, the spec and a picture.
+    """
+    location = _locate(store, storage_option)
+    with _watch(quiet=quiet) as watching:
+        done = trajstore.card(location, output, license=license, name=name, workers=workers, **watching)
+    _print(report.describe_card(done))
+
+
+@_command(
+    "verify store.zarr", "verify store.zarr --deep --json", "verify store.zarr --against checksums.sha256"
+)
 def verify(
     store: StoreArgument,
+    against: Annotated[
+        Path | None,
+        Option(
+            metavar="FILE",
+            help="Compare the bytes of a copy, of a store or an export, with these checksums, and nothing else.",
+        ),
+    ] = None,
     deep: Annotated[bool, Option("--deep", help="Draw every sample again, not one of each shard.")] = False,
     as_json: JsonOption = False,
     workers: WorkersOption = None,
@@ -448,6 +495,20 @@ def verify(
     Exits with 4 if anything is damaged. What a store that is not finished still lacks is no damage.
     """
     location = _locate(store, storage_option)
+    if against is not None:
+        if deep or executor != "threads" or scheduler is not None:
+            message = (
+                "against: found together with --deep, --executor or --scheduler, expected one or the other"
+            )
+            raise SpecError(message)
+        with _watch(quiet=quiet) as watching:
+            compared = trajstore.verify_copy(location, against, workers=workers, **watching)
+        _print_result(compared, report.describe_copy(compared), as_json=as_json)
+        if not compared.is_same:
+            counts = ", ".join(f"{kind} {len(names):,}" for kind, names in compared.differences.items())
+            message = f"{store}: differs from {against} ({counts}); get these files again, or make them again"
+            raise DamageError(message)
+        return
     with _watch(quiet=quiet) as watching:
         done = trajstore.verify(
             location, deep=deep, workers=workers, executor=executor, scheduler=scheduler, **watching

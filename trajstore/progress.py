@@ -30,15 +30,17 @@ class Progress:
     phase : str
         What is being done, such as ``labels`` or ``video``.
     done, total : int
-        Samples: finished, by whomever, and wanted.
+        Samples, or what ``unit`` says: finished, by whomever, and wanted.
     fresh : int
-        Samples finished by this run.
+        Those finished by this run.
     stored_bytes, raw_bytes : int
         Bytes that this run has written, and what they hold uncompressed.
     seconds : float
         Since the phase began.
     workers : int or None
         Workers of a cluster that are alive; None where there is no cluster.
+    unit : str
+        What is counted.
     """
 
     phase: str
@@ -49,6 +51,7 @@ class Progress:
     raw_bytes: int
     seconds: float
     workers: int | None = None
+    unit: str = "samples"
 
     @property
     def rate(self) -> float:
@@ -101,8 +104,9 @@ class Tally:
         total: int,
         done: int,
         raw_bytes_each: int,
+        unit: str = "samples",
     ) -> None:
-        self._phase, self._report = phase, report
+        self._phase, self._report, self._unit = phase, report, unit
         self._total, self._done, self._raw_bytes_each = total, done, raw_bytes_each
         self._started = time.monotonic()
         self._stored_bytes = 0
@@ -127,6 +131,7 @@ class Tally:
                 stored_bytes=self._stored_bytes,
                 raw_bytes=self.fresh * self._raw_bytes_each,
                 seconds=time.monotonic() - self._started,
+                unit=self._unit,
             )
         )
 
@@ -163,7 +168,7 @@ class _Lines:
         if last is not None and event.done < event.total and now - last < LINE_SECONDS:
             return
         self._last[event.phase] = now
-        line = f"{event.phase}: {format_count(event.done)} of {format_count(event.total)} samples ({event.percent} %)"
+        line = f"{event.phase}: {format_count(event.done)} of {format_count(event.total)} {event.unit} ({event.percent} %)"
         print(fit(", ".join([line, *event.figures()]), self._stream), file=self._stream, flush=True)
 
 

@@ -13,11 +13,13 @@ if TYPE_CHECKING:
 
     from trajstore.commands.annotate import AnnotationList
     from trajstore.commands.build import BuildReport
+    from trajstore.commands.card import CardReport
     from trajstore.commands.export import ExportReport
     from trajstore.commands.info import Summary
     from trajstore.commands.preview import PreviewReport
     from trajstore.commands.repair import RepairReport
     from trajstore.commands.verify import VerifyReport
+    from trajstore.commands.verify_copy import CopyReport
     from trajstore.commands.view import ViewReport
     from trajstore.exporters import Format
     from trajstore.exporters.check import ValidationReport
@@ -262,6 +264,56 @@ def describe_verification(report: VerifyReport, *, location: Location) -> str:
         lines += _rows(("pending", f"{_list_counts(report.pending)} rows; {_continue(location)}"))
     lines += _rows(("time", format_seconds(report.seconds)))
     return "\n".join([*lines, *_table(report.findings)])
+
+
+def describe_card(report: CardReport) -> str:
+    """Describe a card."""
+    found, license_ = report.shortcut, report.license
+    share = (
+        f"class from one moment: position {found.position:.0%}, picture {found.picture:.0%}, chance {found.chance:.0%}"
+        if found
+        else "not measured, too few samples"
+    )
+    checked = f"{format_count(report.checked_files)} files, {format_bytes(report.checked_bytes)}"
+    lines = [
+        f"{report.folder}: card of {report.location}",
+        *_rows(
+            ("files", ", ".join(report.files)),
+            ("checksums", f" {checked}"),
+            ("license", license_ if license_ != "unknown" else "none chosen; choose one with --license"),
+            ("shortcut", f" {share}"),
+            ("time", format_seconds(report.seconds)),
+        ),
+        *(f"note: {note}" for note in report.notes),
+    ]
+    return "\n".join(lines)
+
+
+def describe_copy(report: CopyReport) -> str:
+    """Describe how a copy compares with checksums."""
+    differences = report.differences
+    counts = ", ".join(f"{format_count(len(names))} {kind}" for kind, names in differences.items())
+    listed = [(kind, name) for kind, names in differences.items() for name in names]
+    width = max(map(len, differences), default=0)
+    lines = [
+        f"{report.location}: {f'differs: {counts}' if differences else 'the same'}",
+        *_rows(
+            ("against", f"{report.against}, {format_count(report.files)} files"),
+            ("read", format_bytes(report.bytes)),
+            ("time", format_seconds(report.seconds)),
+        ),
+        *(f"  {kind:<{width}}  {_show_name(name)}" for kind, name in listed[:FINDINGS_MAX]),
+    ]
+    if len(listed) > FINDINGS_MAX:
+        lines.append(
+            f"and {format_count(len(listed) - FINDINGS_MAX)} more; all of them: trajstore verify --json"
+        )
+    return "\n".join(lines)
+
+
+def _show_name(name: str) -> str:
+    """The name of a file of unknown origin, as it cannot harm a terminal."""
+    return name if name.isprintable() else ascii(name)
 
 
 def describe_repair(report: RepairReport) -> str:

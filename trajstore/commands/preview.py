@@ -133,20 +133,25 @@ def preview(
     if show != VIDEO:
         check_computable(samples)
     chosen = choose_rows(samples, rows, class_name=class_name, split=split)
-    video, ending = samples.spec.video, path.suffix.lower()
-    cameras = choose_cameras(video.cameras, most=CAMERAS_MAX)
-    most = SHEET_FRAMES if ending in STILL else FILM_FRAMES_MAX
-    last = find_last(video.frames, show)
-    frames = choose_frames(video, rows=len(chosen), cameras=len(cameras), most=most, last=last)
-    clips = list(
-        load_clips(samples, chosen, cameras=cameras, frames=frames, shows_transients=ending in STILL)
-    )
-    data = _draw(samples, clips, ending, show)
+    cameras = choose_cameras(samples.spec.video.cameras, most=CAMERAS_MAX)
+    clips = load(samples, chosen, cameras, ending=path.suffix.lower(), show=show)
+    data = draw(samples, clips, path.suffix.lower(), show, title=name_of(samples))
     write_output(path, data)
     return PreviewReport(path, chosen, tuple(clip.class_name for clip in clips), len(data))
 
 
-def _draw(samples: Samples, clips: list[Clip], ending: str, show: str) -> bytes:
+def load(
+    samples: Samples, rows: Sequence[int], cameras: Sequence[int], *, ending: str, show: str = VIDEO
+) -> list[Clip]:
+    """Load what a file with this ending shows of some rows and cameras."""
+    video = samples.spec.video
+    most = SHEET_FRAMES if ending in STILL else FILM_FRAMES_MAX
+    last = find_last(video.frames, show)
+    frames = choose_frames(video, rows=len(rows), cameras=len(cameras), most=most, last=last)
+    return list(load_clips(samples, rows, cameras=cameras, frames=frames, shows_transients=ending in STILL))
+
+
+def draw(samples: Samples, clips: list[Clip], ending: str, show: str = VIDEO, *, title: str) -> bytes:
     """The bytes of a file with this ending."""
     # matplotlib takes a second to import: not before everything else is known to be right
     from trajstore.pictures.encode import encode_gif, encode_mp4, encode_still
@@ -154,7 +159,6 @@ def _draw(samples: Samples, clips: list[Clip], ending: str, show: str) -> bytes:
     from trajstore.pictures.legend import Entry, list_colors
     from trajstore.pictures.sheet import draw_sheet
 
-    title = name_of(samples)
     colors: list[list[Entry]] = []
     if show != VIDEO:
         clips, scale = color_clips(samples, clips, show)
