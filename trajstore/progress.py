@@ -168,7 +168,8 @@ class _Lines:
         if last is not None and event.done < event.total and now - last < LINE_SECONDS:
             return
         self._last[event.phase] = now
-        line = f"{event.phase}: {format_count(event.done)} of {format_count(event.total)} {event.unit} ({event.percent} %)"
+        counts = f"{format_count(event.done)} of {format_count(event.total)} {event.unit}"
+        line = f"{event.phase}: {counts} ({event.percent} %)"
         print(fit(", ".join([line, *event.figures()]), self._stream), file=self._stream, flush=True)
 
 

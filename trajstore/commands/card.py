@@ -241,7 +241,10 @@ def _choose_folder(subject: Subject, given: Path | None) -> Path:
         raise OutputError(message)
     strange = [name for name in CARD_FILES if os.path.lexists(given / name)]
     if strange and not _is_ours(given / README):
-        message = f"output {given}: found {strange[0]}, which trajstore card did not write; move it away or name another folder"
+        message = (
+            f"output {given}: found {strange[0]}, which trajstore card did not write; move it away or name another "
+            "folder"
+        )
         raise OutputError(message)
     return given
 

@@ -101,7 +101,8 @@ def verify_copy(
     path : path-like
         The copy: a folder or a URL.
     against : path-like
-        ``checksums.sha256``, as `trajstore.card` and ``sha256sum`` write it. Names that lead out of the copy are refused.
+        ``checksums.sha256``, as `trajstore.card` and ``sha256sum`` write it. Names that lead out of
+        the copy are refused.
     workers : int, optional
         Threads; by default one for each processor.
     progress : callable, optional

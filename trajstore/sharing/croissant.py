@@ -101,7 +101,8 @@ def write_croissant(
 def _describe_responsibly(subject: Subject, shortcut: Shortcut | None) -> dict[str, Any]:
     """The fields for responsible AI."""
     bias = (
-        f"The position of the target at one moment tells the class in {shortcut.position:.0%} of the samples, one picture in "
+        f"The position of the target at one moment tells the class in {shortcut.position:.0%} of the "
+        f"samples, one picture in "
         f"{shortcut.picture:.0%}, chance {shortcut.chance:.0%}: {shortcut.method}."
         if shortcut
         else "How much a single still picture tells of the class was not measured: there are too few samples."
@@ -121,7 +122,8 @@ def _describe_responsibly(subject: Subject, shortcut: Shortcut | None) -> dict[s
         "rai:dataUseCases": [INTENDED],
         "rai:dataSocialImpact": "None is known: no person, place or thing of the world is shown.",
         "rai:personalSensitiveInformation": ["None: no person is involved."],
-        "rai:dataReleaseMaintenancePlan": "It never changes: other rows have another fingerprint. Anyone can make it again "
+        "rai:dataReleaseMaintenancePlan": "It never changes: other rows have another fingerprint. "
+        "Anyone can make it again "
         "from its specification, which is in README.md.",
     }
 

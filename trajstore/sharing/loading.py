@@ -162,8 +162,8 @@ loader = DataLoader(
 )
 ```
 
-`datasets.load_dataset` reads no Zarr, so it cannot load this store, and the Hub's viewer does not show it. Get the files
-(`hf download`, `git clone`) and open them as above, or hand the rows over one by one:
+`datasets.load_dataset` reads no Zarr, so it cannot load this store, and the Hub's viewer does not show it. Get the
+files (`hf download`, `git clone`) and open them as above, or hand the rows over one by one:
 
 ```python
 import datasets
@@ -275,7 +275,8 @@ label = json.loads(Path("labels/sample_ROW.json").read_text())
 target = torch.tensor(label["future_position"])
 ```
 
-`datasets.load_dataset` and xarray read no `.pt` files, and the Hub's viewer does not show them; METADATA says what is here.
+`datasets.load_dataset` and xarray read no `.pt` files, and the Hub's viewer does not show them; METADATA says what is
+here.
 """
 
 _TRAJ: Final = """\

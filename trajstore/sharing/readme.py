@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from math import prod
 from typing import Any, Final
 
 from trajstore.sharing.licenses import OTHER, SPDX, UNKNOWN
@@ -30,11 +29,13 @@ TASKS: Final = {"segmentation": "image-segmentation", "depth_map": "depth-estima
 """Tasks of Hugging Face that an annotation is for."""
 
 INTENDED: Final = (
-    "Training and testing models of motion and three-dimensional structure from several views: classifying trajectories, "
+    "Training and testing models of motion and three-dimensional structure from several views: "
+    "classifying trajectories, "
     "predicting a future position, tracking, and whatever the annotations are for."
 )
 LIMITS: Final = (
-    "It does not look real: simple shaded solids, one light, no shadows, no collisions. It tests whether a model sees motion "
+    "It does not look real: simple shaded solids, one light, no shadows, no collisions. It tests "
+    "whether a model sees motion "
     "in space, not whether it knows the world.",
     "Scores on it are comparable only with scores on the same rows, the same cameras and the same splits.",
 )
@@ -86,9 +87,12 @@ def describe(subject: Subject) -> str:
     bodies = "one body" if not spec.bodies.are_labelled else "a target among other bodies"
     what = "camera" if cameras == 1 else "calibrated cameras"
     return (
-        f"{format_count(len(subject.rows))} synthetic clips of {bodies} in motion, seen by {cameras} {what}: {frames} frames "
-        f"of {height} × {width} px, RGB. Each clip is of one of {len(names)} classes of motion ({', '.join(names)}), with "
-        f"exact labels: the path in the world and where the body will be {spec.video.horizon} frames after the last seen one. "
+        f"{format_count(len(subject.rows))} synthetic clips of {bodies} in motion, seen by {cameras} "
+        f"{what}: {frames} frames "
+        f"of {height} × {width} px, RGB. Each clip is of one of {len(names)} classes of motion "
+        f"({', '.join(names)}), with "
+        f"exact labels: the path in the world and where the body will be {spec.video.horizon} frames "
+        f"after the last seen one. "
         "Made by a program from a specification; no camera, person or place is involved."
     )
 
@@ -101,7 +105,8 @@ def describe_shortcut(shortcut: Shortcut | None) -> list[str]:
         ]
     return [
         f"- **Where the body is tells something of the class**: from one still moment the class is guessed right in "
-        f"{shortcut.position:.0%} of the samples by the position in the world, in {shortcut.picture:.0%} by a picture, by chance "
+        f"{shortcut.position:.0%} of the samples by the position in the world, in "
+        f"{shortcut.picture:.0%} by a picture, by chance "
         f"in {shortcut.chance:.0%}. A model has learned motion only where it does better than that.",
         f"- How that was measured, on this dataset: {shortcut.method}. Another method may find more.",
     ]
@@ -211,7 +216,8 @@ def _write_arrays(subject: Subject) -> str:
         rows.append([f"`{column.name}`", dims, size, column.dtype, texts.get("units", ""), note])
     return (
         _write_table(["array", "dimensions", "shape", "dtype", "unit", ""], rows)
-        + "\n\nFrames are numbered from 1: array index = frame − 1. World: right-handed, z up. Cameras: OpenCV's x right, y down, "
+        + "\n\nFrames are numbered from 1: array index = frame − 1. World: right-handed, z up. Cameras: "
+        "OpenCV's x right, y down, "
         "z forward; pixel centres at half-integers, origin top left."
     )
 
@@ -219,6 +225,7 @@ def _write_arrays(subject: Subject) -> str:
 def list_labels(subject: Subject) -> list[tuple[str, str, str, str, str, str]]:
     """Fields of a JSON label that every sample has: name, dimensions, shape, type, unit, what it is."""
     frames = subject.spec.video.frames
+    classes = ", ".join(f"{i} {name}" for i, name in enumerate(subject.spec.dataset.classes))
     path, world = ("frame, axis", f"{frames} × 3"), "world units"
     if subject.source is not None and subject.source.options.get("layout") == "traj":
         return [
@@ -226,7 +233,7 @@ def list_labels(subject: Subject) -> list[tuple[str, str, str, str, str, str]]:
             ("positions", *path, "float", world, "centre of the target at each seen frame, z up"),
         ]
     return [
-        ("class_label", "", "", "int", "", ", ".join(f"{i} {name}" for i, name in enumerate(subject.spec.dataset.classes))),
+        ("class_label", "", "", "int", "", classes),
         ("class_name", "", "", "text", "", "name of the trajectory class"),
         ("split", "", "", "text", "", "train, val or test"),
         ("caption", "", "", "text", "", "what is to be seen, in one English sentence"),
@@ -242,7 +249,8 @@ def _write_making(subject: Subject) -> str:
     """The commands, the spec, the fingerprint and the versions."""
     versions = ", ".join(f"{name} {number}" for name, number in subject.versions.items())
     lines = [
-        "Every row is a pure function of this spec, its seed and its number. To make it again, with the spec below in `spec.toml`:",
+        "Every row is a pure function of this spec, its seed and its number. To make it again, with the "
+        "spec below in `spec.toml`:",
         "```sh\n" + "\n".join(subject.command()) + "\n```",
         f"It is the same if its fingerprint is: `{subject.fingerprint}`. Finished {subject.finished}"
         + (f" by {versions}." if versions else "."),
@@ -264,14 +272,10 @@ def _write_proof(subject: Subject) -> str:
     else:
         commands = "sha256sum --quiet -c checksums.sha256\ntrajstore verify . --against checksums.sha256\n"
         where = "Either line does:"
-    return f"{where}\n\n```sh\n{commands}```\n\nThe second names surplus files, too. `croissant.json` describes the dataset for machines."
+    return f"{where}\n\n```sh\n{commands}```\n\nThe second names surplus files, too. `croissant.json` "
+    f"describes the dataset for machines."
 
 
 def _escape(text: str) -> str:
     """Text that Markdown shows as it is."""
     return "".join(f"\\{sign}" if sign in r"\`*_[]<>#|" else sign for sign in text)
-
-
-def describe_sizes(subject: Subject) -> str:
-    """Shape and bytes of a sample's frames."""
-    return f"{' × '.join(map(str, subject.frame_shape))}, {format_bytes(prod(subject.frame_shape))}"

@@ -77,17 +77,13 @@ def measure_shortcut(samples: Samples) -> Shortcut | None:
         return None
     middle = (samples.spec.video.frames + 1) // 2
     labels = [samples.column("class_label", rows) for rows in (learn, guess)]
-    position = _vote(
-        *(samples.column("position", rows)[:, middle - 1].astype(np.float64) for rows in (learn, guess)),
-        *labels,
-    )
+    places = [samples.column("position", rows)[:, middle - 1].astype(np.float64) for rows in (learn, guess)]
+    position = _vote(places[0], places[1], labels[0], labels[1])
     video = samples.spec.video
     most = max(ROWS_MIN, BYTES_MAX // (3 * video.frames * video.height * video.width))
     few = [learn[: most * 3 // 4], guess[: most // 4]]
-    pictures = _vote(
-        *(_reduce(samples.read(rows, cameras=[0], frames=[middle])) for rows in few),
-        *(label[: len(rows)] for label, rows in zip(labels, few, strict=True)),
-    )
+    seen = [_reduce(samples.read(rows, cameras=[0], frames=[middle])) for rows in few]
+    pictures = _vote(seen[0], seen[1], labels[0][: len(few[0])], labels[1][: len(few[1])])
     return Shortcut(
         frame=middle,
         learned=len(learn),

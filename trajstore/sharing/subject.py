@@ -237,7 +237,8 @@ def _find_rows(source: Source) -> NDArray[np.int64]:
     if source.split is None:
         return rows
     splits = np.concatenate([split_rows(source.spec, range(*each)) for each in source.row_ranges])
-    return rows[splits == SPLIT_NAMES.index(source.split)]
+    chosen: NDArray[np.int64] = rows[splits == SPLIT_NAMES.index(source.split)]
+    return chosen
 
 
 def _check_files(folder: Path, rows: NDArray[np.int64], source: Source) -> None:
