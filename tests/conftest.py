@@ -25,7 +25,7 @@ settings.load_profile("trajstore")
 
 collect_ignore = ["conftest.py", "support/preloaded.py"]
 
-NEED_TORCH = {"test_export.py", "test_export_annotations.py", "test_validate.py"}
+NEED_TORCH = {"test_card.py", "test_export.py", "test_export_annotations.py", "test_validate.py"}
 """And all of `tests/torch`."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import shlex
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -34,9 +34,11 @@ INTENDED: Final = (
     "predicting a future position, tracking, and whatever the annotations are for."
 )
 LIMITS: Final = (
-    "It does not look real: simple shaded solids, one light, no shadows, no collisions. It tests "
-    "whether a model sees motion "
-    "in space, not whether it knows the world.",
+    (
+        "It does not look real: simple shaded solids, one light, no shadows, no collisions. It tests "
+        "whether a model sees motion "
+        "in space, not whether it knows the world."
+    ),
     "Scores on it are comparable only with scores on the same rows, the same cameras and the same splits.",
 )
 
@@ -104,10 +106,12 @@ def describe_shortcut(shortcut: Shortcut | None) -> list[str]:
             "- How much a single still picture tells of the class was not measured: there are too few samples to do so."
         ]
     return [
-        f"- **Where the body is tells something of the class**: from one still moment the class is guessed right in "
-        f"{shortcut.position:.0%} of the samples by the position in the world, in "
-        f"{shortcut.picture:.0%} by a picture, by chance "
-        f"in {shortcut.chance:.0%}. A model has learned motion only where it does better than that.",
+        (
+            f"- **Where the body is tells something of the class**: from one still moment the class is guessed right "
+            f"in {shortcut.position:.0%} of the samples by the position in the world, in "
+            f"{shortcut.picture:.0%} by a picture, by chance "
+            f"in {shortcut.chance:.0%}. A model has learned motion only where it does better than that."
+        ),
         f"- How that was measured, on this dataset: {shortcut.method}. Another method may find more.",
     ]
 
@@ -249,8 +253,10 @@ def _write_making(subject: Subject) -> str:
     """The commands, the spec, the fingerprint and the versions."""
     versions = ", ".join(f"{name} {number}" for name, number in subject.versions.items())
     lines = [
-        "Every row is a pure function of this spec, its seed and its number. To make it again, with the "
-        "spec below in `spec.toml`:",
+        (
+            "Every row is a pure function of this spec, its seed and its number. To make it again, with the "
+            "spec below in `spec.toml`:"
+        ),
         "```sh\n" + "\n".join(subject.command()) + "\n```",
         f"It is the same if its fingerprint is: `{subject.fingerprint}`. Finished {subject.finished}"
         + (f" by {versions}." if versions else "."),
@@ -266,14 +272,14 @@ def _write_making(subject: Subject) -> str:
 def _write_proof(subject: Subject) -> str:
     """How to check a copy."""
     if subject.format == ZARR:
-        commands = f"(cd {json.dumps(subject.folder_name)} && sha256sum --quiet -c ../checksums.sha256)\n"
-        commands += f"trajstore verify {json.dumps(subject.folder_name)} --against checksums.sha256\n"
+        commands = f"(cd {shlex.quote(subject.folder_name)} && sha256sum --quiet -c ../checksums.sha256)\n"
+        commands += f"trajstore verify {shlex.quote(subject.folder_name)} --against checksums.sha256\n"
         where = "The names in `checksums.sha256` are those inside of the store's folder. Either line does:"
     else:
         commands = "sha256sum --quiet -c checksums.sha256\ntrajstore verify . --against checksums.sha256\n"
         where = "Either line does:"
-    return f"{where}\n\n```sh\n{commands}```\n\nThe second names surplus files, too. `croissant.json` "
-    f"describes the dataset for machines."
+    note = "The second names surplus files, too. `croissant.json` describes the dataset for machines."
+    return f"{where}\n\n```sh\n{commands}```\n\n{note}"
 
 
 def _escape(text: str) -> str:
