@@ -10,13 +10,19 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from trajstore.errors import MissingExtraError, SpecError
+from trajstore.exporters.frames import FramePictures
 from trajstore.exporters.interface import Encoder, Format, Part
 from trajstore.exporters.pt import TorchFiles
+from trajstore.exporters.videofolder import VideoFolder
+from trajstore.exporters.webdataset import WebDataset
 
 __all__ = ["FORMATS", "Encoder", "Format", "Part", "check_installed", "find_format"]
 
 FORMATS: Final[dict[str, Format]] = {
     "pt": TorchFiles(),
+    "webdataset": WebDataset(),
+    "videofolder": VideoFolder(),
+    "frames": FramePictures(),
 }
 """From the name of a format to what writes it."""
 
