@@ -62,13 +62,15 @@ def make_source(spec: DatasetSpec, **fields: Any) -> Source:
     )
 
 
-def export_and_die(store: Path, folder: Path, *, method: str, pattern: str, at: int) -> None:
+def export_and_die(store: Path, folder: Path, *options: str, method: str, pattern: str, at: int) -> None:
     """Export in a process that is killed by SIGKILL just before a step.
 
     Parameters
     ----------
     store, folder : Path
         What and where.
+    *options : str
+        More of the command line.
     method : {'replace', 'unlink'}
         The method of `Path` that is the step.
     pattern : str
@@ -76,7 +78,7 @@ def export_and_die(store: Path, folder: Path, *, method: str, pattern: str, at: 
     at : int
         The how manieth of them.
     """
-    arguments = [method, pattern, str(at), "export", str(store), str(folder), "--quiet"]
+    arguments = [method, pattern, str(at), "export", str(store), str(folder), "--quiet", *options]
     done = subprocess.run(
         [sys.executable, "-c", _PROGRAM, *arguments], capture_output=True, text=True, check=False
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import prod
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any, Final
 
 import numpy as np
@@ -334,7 +335,7 @@ def decode_npy(data: bytes, shape: tuple[int, ...], dtype: str, *, path: str) ->
         found, is_fortran, kind = np.lib.format.read_array_header_1_0(
             stream, max_header_size=HEADER_BYTES_MAX
         )
-    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError) as error:
+    except (ValueError, TypeError, SyntaxError, TokenError, RecursionError, MemoryError) as error:
         message = f"is no array: {_say(error)}"
         raise BadFileError(message, path=path, code="unreadable") from None
     if kind != np.dtype(dtype):
