@@ -11,6 +11,7 @@ from typing import Final
 
 from trajstore.errors import MissingExtraError, SpecError
 from trajstore.exporters.frames import FramePictures
+from trajstore.exporters.hdf5 import Hdf5File
 from trajstore.exporters.interface import Encoder, Format, Part
 from trajstore.exporters.pt import TorchFiles
 from trajstore.exporters.videofolder import VideoFolder
@@ -20,6 +21,7 @@ __all__ = ["FORMATS", "Encoder", "Format", "Part", "check_installed", "find_form
 
 FORMATS: Final[dict[str, Format]] = {
     "pt": TorchFiles(),
+    "hdf5": Hdf5File(),
     "webdataset": WebDataset(),
     "videofolder": VideoFolder(),
     "frames": FramePictures(),

@@ -26,11 +26,14 @@ class FramePictures:
     """
 
     summary = "a .png for each frame of each camera, a .json label for each sample; people who look"
-    dtypes: tuple[Dtype, ...] = ("uint8",)
     options: Mapping[str, tuple[str, ...]] = {}
     extra = "video"
     holds_annotations = False
     is_assembled = False
+
+    def list_dtypes(self, _: Mapping[str, str]) -> tuple[Dtype, ...]:
+        """The types of frames that it holds."""
+        return ("uint8",)
 
     def list_packages(self, _: Mapping[str, str]) -> tuple[str, ...]:
         """Pillow."""

@@ -110,29 +110,29 @@ class ExportPlan:
 
     def command(self) -> str:
         """The command that goes on with this export."""
-        source, samples = self.source, self.store.spec.dataset.samples
-        present = self.store.spec.annotations.groups if self.format.holds_annotations else ()
-        first, stop = source.row_ranges[0][0], source.row_ranges[-1][1]
-        options = [
-            f"--format {source.format}",
-            *(f"--{name} {value}" for name, value in source.options.items()),
-            *([f"--cameras {','.join(map(str, source.cameras))}"] if source.cameras else []),
-            *([f"--split {source.split}"] if source.split else []),
-            *([f"--rows {first}:{stop}"] if (first, stop) != (0, samples) else []),
-            *(
-                [f"--dtype {source.tensor_dtype}"]
-                if source.tensor_dtype != self.format.list_dtypes(source.options)[0]
-                else []
-            ),
-            *(
-                [f"--annotations {','.join(source.annotations) or 'none'}"]
-                if source.annotations != present
-                else []
-            ),
-            *(["--allow-partial"] if len(source.row_ranges) > 1 else []),
-        ]
         places = f"{self.store.location.argument} {shlex.quote(str(self.folder))}"
-        return f"trajstore export {places} {' '.join(options)}"
+        return f"trajstore export {places} {list_options(self.source)}"
+
+
+def list_options(source: Source) -> str:
+    """The options of the command that makes an export again."""
+    writer, spec = find_format(source.format), source.spec
+    present = spec.annotations.groups if writer.holds_annotations else ()
+    first, stop = source.row_ranges[0][0], source.row_ranges[-1][1]
+    options = [f"--format {source.format}", *(f"--{name} {value}" for name, value in source.options.items())]
+    if source.cameras:
+        options.append(f"--cameras {','.join(map(str, source.cameras))}")
+    if source.split:
+        options.append(f"--split {source.split}")
+    if (first, stop) != (0, spec.dataset.samples):
+        options.append(f"--rows {first}:{stop}")
+    if source.tensor_dtype != writer.list_dtypes(source.options)[0]:
+        options.append(f"--dtype {source.tensor_dtype}")
+    if source.annotations != present:
+        options.append(f"--annotations {','.join(source.annotations) or 'none'}")
+    if len(source.row_ranges) > 1:
+        options.append("--allow-partial")
+    return " ".join(options)
 
 
 def plan_export(

@@ -40,11 +40,14 @@ class VideoFolder:
     summary = (
         "a video for each camera, a line of labels for each sample; datasets, players; exact with --video mkv"
     )
-    dtypes: tuple[Dtype, ...] = ("uint8",)
     options: Mapping[str, tuple[str, ...]] = {"video": ("mp4", "mkv")}
     extra = "video"
     holds_annotations = False
     is_assembled = False
+
+    def list_dtypes(self, _: Mapping[str, str]) -> tuple[Dtype, ...]:
+        """The types of frames that it holds."""
+        return ("uint8",)
 
     def list_packages(self, _: Mapping[str, str]) -> tuple[str, ...]:
         """PyAV."""

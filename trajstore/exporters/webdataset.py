@@ -50,11 +50,14 @@ class WebDataset:
     """
 
     summary = "tar files of samples for each split; webdataset, datasets; exact, or small with --video mp4"
-    dtypes: tuple[Dtype, ...] = ("uint8", "float32")
     options: Mapping[str, tuple[str, ...]] = {"video": ("npy", "mp4")}
     extra = "video"
     holds_annotations = True
     is_assembled = False
+
+    def list_dtypes(self, options: Mapping[str, str]) -> tuple[Dtype, ...]:
+        """The types of frames that it holds."""
+        return ("uint8", "float32") if _is_exact(options) else ("uint8",)
 
     def list_packages(self, options: Mapping[str, str]) -> tuple[str, ...]:
         """PyAV, for videos."""

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-import numpy as np
 import xarray
-from numpy.typing import NDArray
 
-from trajstore.spec import DatasetSpec
+from trajstore.reading.coordinates import name_coordinates
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.columns import Layout
@@ -64,32 +62,12 @@ def open(  # noqa: A001
     dataset: xarray.Dataset = xarray.open_zarr(
         zarr_store(store.storage), chunks=None, zarr_format=3, consolidated=True
     )
-    dataset = dataset.assign_coords(_name_coordinates(spec, dataset.sizes))
+    dataset = dataset.assign_coords(name_coordinates(spec, dataset.sizes))
     if find_spec("dask") is None:
         return dataset
     return dataset.assign(
         {name: dataset[name].chunk({"sample": rows}) for name, rows in _chunk_rows(store.layout).items()}
     )
-
-
-def _name_coordinates(
-    spec: DatasetSpec, dims: Collection[Hashable]
-) -> dict[str, Sequence[str] | NDArray[np.int64]]:
-    """What each index means along those dimensions that there are, and the names of the classes."""
-    along: dict[str, Sequence[str] | NDArray[np.int64]] = {
-        "sample": np.arange(spec.dataset.samples),
-        "camera": np.arange(spec.video.cameras),
-        "frame": np.arange(1, spec.video.frames + 1),
-        "body": np.arange(spec.bodies.count),
-        "axis": ["x", "y", "z"],
-        "channel": ["red", "green", "blue"],
-        "uv": ["u", "v"],
-        "edge": ["u_min", "v_min", "u_max", "v_max"],
-        "quaternion": ["w", "x", "y", "z"],
-        "tyx": ["t", "y", "x"],
-        "xy": ["x", "y"],
-    }
-    return {dim: names for dim, names in along.items() if dim in dims} | {"class": list(spec.dataset.classes)}
 
 
 def _chunk_rows(layout: Layout) -> dict[str, int]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from trajstore.errors import DriftError, ExportError, IncompleteStoreError
 from trajstore.exporters import find_format
-from trajstore.exporters.plan import METADATA_FILE, UNFINISHED_FILE, read_record
+from trajstore.exporters.plan import METADATA_FILE, UNFINISHED_FILE, list_options, read_record
 from trajstore.exporters.records import ExportRecord, Source
 from trajstore.reading.generator import SampleGenerator
 from trajstore.reading.samples import Samples
@@ -133,21 +133,9 @@ class Subject:
         name = self.folder_name
         if self.source is None:
             return [f"trajstore build {shlex.quote(name)} --spec spec.toml"]
-        source, writer = self.source, find_format(self.source.format)
-        held = self.spec.annotations.groups if writer.holds_annotations else ()
-        first, stop = source.row_ranges[0][0], source.row_ranges[-1][1]
-        options = [f"--format {source.format}"]
-        options += [f"--{option} {value}" for option, value in source.options.items()]
-        options += [f"--cameras {','.join(map(str, source.cameras))}"] if source.cameras else []
-        options += [f"--split {source.split}"] if source.split else []
-        options += [f"--rows {first}:{stop}"] if (first, stop) != (0, len(self.samples)) else []
-        options += [f"--dtype {source.tensor_dtype}"] if source.tensor_dtype != writer.dtypes[0] else []
-        options += (
-            [f"--annotations {','.join(source.annotations) or 'none'}"] if source.annotations != held else []
-        )
         return [
             "trajstore build store.zarr --spec spec.toml",
-            f"trajstore export store.zarr {shlex.quote(name)} {' '.join(options)}",
+            f"trajstore export store.zarr {shlex.quote(name)} {list_options(self.source)}",
         ]
 
 

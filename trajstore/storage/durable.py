@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import shutil
 import socket
 import time
 from collections import deque
@@ -74,11 +75,36 @@ def publish_all(pieces: Iterable[tuple[Path, bytes | bytearray | memoryview]]) -
     return total
 
 
+@contextlib.contextmanager
+def publishing(path: Path) -> Iterator[Path]:
+    """Give the temporary name of a file that something else writes; it has its own when it is whole and for good."""
+    partial = _name_partial(path)
+    _in_flight.add(partial.name)
+    try:
+        yield partial
+        _sync(partial, os.O_RDONLY)
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+    finally:
+        _in_flight.discard(partial.name)
+    _sync_folder(path.parent)
+
+
 def remove(path: Path) -> None:
     """Remove a file so that it is gone for good when this returns; harmless where there is none."""
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
         _sync_folder(path.parent)
+
+
+def remove_all(folder: Path) -> None:
+    """Remove a folder and all that is in it; harmless where there is none."""
+    if folder.is_dir():
+        shutil.rmtree(folder)
+        _sync_folder(folder.parent)
 
 
 def make_folders(folder: Path) -> None:
