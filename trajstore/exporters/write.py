@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import groupby
+from math import prod
 from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -44,7 +45,7 @@ from trajstore.store.handle import reopen_store
 from trajstore.text import format_count
 
 BATCH_BYTES: Final = 64 * 2**20
-"""About how many bytes of files a thread writes before it waits for the disk."""
+"""About how many bytes of files a thread writes before it waits for the disk, or of frames that it puts into them."""
 
 COPY_BYTES: Final = 2**20
 """As much as that of a file that is there is copied at a time, where its end is another."""
@@ -125,12 +126,15 @@ class Batch:
 
 
 def make_batches(parts: Iterable[Part], *, rows_per_shard: int, rows_max: int) -> Iterator[Batch]:
-    """Put successive parts together, those that begin in the same shard of the store, up to a number of rows."""
+    """Put successive parts together, those that begin in the same shard of the store, up to a number of rows.
+
+    The rows of a batch ascend, so that they are read one after the other.
+    """
     for _, group in groupby(parts, key=lambda part: part.rows[0] // rows_per_shard):
         batch: list[Part] = []
         rows = 0
         for part in group:
-            if batch and rows + len(part.rows) > rows_max:
+            if batch and (rows + len(part.rows) > rows_max or part.rows[0] < batch[-1].rows[-1]):
                 yield Batch(batch)
                 batch, rows = [], 0
             batch.append(part)
@@ -267,7 +271,7 @@ def fill_export(plan: ExportPlan, options: RunOptions) -> tuple[int, int]:
             make_batches(
                 parts,
                 rows_per_shard=plan.reader.rows_per_shard,
-                rows_max=max(1, BATCH_BYTES // plan.bytes_each),
+                rows_max=max(1, BATCH_BYTES // max(plan.bytes_each, prod(plan.source.tensor_shape))),
             ),
             options=options,
             place=plan.folder,
