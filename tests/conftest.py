@@ -25,7 +25,15 @@ settings.load_profile("trajstore")
 
 collect_ignore = ["conftest.py", "support/preloaded.py"]
 
-NEED_TORCH = {"test_card.py", "test_export.py", "test_export_annotations.py", "test_validate.py"}
+NEED_TORCH = {
+    "test_card.py",
+    "test_export.py",
+    "test_export_annotations.py",
+    "test_validate.py",
+    "test_validate_hostile.py",
+    "test_validate_formats.py",
+    "test_pt_traj.py",
+}
 """And all of `tests/torch`."""
 
 

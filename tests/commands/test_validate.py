@@ -311,7 +311,9 @@ def test_another_store_and_missing_rows_are_faults(store: Path, folder: Path, tm
 
 def test_every_fault_that_is_known_is_planted() -> None:
     planted = {code for _, _, expected in (*PLANTED, *ANNOTATED, *AGAINST) for code in expected}
-    assert planted | {"store-mismatch", "store-missing", "content-annotation"} == set(FAULTS)
+    elsewhere = {"store-mismatch", "store-missing", "content-annotation"}
+    of_shards = {"file-missing", "file-unreadable", "file-invalid"}  # test_validate_formats.py
+    assert planted | elsewhere | of_shards == set(FAULTS)
 
 
 @pytest.mark.parametrize("dtype", ["uint8", "float32"])

@@ -187,7 +187,8 @@ def inspect_folder(
     shape, dtype = _find_in_tensors(total.tensors, found.source, faults)
     there = {kind: _count_there(found, sizes, kind) for kind in ("video", "label", "annotation")}
     counts = {name: total.classes[name] for name in classes} | dict(sorted(total.classes.items()))
-    _find_in_metadata(found.metadata, there["video"], counts, total.splits, faults)
+    if found.metadata is not None and found.is_known:
+        _find_in_metadata(found.metadata, there["video"], counts, total.splits, faults)
     _find_in_balance(counts, classes, found.source, faults)
     return ValidationReport(
         location=str(root),
@@ -565,15 +566,13 @@ def _find_in_tensors(
 
 
 def _find_in_metadata(
-    metadata: ExportRecord | None,
+    metadata: ExportRecord,
     samples: int,
     classes: Mapping[str, int],
     splits: Mapping[str, int],
     faults: Faults,
 ) -> None:
     """Compare the metadata with the files."""
-    if metadata is None:
-        return
     pairs = [
         ("total_samples", str(metadata.total_samples), str(samples)),
         ("class_distribution", _list_counts(metadata.class_distribution), _list_counts(classes)),

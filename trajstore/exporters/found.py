@@ -92,6 +92,11 @@ class Found:
     decode: Decode
     is_exact: bool
 
+    @property
+    def is_known(self) -> bool:
+        """Whether it is known what files there should be."""
+        return bool(self.files) or self.format == "pt"
+
 
 def identify(root: Path, faults: Faults) -> Found:
     """Find out what a folder is; its metadata are checked."""
@@ -272,7 +277,7 @@ def _list_stems(root: Path, folder: str) -> dict[tuple[str, int], str]:
 
 def scan(root: Path, found: Found, faults: Faults) -> dict[str, int]:
     """Look at what is there: sizes of the files that should be; what does not belong there is noted."""
-    if not found.files and found.format != "pt":
+    if not found.is_known:
         return {}
     expected = {*found.files}
     folders = {name.rpartition("/")[0] for name in expected} | {""}
