@@ -8,6 +8,7 @@ import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from math import inf, log10
 from pathlib import Path
 from typing import Any, Final
@@ -332,7 +333,10 @@ class _CheckBatch:
     def __call__(self, batch: Batch) -> _Checked:
         """Check a batch."""
         checked = _Checked()
-        stored = self._read_stored([row for part in batch.parts for row in part.rows])
+        rows = [row for part in batch.parts for row in part.rows]
+        # a store is read in ascending order, in which the rows of one part are
+        runs = [rows] if rows == sorted(rows) else [[*part.rows] for part in batch.parts]
+        stored = chain.from_iterable(map(self._read_stored, runs))
         for part in batch.parts:
             samples = self._decode(part, checked)
             sample, bad = next(samples, (None, frozenset[str]()))
@@ -380,7 +384,8 @@ class _CheckBatch:
 
     def _read_stored(self, rows: list[int]) -> Iterator[_Stored | None]:
         """What the store holds of some rows; None of those that are not compared with it."""
-        compared = np.intersect1d(rows, self.compared)
+        is_compared = np.isin(rows, self.compared)
+        compared = np.array(rows)[is_compared]
         if self.reader is None or not len(compared):
             yield from (None for _ in rows)
             return
@@ -393,8 +398,8 @@ class _CheckBatch:
             for name, out in {FRAMES: frames, **annotations}.items()
         )
         stored = zip(read_labels(self.reader, compared, cameras=cameras), *reads, strict=True)
-        for row in rows:
-            yield _Stored(frames, next(stored)[0], annotations) if row in compared else None
+        for is_next in is_compared:
+            yield _Stored(frames, next(stored)[0], annotations) if is_next else None
 
 
 @dataclass(frozen=True)
