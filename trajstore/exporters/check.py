@@ -23,7 +23,8 @@ from trajstore.exporters.faults import FAULTS, Fault, Faults
 from trajstore.exporters.found import Found, identify, scan
 from trajstore.exporters.interface import BadFileError, Decoded, Part
 from trajstore.exporters.plan import METADATA_FILE, UNFINISHED_FILE
-from trajstore.exporters.pt import ANNOTATION_FOLDER, LABEL_FOLDER, TRAJ, VIDEO_FOLDER, make_arrays
+from trajstore.exporters.pt import make_arrays
+from trajstore.exporters.pt_names import ANNOTATION_FOLDER, LABEL_FOLDER, TRAJ, VIDEO_FOLDER
 from trajstore.exporters.records import LABEL_COLUMNS, ExportRecord, Label, Source, read_labels
 from trajstore.exporters.traj import TrajLabel, make_traj_label
 from trajstore.exporters.write import Batch, make_batches

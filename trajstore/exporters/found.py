@@ -26,7 +26,7 @@ from trajstore.exporters import FORMATS, check_installed
 from trajstore.exporters.faults import Faults
 from trajstore.exporters.interface import BadFileError, Decoded, Format, Part
 from trajstore.exporters.plan import METADATA_FILE, UNFINISHED_FILE
-from trajstore.exporters.pt import (
+from trajstore.exporters.pt_names import (
     ANNOTATION_FOLDER,
     LABEL_FOLDER,
     LAYOUTS,

@@ -20,15 +20,10 @@ from numpy.typing import NDArray
 
 from trajstore.errors import SpecError
 from trajstore.exporters.interface import BadFileError, Bytes, Decoded, Dtype, Encoder, Export, Part
+from trajstore.exporters.pt_names import LAYOUTS, TRAJ, find_layout, name_sample, name_stem
+from trajstore.exporters.read_pt import read_sample
 from trajstore.exporters.records import Label, Source
 from trajstore.exporters.traj import make_traj_label
-
-VIDEO_FOLDER: Final = "videos"
-LABEL_FOLDER: Final = "labels"
-ANNOTATION_FOLDER: Final = "annotations"
-SAMPLE: Final = "sample"
-TRAJ: Final = "traj"
-LAYOUTS: Final = (SAMPLE, TRAJ)
 
 _IDENTIFIER: Final = ".data/serialization_id"
 
@@ -87,30 +82,12 @@ class TorchFiles:
 
     def decode(self, folder: Path, part: Part, source: Source) -> Iterator[Decoded | BadFileError]:
         """Read a sample, whatever of its files can be read."""
-        from trajstore.exporters.read_pt import read_sample  # it reads what this module names
-
         return read_sample(folder, part, find_layout(source.options))
-
-
-def find_layout(options: Mapping[str, str]) -> str:
-    """The layout that options of the format name."""
-    return options.get("layout", LAYOUTS[0])
 
 
 def name_files(row: int, source: Source) -> tuple[str, ...]:
     """Names of a sample's files: the tensor, the label, then the annotations."""
     return name_sample(name_stem(row, find_layout(source.options)), has_annotations=bool(source.annotations))
-
-
-def name_stem(row: int, layout: str) -> str:
-    """What the names of a sample's files begin with."""
-    return f"traj_{row:05d}" if layout == TRAJ else f"sample_{row:04d}"
-
-
-def name_sample(stem: str, *, has_annotations: bool) -> tuple[str, ...]:
-    """Names of a sample's files by what they begin with."""
-    names = (f"{VIDEO_FOLDER}/{stem}.pt", f"{LABEL_FOLDER}/{stem}.json")
-    return (*names, f"{ANNOTATION_FOLDER}/{stem}.pt") if has_annotations else names
 
 
 class TensorFile(Protocol):

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from trajstore.exporters.interface import BadFileError, Decoded, Part
-from trajstore.exporters.pt import ANNOTATION_FOLDER, LABEL_FOLDER, TRAJ, VIDEO_FOLDER
+from trajstore.exporters.pt_names import ANNOTATION_FOLDER, LABEL_FOLDER, TRAJ, VIDEO_FOLDER
 from trajstore.exporters.read_files import explain, read_small
 from trajstore.exporters.records import Label
 from trajstore.exporters.traj import TrajLabel
