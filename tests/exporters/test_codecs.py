@@ -25,8 +25,6 @@ from trajstore.exporters.codecs import (
 )
 from trajstore.exporters.interface import BadFileError
 
-pytest.importorskip("av")
-
 
 @pytest.fixture(scope="module")
 def frames() -> NDArray[np.uint8]:

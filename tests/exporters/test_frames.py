@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from support.exported import (
     assert_damage_is_found,
     assert_equals_store,
@@ -16,8 +17,6 @@ from support.exported import (
 )
 
 import trajstore
-
-Image = pytest.importorskip("PIL.Image")
 
 HOW: dict[str, Any] = {"format": "frames", "options": {}}
 

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from support.exported import (
@@ -20,8 +21,6 @@ import trajstore
 from trajstore.errors import SpecError
 from trajstore.exporters.interface import BadFileError
 from trajstore.exporters.plan import plan_export
-
-av = pytest.importorskip("av")
 
 LOSSY: dict[str, Any] = {"format": "videofolder", "options": {}}
 EXACT: dict[str, Any] = {"format": "videofolder", "options": {"video": "mkv"}}
@@ -70,7 +69,8 @@ def test_datasets_reads_it(
     fixture: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     store = request.getfixturevalue(fixture)
     trajstore.export(store, tmp_path / "out", **LOSSY)
     loaded = datasets.load_dataset(

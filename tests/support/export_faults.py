@@ -29,7 +29,7 @@ TINY: Final[dict[str, Any]] = {
 """Six shards, the last one half full."""
 
 _PROGRAM: Final = """
-import os, signal, sys, threading
+import importlib, os, signal, sys, threading
 from pathlib import Path
 import trajstore.cli
 method, pattern, at = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -43,6 +43,10 @@ def step(path, *arguments, **options):
             os.kill(os.getpid(), signal.SIGKILL)
     return original(path, *arguments, **options)
 setattr(Path, method, step)
+module, _, assignment = os.environ.get("TRAJSTORE_TEST_PATCH", "").partition(":")
+if module:  # such as module:NAME=number
+    name, _, number = assignment.partition("=")
+    setattr(importlib.import_module(module), name, int(number))
 sys.argv = ["trajstore", *sys.argv[4:]]
 trajstore.cli.main()
 """

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
+from io import FileIO
 from itertools import product
 from math import prod
 from pathlib import Path
@@ -81,9 +82,7 @@ class Hdf5File:
     See `trajstore.exporters.Format`.
     """
 
-    summary = (
-        "one file with all arrays, labels and annotations; h5py, xarray and netCDF readers, MATLAB; exact"
-    )
+    summary = "one file of arrays, labels and annotations; h5py, xarray, what reads netCDF-4; exact"
     options: Mapping[str, tuple[str, ...]] = {"compression": ("gzip", "zstd", "none")}
     extra = "hdf5"
     holds_annotations = True
@@ -126,9 +125,13 @@ class Hdf5File:
     def finish(self, export: Export) -> None:
         """Put the parts together, and remove them."""
         path = export.folder / DATASET_FILE
-        with publishing(path) as partial:
-            _write_columns(partial, export)
-            _copy_chunks(partial, export)
+        with publishing(path) as partial, _CarefulFile(partial, "w+b") as file:
+            try:
+                _write_columns(file, export)
+                _copy_chunks(file, export)
+            finally:
+                if file.error:
+                    raise file.error
         remove_all(export.folder / PART_FOLDER)
 
     def decode(self, folder: Path, part: Part, source: Source) -> Iterator[Decoded | BadFileError]:
@@ -143,6 +146,24 @@ class Hdf5File:
         except (OSError, KeyError, ValueError, RuntimeError, TypeError) as error:
             detail = f"cannot be read: {str(error).partition(chr(10))[0]}"
             raise BadFileError(detail, path=DATASET_FILE, code="unreadable") from None
+
+
+class _CarefulFile(FileIO):
+    """A file for HDF5, which crashes where writing fails: it is told nothing, and whoever gave the file asks it."""
+
+    error: OSError | None = None
+    """The first that occurred."""
+
+    def write(self, data: Any) -> int:
+        """Write all, or note why not."""
+        view = memoryview(data).cast("B")
+        size = len(view)
+        try:
+            while view:
+                view = view[super().write(view) :]
+        except OSError as error:
+            self.error = self.error or error
+        return size
 
 
 def list_arrays(source: Source) -> tuple[_Array, ...]:
@@ -232,7 +253,7 @@ def _list_filters(name: str) -> dict[str, Any]:
     return {}
 
 
-def _write_columns(path: Path, export: Export) -> None:
+def _write_columns(target: _CarefulFile, export: Export) -> None:
     """Write everything but the chunks of the frames and annotations."""
     import h5netcdf
 
@@ -240,7 +261,7 @@ def _write_columns(path: Path, export: Export) -> None:
     layout, rows = plan_layout(source.spec), _list_rows(export)
     cameras = list(source.cameras or range(source.spec.video.cameras))
     static = dict(zip((column.name for column in layout.static), samples.calibration(rows[:1]), strict=False))
-    with h5netcdf.File(path, "w") as file:
+    with h5netcdf.File(target, "w") as file:
         file.attrs["fingerprint"] = source.fingerprint
         file.attrs["spec"] = source.spec.model_dump_json()
         file.attrs["trajstore_version"] = version("trajstore")
@@ -344,14 +365,14 @@ def _mark_bool(variable: Any, dtype: np.dtype[Any]) -> None:
         variable.attrs["dtype"] = "bool"
 
 
-def _copy_chunks(path: Path, export: Export) -> None:
+def _copy_chunks(target: _CarefulFile, export: Export) -> None:
     """Put the chunks of all parts into the file, as they are."""
     import h5py
 
     arrays = list_arrays(export.source)
     starts = {array.name: list(product(*map(range, array.grid))) for array in arrays}
     each, place = sum(map(len, starts.values())), 0
-    with h5py.File(path, "r+") as file:
+    with h5py.File(target, "r+") as file:
         variables = {array.name: file[array.name].id for array in arrays}
         for part in export.parts:
             data = memoryview((export.folder / part.files[0]).read_bytes())
@@ -366,6 +387,8 @@ def _copy_chunks(path: Path, export: Export) -> None:
                         variables[array.name].write_direct_chunk(offset, data[at : at + length])
                         at += length
                 place += 1
+            if target.error:
+                return
             export.tally.add(len(part.rows), stored_bytes=at)
 
 
@@ -404,8 +427,15 @@ def _read_samples(file: h5py.File, part: Part, source: Source) -> Iterator[Decod
 
 
 def _check_variable(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    """Refuse a variable of another shape or type, before memory is taken for it."""
-    variable = file[name]
+    """Refuse a variable of another shape or type, before memory is taken for it, or one that lies elsewhere."""
+    import h5py
+
+    is_here = isinstance(file.get(name, getlink=True), h5py.HardLink)
+    if not is_here or (variable := file[name]).external or variable.is_virtual:
+        message = (
+            f"{name}: found a link to another file, expected the values in this one; it was not followed"
+        )
+        raise BadFileError(message, path=DATASET_FILE, code="unreadable")
     found = (variable.shape[1:], variable.dtype)
     if found != (shape, _as_stored(dtype)):
         message = (

@@ -43,6 +43,9 @@ RANGES_SHOWN: Final = 5
 PROBES: Final = 3
 """So many samples are made to estimate the size of all."""
 
+CAPTION_BYTES: Final = 256
+"""More than a caption has, where captions are stored beside labels."""
+
 PROBE_MARGIN: Final = 1.1
 """Others may be larger."""
 
@@ -97,7 +100,8 @@ class ExportPlan:
             for part in missing
         )
         if self.format.is_assembled:
-            size += self.bytes_each * len(self.rows)
+            labels = self.store.layout.group("labels").row_bytes + CAPTION_BYTES
+            size += (self.bytes_each + labels) * len(self.rows)
         return Estimate(bytes=size, files=sum(len(part.files) for part in missing) + 1)
 
     def read_splits(self, rows: NDArray[np.int64]) -> NDArray[np.int8]:

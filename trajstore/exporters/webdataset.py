@@ -16,7 +16,6 @@ from typing import Any, BinaryIO, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.errors import SpecError
 from trajstore.exporters.codecs import (
     HEADER_BYTES_MAX,
     LABEL_BYTES_MAX,
@@ -68,15 +67,9 @@ class WebDataset:
         return _is_exact(options)
 
     def check(self, source: Source) -> None:
-        """Refuse videos of numbers other than uint8, and of sizes that their codec does not know."""
+        """Refuse videos of sizes that their codec does not know."""
         if _is_exact(source.options):
             return
-        if source.tensor_dtype != "uint8":
-            message = (
-                f"dtype: found {source.tensor_dtype!r}, expected uint8 with format webdataset and video mp4; "
-                "export with --video npy"
-            )
-            raise SpecError(message)
         check_video("mp4", source.tensor_shape, instead="--video npy")
 
     def plan(self, rows: NDArray[np.int64], splits: NDArray[np.int8], source: Source) -> list[Part]:

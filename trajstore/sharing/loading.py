@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from trajstore.exporters.plan import METADATA_FILE
-from trajstore.sharing.subject import ZARR, Subject
-
-WHOLE: Final = "data"
-"""What `datasets` calls the rows of a file that holds several splits."""
+from trajstore.exporters.records import Source
+from trajstore.sharing.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -97,10 +95,6 @@ def list_groups(subject: Subject) -> list[FileGroup]:
 def list_configs(subject: Subject) -> list[dict[str, Any]]:
     """The configurations by which ``datasets`` loads it; none where it cannot."""
     match subject.format:
-        case "hdf5":
-            source = subject.source
-            split = source.split if source and source.split else WHOLE
-            files = [{"split": split, "path": "dataset.h5"}]
         case "webdataset":
             files = [{"split": split, "path": f"{split}-*.tar"} for split in subject.splits]
         case "videofolder":
@@ -112,12 +106,14 @@ def list_configs(subject: Subject) -> list[dict[str, Any]]:
 
 def write_loading(subject: Subject) -> str:
     """How to load it: a few lines of Markdown."""
-    return _STORE.format(name=subject.folder_name) if subject.format == ZARR else _explain_export(subject)
+    if subject.source is None:
+        return _STORE.format(name=subject.folder_name)
+    return _explain_export(subject, subject.source)
 
 
-def _explain_export(subject: Subject) -> str:
+def _explain_export(subject: Subject, source: Source) -> str:
     """How to load an export."""
-    options = subject.source.options if subject.source else {}
+    options = source.options
     match subject.format:
         case "hdf5":
             note = (
@@ -125,8 +121,8 @@ def _explain_export(subject: Subject) -> str:
                 if options.get("compression") == "zstd"
                 else ""
             )
-            split = list_configs(subject)[0]["data_files"][0]["split"]
-            return note + _HDF5.replace("SPLIT", split)
+            video = _HDF5_VIDEO.format(shape=source.tensor_shape, dtype=source.tensor_dtype)
+            return note + _HDF5.replace("VIDEO", video)
         case "webdataset":
             return _WEBDATASET.replace("SPLIT", subject.splits[0])
         case "videofolder":
@@ -181,6 +177,8 @@ dataset = datasets.Dataset.from_generator(rows)
 ```
 """
 
+_HDF5_VIDEO: Final = 'Array5D({shape}, "{dtype}")'
+
 _HDF5: Final = """\
 With xarray, or h5py alone:
 
@@ -202,12 +200,14 @@ with h5py.File("dataset.h5") as file:
     label = int(file["class_label"][0])
 ```
 
-With `datasets`, all splits in one; the column `split` says which a row belongs to:
+With `datasets`, which has to be told the columns to load, because it takes no others than those with a value for each
+sample; all splits are in one, and the column `split` says which a row belongs to:
 
 ```python
-import datasets
+from datasets import Array5D, Features, Value, load_dataset
 
-dataset = datasets.load_dataset(".", split="SPLIT")
+features = Features({"video": VIDEO, "class_label": Value("int8"), "split": Value("int8")})
+rows = load_dataset("hdf5", data_files="dataset.h5", features=features, split="train")
 ```
 """
 

@@ -167,9 +167,11 @@ def _measure(entry: os.DirEntry[str]) -> int:
 class _File:
     """A descriptor that is closed when the last thread that uses it lets go of it."""
 
+    _close = staticmethod(os.close)  # a module may be gone when Python ends
+
     def __init__(self, path: Path) -> None:
         self.descriptor: Final = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def __del__(self) -> None:
         if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
+            self._close(self.descriptor)
