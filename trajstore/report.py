@@ -279,7 +279,7 @@ def describe_card(report: CardReport) -> str:
         f"{report.folder}: card of {report.location}",
         *_rows(
             ("files", ", ".join(report.files)),
-            ("checksums", f" {checked}"),
+            ("hashed", checked),
             ("license", license_ if license_ != "unknown" else "none chosen; choose one with --license"),
             ("shortcut", f" {share}"),
             ("time", format_seconds(report.seconds)),

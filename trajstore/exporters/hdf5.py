@@ -39,6 +39,9 @@ PART_BYTES: Final = 32 * 2**20
 COLUMN_ROWS: Final = 4096
 """Rows of the label columns that are written at a time."""
 
+COLUMN_BYTES: Final = 2**17
+"""About the size of a chunk of a label column: several fit into the cache that HDF5 keeps of each."""
+
 GZIP_LEVEL: Final = 2
 """With zlib-ng as small as level 4 of zlib, and six times as fast."""
 
@@ -340,7 +343,7 @@ def _write_column(
         column.name,
         column.dims,
         _as_stored(dtype),
-        chunks=(min(len(rows), COLUMN_ROWS), *shape),
+        chunks=(min(len(rows), max(1, COLUMN_BYTES // max(1, prod(shape) * dtype.itemsize))), *shape),
         shuffle=dtype.itemsize > 1,
         **_list_filters("gzip"),
     )
@@ -371,7 +374,7 @@ def _copy_chunks(target: _CarefulFile, export: Export) -> None:
 
     arrays = list_arrays(export.source)
     starts = {array.name: list(product(*map(range, array.grid))) for array in arrays}
-    each, place = sum(map(len, starts.values())), 0
+    each, place, tally = sum(map(len, starts.values())), 0, export.start_tally()
     with h5py.File(target, "r+") as file:
         variables = {array.name: file[array.name].id for array in arrays}
         for part in export.parts:
@@ -389,14 +392,13 @@ def _copy_chunks(target: _CarefulFile, export: Export) -> None:
                 place += 1
             if target.error:
                 return
-            export.tally.add(len(part.rows), stored_bytes=at)
+            tally.add(len(part.rows), stored_bytes=at)
 
 
 def _read_samples(file: h5py.File, part: Part, source: Source) -> Iterator[Decoded]:
     """Read the samples of a part."""
     arrays, layout = list_arrays(source), plan_layout(source.spec)
     cameras = len(source.cameras or range(source.spec.video.cameras))
-    places = {row: place for place, row in enumerate(file["sample"][...].tolist())}
     names = [column.name for group in layout.groups for column in group.columns if column.shard_shape is None]
     columns = [layout.column(name) for name in names]
     expected = {array.name: (array.shape, array.dtype) for array in arrays}
@@ -408,22 +410,29 @@ def _read_samples(file: h5py.File, part: Part, source: Source) -> Iterator[Decod
         )
     for name, (shape, dtype) in expected.items():
         _check_variable(file, name, shape, dtype)
-    for row in part.rows:
-        if row not in places:
-            message = f"found no row {row}"
-            raise ValueError(message)
-        values = {
-            name: np.asarray(file[name][places[row]]).astype(dtype, copy=False)
-            for name, (_, dtype) in expected.items()
-        }
-        frames = values.pop(FRAMES)
-        yield Decoded(
-            row,
-            frames,
-            None,
-            {name: values[name] for name in names},
-            {array.name: values[array.name] for array in arrays if array.name != FRAMES},
+    first = _find_rows(file, part, source)
+    labels = {name: file[name][first : first + len(part.rows)].astype(expected[name][1]) for name in names}
+    for index, row in enumerate(part.rows):
+        frames, *others = (
+            file[array.name][first + index].astype(array.dtype, copy=False) for array in arrays
         )
+        annotations = {array.name: values for array, values in zip(arrays[1:], others, strict=True)}
+        yield Decoded(row, frames, None, {name: labels[name][index] for name in names}, annotations)
+
+
+def _find_rows(file: h5py.File, part: Part, source: Source) -> int:
+    """Where the rows of a part begin."""
+    _check_variable(file, "sample", (), np.dtype(np.int64))
+    most = sum(stop - first for first, stop in source.row_ranges)
+    if file["sample"].size > most:
+        message = f"sample: found {file['sample'].size} rows, expected at most {most}"
+        raise BadFileError(message, path=DATASET_FILE, code="shape")
+    rows = file["sample"][...]
+    first = int(np.searchsorted(rows, part.rows[0]))
+    if not np.array_equal(rows[first : first + len(part.rows)], part.rows):
+        message = f"sample: found other rows than {part.rows[0]} to {part.rows[-1]}"
+        raise BadFileError(message, path=DATASET_FILE, code="invalid")
+    return first
 
 
 def _check_variable(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trajstore.exporters.records import Label, Source
 from trajstore.exporters.traj import TrajLabel
-from trajstore.progress import Tally
+from trajstore.progress import Report, Tally
 from trajstore.reading.samples import Samples
 
 Dtype = Literal["uint8", "float32"]
@@ -100,15 +100,20 @@ class Export:
         The store's samples.
     source : Source
         What it is made from.
-    tally : Tally
-        Counts samples that are put together, of formats that do so.
+    report : callable
+        Receives progress.
     """
 
     folder: Path
     parts: Sequence[Part]
     samples: Samples
     source: Source
-    tally: Tally
+    report: Report
+
+    def start_tally(self) -> Tally:
+        """What counts samples that are put together."""
+        total = sum(len(part.rows) for part in self.parts)
+        return Tally("assemble", self.report, total=total, done=0, raw_bytes_each=0)
 
 
 class Format(Protocol):

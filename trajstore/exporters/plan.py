@@ -211,8 +211,8 @@ def _check_options(name: str, writer: Format, options: Mapping[str, str | None])
     for option, value in given.items():
         known = writer.options.get(option)
         if known is None or value not in known:
-            expected = f"one of {', '.join(known)}" if known else "no such option"
-            message = f"{option}: found {value!r}, expected {expected} with format {name}"
+            expected = f"expected one of {', '.join(known)} with" if known else "leave it out with"
+            message = f"{option}: found {value!r}, {expected} format {name}"
             raise SpecError(message)
     return {option: value for option, value in given.items() if value != writer.options[option][0]}
 

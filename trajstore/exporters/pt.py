@@ -36,8 +36,7 @@ class TorchFiles:
     """
 
     summary = (
-        "a .pt tensor and a .json label for each sample; PyTorch. The layout traj has one camera, float32 frames and "
-        "labels whose positions[-1] is the last seen frame, not the future"
+        "a .pt tensor and a .json label for each sample; PyTorch; traj: one camera, float32, plain labels"
     )
     options: Mapping[str, tuple[str, ...]] = {"layout": LAYOUTS}
     extra = "torch"

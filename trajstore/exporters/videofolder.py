@@ -125,6 +125,7 @@ def _find_split(part: Part) -> str:
 
 def _list_lines(export: Export) -> Iterator[tuple[Path, bytes]]:
     """The lines of the files of labels."""
+    tally = export.start_tally()
     for split, parts in groupby(sorted(export.parts, key=_find_split), key=_find_split):
         path, chosen = export.folder / split / LABEL_FILE, list(parts)
         for first in range(0, len(chosen), LABEL_ROWS):
@@ -134,7 +135,7 @@ def _list_lines(export: Export) -> Iterator[tuple[Path, bytes]]:
             for part, label in zip(some, labels, strict=True):
                 names = [name.partition("/")[2] for name in part.files]
                 yield path, render_even(label, part.rows[0], videos_file_names=names)
-            export.tally.add(len(some), stored_bytes=0)
+            tally.add(len(some), stored_bytes=0)
 
 
 def _read_label(folder: Path, name: str, row: int) -> Label:

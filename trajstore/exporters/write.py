@@ -65,8 +65,7 @@ def begin_export(plan: ExportPlan) -> None:
 
 def finish_export(plan: ExportPlan, started: float, report: Report) -> ExportRecord:
     """Make what is made of all parts, then write the metadata, which says that all files are there."""
-    tally = Tally("assemble", report, total=len(plan.rows), done=0, raw_bytes_each=0)
-    plan.format.finish(Export(plan.folder, plan.parts, plan.reader, plan.source, tally))
+    plan.format.finish(Export(plan.folder, plan.parts, plan.reader, plan.source, report))
     spec = plan.store.spec
     counts = {
         name: _count(plan, name, names)
