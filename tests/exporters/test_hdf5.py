@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,25 @@ def test_a_file_of_other_shapes_takes_no_memory(tiny_store: Path, exported: Path
     with pytest.raises(BadFileError, match=r"video: found uint8 of shape \(1099511627776,\)"):
         list(decode_all(tiny_store, folder, **HOW))
     assert not trajstore.validate(folder).is_valid
+
+
+def test_a_chunk_that_would_inflate_without_end_is_not_read(
+    tiny_store: Path, exported: Path, tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "out"))
+    with h5py.File(folder / "dataset.h5", "r+") as file:
+        file["video"].id.write_direct_chunk((7, 0, 0, 0, 0, 0), zlib.compress(bytes(2**24)))
+    with pytest.raises(BadFileError, match=r"video: found a chunk of 16,\d{3} bytes, expected at most 4,096"):
+        list(decode_all(tiny_store, folder, **HOW))
+
+
+def test_a_link_to_another_file_is_not_followed(tiny_store: Path, exported: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(exported, tmp_path / "out"))
+    with h5py.File(folder / "dataset.h5", "r+") as file:
+        del file["video"]
+        file["video"] = h5py.ExternalLink(str(exported / "dataset.h5"), "video")
+    with pytest.raises(BadFileError, match="video: found a link to another file"):
+        list(decode_all(tiny_store, folder, **HOW))
 
 
 def test_options_it_does_not_have(tiny_store: Path, tmp_path: Path) -> None:

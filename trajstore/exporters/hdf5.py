@@ -42,6 +42,9 @@ COLUMN_ROWS: Final = 4096
 COLUMN_BYTES: Final = 2**17
 """About the size of a chunk of a label column: several fit into the cache that HDF5 keeps of each."""
 
+CHUNK_SLACK: Final = 1024
+"""So many bytes more a chunk may take than what is in it."""
+
 GZIP_LEVEL: Final = 2
 """With zlib-ng as small as level 4 of zlib, and six times as fast."""
 
@@ -411,6 +414,8 @@ def _read_samples(file: h5py.File, part: Part, source: Source) -> Iterator[Decod
     for name, (shape, dtype) in expected.items():
         _check_variable(file, name, shape, dtype)
     first = _find_rows(file, part, source)
+    for name in expected:
+        _check_chunks(file[name], name, range(first, first + len(part.rows)))
     labels = {name: file[name][first : first + len(part.rows)].astype(expected[name][1]) for name in names}
     for index, row in enumerate(part.rows):
         frames, *others = (
@@ -433,6 +438,21 @@ def _find_rows(file: h5py.File, part: Part, source: Source) -> int:
         message = f"sample: found other rows than {part.rows[0]} to {part.rows[-1]}"
         raise BadFileError(message, path=DATASET_FILE, code="invalid")
     return first
+
+
+def _check_chunks(variable: h5py.Dataset, name: str, rows: range) -> None:
+    """Refuse chunks of more bytes than they hold: they could be made to inflate without end."""
+    sizes = variable.chunks
+    if sizes is None:
+        return
+    starts = (range(0, size, step) for size, step in zip(variable.shape[1:], sizes[1:], strict=True))
+    first = rows.start // sizes[0] * sizes[0]
+    most = prod(sizes) * variable.dtype.itemsize + CHUNK_SLACK
+    for start in product(range(first, rows.stop, sizes[0]), *starts):
+        size = variable.id.get_chunk_info_by_coord(start).size
+        if size > most:
+            message = f"{name}: found a chunk of {size:,} bytes, expected at most {most:,}"
+            raise BadFileError(message, path=DATASET_FILE, code="invalid")
 
 
 def _check_variable(file: h5py.File, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
