@@ -49,13 +49,25 @@ def store_card(tiny_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return root
 
 
-@pytest.fixture(scope="module", params=list(FORMATS))
+EXPORTS: list[dict[str, Any]] = [
+    *({"format": name} for name in FORMATS),
+    {"format": "pt", "options": {"layout": "traj"}, "cameras": [0]},
+    {"format": "videofolder", "options": {"video": "mkv"}},
+    {"format": "hdf5", "options": {"compression": "zstd"}, "dtype": "float32"},
+]
+
+
+@pytest.fixture(
+    scope="module",
+    params=EXPORTS,
+    ids=lambda how: "-".join([how["format"], *how.get("options", {}).values()]),
+)
 def export_card(
     request: pytest.FixtureRequest, tiny_store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     """An export of each format with its card."""
     folder = tmp_path_factory.mktemp("export") / "folder"
-    trajstore.export(tiny_store, folder, format=request.param, split="train")
+    trajstore.export(tiny_store, folder, split="train", **request.param)
     trajstore.card(folder)
     return folder
 
@@ -151,7 +163,7 @@ def test_an_export(export_card: Path, tiny_store: Path) -> None:
     check_croissant(export_card)
     assert sum_checks(export_card, export_card / "checksums.sha256")
     assert trajstore.verify_copy(export_card, export_card / "checksums.sha256").is_same
-    if metadata["format"] == "pt":
+    if (metadata["format"], metadata["options"]) == ("pt", {}):
         records = check_croissant(export_card).records("samples")
         found = sorted(record["samples/class_label"] for record in records)
         rows = trajstore.open_reader(tiny_store)
@@ -171,6 +183,17 @@ def test_what_the_configs_name_is_loaded(export_card: Path, tmp_path: Path) -> N
     (config,) = front["configs"]
     assert set(loaded) == {entry["split"] for entry in config["data_files"]}
     assert sum(len(split) for split in loaded.values()) == total
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+def test_its_lines_of_python_run(export_card: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tmp_path))
+    monkeypatch.chdir(export_card)
+    text = (export_card / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(compile(block, "README.md", "exec"), {"__name__": "__main__"})
 
 
 def test_the_same_card_again(store_card: Path, tiny_store: Path, tmp_path: Path) -> None:

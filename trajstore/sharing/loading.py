@@ -63,8 +63,10 @@ def list_groups(subject: Subject) -> list[FileGroup]:
                 FileGroup("labels", "*.json", "application/json", "A label for each sample", inside="shards"),
             ]
         case "videofolder":
+            ending = subject.source.options.get("video", "mp4") if subject.source else "mp4"
+            kind = {"mp4": "video/mp4", "mkv": "video/matroska"}[ending]
             return [
-                FileGroup("videos", "*/*.m*", "video/mp4", "A video for each camera of a sample"),
+                FileGroup("videos", f"*/*.{ending}", kind, "A video for each camera of a sample"),
                 FileGroup("rows", "*/metadata.jsonl", "application/jsonlines", "A line for each sample"),
             ]
         case "frames":
@@ -227,7 +229,7 @@ With `datasets`:
 ```python
 import datasets
 
-dataset = datasets.load_dataset(".", split="SPLIT")
+dataset = datasets.load_dataset("webdataset", data_files={"SPLIT": "SPLIT-*.tar"}, split="SPLIT")
 ```
 
 xarray reads no tar files.
@@ -239,7 +241,7 @@ With `datasets` (decoding takes torchcodec):
 ```python
 import datasets
 
-dataset = datasets.load_dataset(".", split="SPLIT")
+dataset = datasets.load_dataset("videofolder", data_dir=".", split="SPLIT")
 ```
 
 Each file is a plain video: PyAV, torchcodec and players open it. xarray reads no videos.
