@@ -7,6 +7,8 @@ name, adds the label columns, and gives it its name; then the parts are removed.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -20,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.exporters.interface import BadFileError, Bytes, Decoded, Dtype, Encoder, Export, Part
-from trajstore.exporters.records import Label, Source
+from trajstore.exporters.records import CAPTION_BYTES, Label, Source
 from trajstore.reading.coordinates import name_coordinates
 from trajstore.reading.samples import Samples
 from trajstore.storage.durable import publishing, remove_all
@@ -44,6 +46,12 @@ COLUMN_BYTES: Final = 2**17
 
 CHUNK_SLACK: Final = 1024
 """So many bytes more a chunk may take than what is in it."""
+
+ENTRY_BYTES: Final = 256
+"""More than HDF5 takes to say where a chunk is."""
+
+FILE_SLACK: Final = 2**17
+"""More than it takes beside chunks."""
 
 GZIP_LEVEL: Final = 2
 """With zlib-ng as small as level 4 of zlib, and six times as fast."""
@@ -131,13 +139,10 @@ class Hdf5File:
     def finish(self, export: Export) -> None:
         """Put the parts together, and remove them."""
         path = export.folder / DATASET_FILE
-        with publishing(path) as partial, _CarefulFile(partial, "w+b") as file:
-            try:
-                _write_columns(file, export)
-                _copy_chunks(file, export)
-            finally:
-                if file.error:
-                    raise file.error
+        with publishing(path) as partial, _ReservedFile(partial, _measure(export)) as file:
+            _write_columns(file, export)
+            _copy_chunks(file, export)
+            file.finish()
         remove_all(export.folder / PART_FOLDER)
 
     def decode(self, folder: Path, part: Part, source: Source) -> Iterator[Decoded | BadFileError]:
@@ -154,11 +159,19 @@ class Hdf5File:
             raise BadFileError(detail, path=DATASET_FILE, code="unreadable") from None
 
 
-class _CarefulFile(FileIO):
-    """A file for HDF5, which crashes where writing fails: it is told nothing, and whoever gave the file asks it."""
+class _ReservedFile(FileIO):
+    """A file for HDF5, which crashes where writing fails: its room is taken before, and errors are told at the end."""
 
-    error: OSError | None = None
-    """The first that occurred."""
+    def __init__(self, path: Path, size: int) -> None:
+        super().__init__(path, "w+b")
+        self._error: OSError | None = None
+        self._end = 0
+        try:
+            os.posix_fallocate(self.fileno(), 0, size)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):
+                self.close()
+                raise
 
     def write(self, data: Any) -> int:
         """Write all, or note why not."""
@@ -168,8 +181,24 @@ class _CarefulFile(FileIO):
             while view:
                 view = view[super().write(view) :]
         except OSError as error:
-            self.error = self.error or error
+            self._error = self._error or error
+        self._end = max(self._end, self.tell())
         return size
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place, counted from the end of the content where that is asked for."""
+        return super().seek(self._end + offset) if whence == os.SEEK_END else super().seek(offset, whence)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Note where the content ends; the room behind it is kept."""
+        self._end = self.tell() if size is None else size
+        return self._end
+
+    def finish(self) -> None:
+        """Give back the room that is not needed; raises the first error of writing."""
+        if self._error:
+            raise self._error
+        super().truncate(self._end)
 
 
 def list_arrays(source: Source) -> tuple[_Array, ...]:
@@ -259,7 +288,7 @@ def _list_filters(name: str) -> dict[str, Any]:
     return {}
 
 
-def _write_columns(target: _CarefulFile, export: Export) -> None:
+def _write_columns(target: _ReservedFile, export: Export) -> None:
     """Write everything but the chunks of the frames and annotations."""
     import h5netcdf
 
@@ -293,6 +322,15 @@ def _write_columns(target: _CarefulFile, export: Export) -> None:
         for at in range(0, len(rows), COLUMN_ROWS):
             some = rows[at : at + COLUMN_ROWS]
             caption[at : at + len(some)] = np.array(samples.captions(some), object)
+
+
+def _measure(export: Export) -> int:
+    """The bytes of the file, rather more than less."""
+    chunks = sum((export.folder / name).stat().st_size for part in export.parts for name in part.files)
+    layout, samples = plan_layout(export.source.spec), export.samples
+    labels = sum(layout.column(name).row_bytes for name in samples.columns) + CAPTION_BYTES
+    count = sum(prod(array.grid) for array in list_arrays(export.source))
+    return chunks + len(_list_rows(export)) * (labels + count * ENTRY_BYTES) + FILE_SLACK
 
 
 def _list_rows(export: Export) -> NDArray[np.int64]:
@@ -371,7 +409,7 @@ def _mark_bool(variable: Any, dtype: np.dtype[Any]) -> None:
         variable.attrs["dtype"] = "bool"
 
 
-def _copy_chunks(target: _CarefulFile, export: Export) -> None:
+def _copy_chunks(target: _ReservedFile, export: Export) -> None:
     """Put the chunks of all parts into the file, as they are."""
     import h5py
 
@@ -393,8 +431,6 @@ def _copy_chunks(target: _CarefulFile, export: Export) -> None:
                         variables[array.name].write_direct_chunk(offset, data[at : at + length])
                         at += length
                 place += 1
-            if target.error:
-                return
             tally.add(len(part.rows), stored_bytes=at)
 
 

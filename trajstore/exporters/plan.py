@@ -21,7 +21,7 @@ from trajstore.errors import (
     SpecMismatchError,
 )
 from trajstore.exporters import Encoder, Format, Part, check_installed, find_format
-from trajstore.exporters.records import LABEL_COLUMNS, ExportRecord, Label, Source, read_labels
+from trajstore.exporters.records import CAPTION_BYTES, LABEL_COLUMNS, ExportRecord, Label, Source, read_labels
 from trajstore.reading.rows import check_split, parse_rows
 from trajstore.reading.store import StoreReader
 from trajstore.spec import Annotation
@@ -42,9 +42,6 @@ RANGES_SHOWN: Final = 5
 
 PROBES: Final = 3
 """So many samples are made to estimate the size of all."""
-
-CAPTION_BYTES: Final = 256
-"""More than a caption has, where captions are stored beside labels."""
 
 PROBE_MARGIN: Final = 1.1
 """Others may be larger."""

@@ -31,6 +31,9 @@ CARD_FILES: Final = ("README.md", "croissant.json", "checksums.sha256", "preview
 LABEL_COLUMNS: Final = ("class_label", "split", "position", "future_position")
 """The columns that every label is made of."""
 
+CAPTION_BYTES: Final = 256
+"""More than a caption has, where captions are stored beside labels."""
+
 BODY_COLUMNS: Final = (
     "body_role", "body_shape", "body_radius", "body_color", "first_frame", "last_frame", "body_position",
     "visible_pixels",
