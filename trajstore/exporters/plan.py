@@ -171,6 +171,9 @@ def plan_export(
             f"{store}: found no row of split {split} in rows {wanted.start}:{wanted.stop}, expected some"
         )
         raise SpecError(message)
+    if cameras is not None and len({*cameras}) < len(cameras):
+        message = f"cameras: found {list(cameras)}, expected each camera once"
+        raise SpecError(message)
     source = Source.model_validate(
         {
             "format": format,
