@@ -154,6 +154,8 @@ def test_some_cameras_of_a_world_are_exported(tmp_path: Path) -> None:
         trajstore.export(tmp_path / "s.zarr", tmp_path / "out", rows="3:5")
     with pytest.raises(SpecError, match="there is no camera 3, expected some of 0 … 2"):
         trajstore.export(tmp_path / "s.zarr", tmp_path / "other", cameras=[3])
+    with pytest.raises(SpecError, match=r"found \[1, 1\], expected each camera once"):
+        trajstore.export(tmp_path / "s.zarr", tmp_path / "other", cameras=[1, 1])
 
 
 def test_samples_in_several_chunks_are_put_together(tmp_path: Path) -> None:
@@ -375,6 +377,9 @@ def test_a_damaged_store_is_named(copy: Path, tmp_path: Path) -> None:
         (["--format", "npz"], 2, "format: found 'npz', expected one of pt"),
         (["--dtype", "int8"], 2, "dtype: found 'int8', expected uint8 or float32 with format pt"),
         (["--workers", "0"], 2, "workers: found 0"),
+        (["--cameras", "a"], 2, "cameras: found 'a', expected numbers between commas"),
+        (["--compression", "zstd"], 2, "compression: found 'zstd', leave it out with format pt"),
+        (["--layout", "traj"], 2, "cameras: found 2, expected 1 with --layout traj; choose one with"),
     ],
 )
 def test_bad_options_are_one_line_and_write_nothing(
