@@ -75,7 +75,7 @@ VIDEO_CODECS: Final = {
         name="libx264",
         decoder="h264",
         pixels="yuv420p",
-        # with frames that refer to later ones, x264's choices vary from run to run in small pictures
+        # with frames that refer to later ones, x264's choices vary from run to run in small pictures; without, seldom
         options={"crf": "18", "x264-params": "threads=1:bframes=0"},
         is_exact=False,
         step=2,
