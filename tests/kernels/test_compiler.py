@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+from support.faults import fill_disk, flip_bit, small_disk, truncate
 
 import trajstore
+from trajstore.kernels.compiler import kernel
 
 PROGRAM = """
 import numpy as np
@@ -61,3 +67,83 @@ def test_where_nothing_can_be_written_each_process_compiles_for_itself(
     (moved_package / "trajstore/kernels/__pycache__").touch()
     (tmp_path / "cache").touch()
     run_a_kernel(moved_package, tmp_path / "cache")
+
+
+# ------------------------------------------------------------------------------------- files that are damaged
+
+
+@pytest.fixture
+def module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module with a function to compile, beside which its code is kept."""
+    monkeypatch.setitem(sys.modules, "module", sys)  # whatever the test puts there is gone after it
+    path = tmp_path / "module.py"
+    path.write_text(
+        "def double(values, out):\n    for i in range(len(out)):\n        out[i] = 2 * values[i]\n"
+    )
+    return path
+
+
+def compile_anew(module: Path, values: Any = (1, 2, 3)) -> Any:
+    """Run the function as a new process would; how often its code has been found on the disk."""
+    sys.modules.pop("module", None)
+    spec = importlib.util.spec_from_file_location("module", module)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules["module"] = loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    compiled, given = kernel(loaded.double), np.array(values)
+    out = np.zeros_like(given)
+    compiled(given, out)
+    assert (out == 2 * given).all()
+    return sum(compiled.stats.cache_hits.values())
+
+
+def damage_each(module: Path, suffix: str, damage: Callable[[Path], None]) -> None:
+    """Damage what is kept of a module."""
+    files = list(module.parent.rglob(f"module.double*{suffix}"))
+    assert files
+    for path in files:
+        damage(path)
+
+
+DAMAGES: dict[str, Callable[[Path], None]] = {
+    "empty": lambda path: truncate(path, 0),  # as after a power cut
+    "cut": lambda path: truncate(path, 100),
+    "flipped": lambda path: flip_bit(path, path.stat().st_size // 2),
+    "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)) and None,
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_kept_damaged_is_compiled_anew(module: Path, damage: str) -> None:
+    assert compile_anew(module) == 0
+    for suffix in (".nbi", ".nbc"):
+        assert compile_anew(module) == 1
+        damage_each(module, suffix, DAMAGES[damage])
+        assert compile_anew(module) == 0
+    assert compile_anew(module) == 1
+
+
+def test_where_nothing_can_be_kept_any_more_all_is_compiled_anew(module: Path) -> None:
+    compile_anew(module)
+    for path in list(module.parent.rglob("module.double*")):
+        path.unlink()
+        path.mkdir()  # cannot be read or replaced, not even by root
+    assert compile_anew(module) == 0
+
+
+def test_code_for_other_arguments_is_not_taken(module: Path) -> None:
+    compile_anew(module)
+    compile_anew(module, [1.5])
+    first, second = sorted(module.parent.rglob("module.double*.nbc"))
+    shutil.copy(first, second)  # as where two processes have numbered their files at once
+    assert compile_anew(module) == 1
+    assert compile_anew(module, [1.5]) == 0
+    assert compile_anew(module, [1.5]) == 1
+
+
+def test_where_the_disk_of_the_cache_is_full_nothing_is_kept(module: Path) -> None:
+    with small_disk(module.parent / "__pycache__", "size=200k"):
+        fill_disk(module.parent / "__pycache__")
+        assert compile_anew(module) == 0
+        assert compile_anew(module) == 0
