@@ -24,7 +24,7 @@ LAYERS = (
     ("families",),
     ("trajectories", "executors"),
     ("progress", "kernels"),
-    ("errors", "text"),
+    ("errors", "streams", "text"),
 )
 """Modules and folders of the package, the outermost first.
 

@@ -8,7 +8,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO, TypeVar
@@ -18,9 +18,10 @@ from typer import Argument, Option
 
 import trajstore
 from trajstore import report
-from trajstore.errors import DamageError, SpecError, TrajstoreError
+from trajstore.errors import DamageError, SpecError, TrajstoreError, is_full
 from trajstore.progress import ignore, show_progress
 from trajstore.storage.location import Location, parse_options
+from trajstore.streams import BestEffort, lenient_streams
 from trajstore.text import fit
 
 if TYPE_CHECKING:
@@ -117,19 +118,25 @@ UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 def main() -> None:
     """Run a command; every error that is meant for people becomes one line and an exit code."""
-    try:
-        sys.exit(app(sys.argv[1:] or ["--help"], prog_name="trajstore", standalone_mode=False))
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
-    except typer.Abort:
-        sys.exit(128 + signal.SIGINT)
-    except UsageError as error:
-        _fail(_explain_usage(error), 2)
-    except (TrajstoreError, OSError) as error:
-        if "--debug" in sys.argv:
-            raise
-        _fail(str(error), getattr(error, "exit_code", 1))
+    with lenient_streams() as out:
+        try:
+            code = app(sys.argv[1:] or ["--help"], prog_name="trajstore", standalone_mode=False)
+            out.flush()
+            if out.error is not None:
+                raise out.error
+            sys.exit(code)
+        except BrokenPipeError:
+            sys.exit(1)
+        except UsageError as error:
+            _fail(_explain_usage(error), 2)
+        except Exception as error:
+            # click takes the end of any file for a wish to stop
+            cause = error.__cause__ if isinstance(error, typer.Abort) else error
+            if isinstance(cause, KeyboardInterrupt):
+                sys.exit(128 + signal.SIGINT)
+            if "--debug" in sys.argv:
+                raise
+            _fail(*_explain_failure(cause or error))
 
 
 def _print_version(is_wanted: bool) -> None:
@@ -232,7 +239,7 @@ def build(
             **watching,
             **given,
         )
-    _print(report.describe_build(done, part=part, location=location))
+    _print_message(report.describe_build(done, part=part, location=location))
 
 
 @_command(
@@ -286,7 +293,7 @@ def annotate(
         return
     if remove:
         removed = trajstore.remove_annotations(location, *remove)
-        _print(report.describe_removal(removed, location=location))
+        _print_message(report.describe_removal(removed, location=location))
         return
     wanted = names or []
     if dry_run:
@@ -307,7 +314,7 @@ def annotate(
             force=force,
             **watching,
         )
-    _print(report.describe_annotation(done, names=wanted, part=part, location=location))
+    _print_message(report.describe_annotation(done, names=wanted, part=part, location=location))
 
 
 @_command("info store.zarr", "info store.zarr --json")
@@ -399,7 +406,7 @@ def export(
             force=force,
             **watching,
         )
-    _print(report.describe_export(done))
+    _print_message(report.describe_export(done))
 
 
 @_command("validate folder", "validate folder --against store.zarr --json")
@@ -567,7 +574,7 @@ def repair(
             force=force,
             **watching,
         )
-    _print(report.describe_repair(done))
+    _print_message(report.describe_repair(done))
     if done.remaining:
         files = " ".join(shlex.quote(f"{done.location}/{finding.key}") for finding in done.remaining)
         how = "then: rm" if location.folder is not None else "then remove"
@@ -602,7 +609,7 @@ def extend(
             force=force,
             **watching,
         )
-    _print(report.describe_build(done, part=None, location=location))
+    _print_message(report.describe_build(done, part=None, location=location))
 
 
 @_command(
@@ -638,7 +645,7 @@ def preview(
     """
     location = _locate(source, storage_option)
     done = trajstore.preview(location, rows, output=output, show=show, class_name=class_name, split=split)
-    _print(report.describe_preview(done))
+    _print_message(report.describe_preview(done))
 
 
 @_command("view store.zarr", "view store.zarr 17 42", "view store.zarr --class Circular -o circular.rrd")
@@ -665,7 +672,7 @@ def view(
     done = trajstore.view(
         location, rows, output=output, show=show or ["video"], class_name=class_name, split=split
     )
-    _print(report.describe_view(done))
+    _print_message(report.describe_view(done))
 
 
 def _locate(store: str, options: list[str] | None) -> Location:
@@ -731,7 +738,8 @@ def _watch(*, quiet: bool) -> Iterator[dict[str, Any]]:
         if received:
             os._exit(128 + number)  # safe at any instant: whatever is on the disk is whole
         received.append(number)
-        os.write(2, b"\nstopping: what has begun is finished first (once more to stop at once)\n")
+        with suppress(OSError):
+            os.write(2, b"\nstopping: what has begun is finished first (once more to stop at once)\n")
 
     old = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -748,6 +756,18 @@ def _explain_usage(error: Any) -> str:
     return f"{error.format_message().rstrip('.')} (see: {command} --help)"
 
 
+def _explain_failure(error: BaseException) -> tuple[str, int]:
+    """What has gone wrong, and the exit code that says so."""
+    if isinstance(error, TrajstoreError):
+        return str(error), error.exit_code
+    if isinstance(error, OSError):
+        place = f"{error.filename}: " if error.filename is not None else ""
+        return f"{place}{error.strerror or error}", 3 if is_full(error) else 1
+    if isinstance(error, MemoryError):
+        return f"found too little memory ({error}), ask for less or use fewer --workers", 1
+    return f"unexpected {type(error).__name__}: {error}; add --debug to see where, and please report it", 1
+
+
 def _fail(message: str, code: int) -> None:
     """Print one line on standard error, more where a terminal is narrower, and exit."""
     _print(f"trajstore: {' '.join(message.split())}", sys.stderr)
@@ -760,6 +780,14 @@ def _print_result(done: Any, text: str, *, as_json: bool) -> None:
         print(json.dumps(done.to_json(), indent=2))  # noqa: T201
     else:
         _print(text)
+
+
+def _print_message(text: str) -> None:
+    """Print what a command has done; that is done whether or not anybody can read of it."""
+    _print(text)
+    sys.stdout.flush()
+    if isinstance(sys.stdout, BestEffort):
+        sys.stdout.error = None
 
 
 def _print(text: str, stream: TextIO | None = None) -> None:
