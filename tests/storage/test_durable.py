@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import socket
 import subprocess
@@ -47,6 +49,20 @@ def test_publish_writes_and_replaces(tmp_path: Path, data: bytes) -> None:
     assert names_in(path.parent) == ["c.0"]
 
 
+@pytest.fixture(params=["links", "no links", "no exclusive rename either"])
+def filesystem(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A filesystem that has hard links, or none, or one that cannot even rename without replacing."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    if request.param != "links":
+        monkeypatch.setattr(Path, "hardlink_to", refuse)
+    if request.param == "no exclusive rename either":
+        monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: object())
+
+
+@pytest.mark.usefixtures("filesystem")
 def test_exclusive_keeps_what_is_there(tmp_path: Path) -> None:
     path = tmp_path / "zarr.json"
     publish(path, b"first", exclusive=True)
@@ -56,6 +72,7 @@ def test_exclusive_keeps_what_is_there(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["zarr.json"]
 
 
+@pytest.mark.usefixtures("filesystem")
 def test_only_one_of_many_exclusive_writers_wins(tmp_path: Path) -> None:
     path, winners = tmp_path / "zarr.json", []
     barrier = threading.Barrier(8)

@@ -7,6 +7,8 @@ at most a temporary file, whose name says who was writing; `sweep` removes those
 from __future__ import annotations
 
 import contextlib
+import ctypes
+import errno
 import os
 import re
 import shutil
@@ -24,6 +26,10 @@ from trajstore.storage.direct import write_all
 PARTIAL_SUFFIX: Final = ".partial"
 _PARTIAL_NAME = re.compile(r"\.(?P<host>[\w-]+)~(?P<process>\d+)~\d+\.partial$")
 _STALE_SECONDS: Final = 24 * 3600
+_NO_LINKS: Final = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
+"""What filesystems without hard links say, such as exFAT, SMB and some in user space."""
+_AT_FDCWD: Final = -100
+_RENAME_NOREPLACE: Final = 1
 _serial = count()
 _in_flight: set[str] = set()
 
@@ -135,8 +141,7 @@ def _write(partial: Path, path: Path, data: bytes | bytearray | memoryview, *, e
                 write_all(file.fileno(), data)
                 os.fsync(file.fileno())
             if exclusive:
-                path.hardlink_to(partial)
-                partial.unlink(missing_ok=True)
+                _rename_exclusively(partial, path)
             else:
                 partial.replace(path)
         except BaseException as error:
@@ -146,6 +151,33 @@ def _write(partial: Path, path: Path, data: bytes | bytearray | memoryview, *, e
                 partial.unlink(missing_ok=True)
             raise
         return
+
+
+def _rename_exclusively(partial: Path, path: Path) -> None:
+    """Give a temporary file its name, unless there is a file of that name: `FileExistsError`."""
+    try:
+        path.hardlink_to(partial)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+    else:
+        partial.unlink(missing_ok=True)
+        return
+    rename = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if rename and not rename(
+        _AT_FDCWD, os.fsencode(partial), _AT_FDCWD, os.fsencode(path), _RENAME_NOREPLACE
+    ):
+        return
+    number = ctypes.get_errno() if rename else errno.ENOSYS
+    if number not in (errno.EINVAL, *_NO_LINKS):
+        raise OSError(number, os.strerror(number), str(partial), None, str(path))
+    # in two steps: a process that is killed between them leaves an empty file
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    try:
+        partial.replace(path)
+    except OSError:
+        path.unlink()
+        raise
 
 
 def sweep(root: Path) -> list[Path]:
