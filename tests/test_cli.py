@@ -104,6 +104,12 @@ def test_wrong_usage_is_one_line(
         (["--part", "4/3"], ["part: found '4/3', expected i/n"]),
         (["--part", "0/3"], ["part: found '0/3'"]),
         (["--frames", "0", "--width", "0"], ["video.frames: found 0", "video.width: found 0"]),
+        (["--samples", str(10**12)], ["dataset.samples: found 1,000,000,000,000", "at most 4,194,304"]),
+        (["--samples", str(10**12), "--dry-run"], ["dataset.samples: found 1,000,000,000,000"]),
+        (
+            ["--height", "16384", "--width", "16384", "--dry-run"],
+            ["found 16384 × 16384", "at most 16,777,216"],
+        ),
         (["--spec", "missing.toml"], ["missing.toml", "No such file"]),
         (["--spec", "."], ["spec file .", "directory"]),
     ],

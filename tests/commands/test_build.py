@@ -397,6 +397,17 @@ def test_the_estimate_is_within_15_percent_of_what_is_used(tmp_path: Path, field
     assert estimate.files == sum(1 for item in path.rglob("*") if item.is_file())
 
 
+def test_the_estimate_of_large_samples_draws_a_part_of_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_build(tmp_path / "a.zarr", samples=64)
+    whole = plan.estimate(1).bytes
+    monkeypatch.setattr("trajstore.store.write.PROBE_BYTES", 1_000_000)  # of 1,572,864 and labels
+    assert plan.estimate(1).bytes == pytest.approx(whole, rel=0.3)
+    huge = plan_build(tmp_path / "a.zarr", samples=64, frames=100_000)
+    assert huge.estimate(1).bytes > 1000 * whole
+
+
 def test_the_estimate_of_the_rest_counts_the_rest_alone(tmp_path: Path) -> None:
     path = tmp_path / "a.zarr"
     fields = SMALL | {"samples": 800}

@@ -208,7 +208,7 @@ def list_annotations(
     samples, layout = spec.dataset.samples, plan_layout(spec)
     rows, sizes = store.count_written(), store.storage.measure()
     incomplete = {name for name in ANNOTATIONS if rows.get(name, 0) < samples}
-    each = measure_rows(spec, range(min(PROBE_ROWS, samples)), incomplete) if incomplete else {}
+    each = measure_rows(spec, PROBE_ROWS, incomplete) if incomplete else {}
     states = []
     for name in ANNOTATIONS:
         arrays = [column.name for column in layout.group(name).columns]

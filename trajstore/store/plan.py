@@ -23,6 +23,10 @@ from trajstore.store.handle import StoreHandle, check_generator, check_is_free, 
 from trajstore.store.layout import FRAMES, plan_layout
 from trajstore.store.shard import index_size
 from trajstore.store.write import measure_rows
+from trajstore.text import format_count
+
+TASKS_MAX: Final = 2**22
+"""A store with more tasks in a group is refused: each has files and a flag of its own, and every list of them grows."""
 
 PROBE_ROWS: Final = 64
 """Rows that are rendered to estimate the size of all."""
@@ -114,8 +118,7 @@ class BuildPlan:
     def estimate(self, block: int) -> Estimate:
         """Bytes and files that this build will add, from rendering some rows."""
         names = {name for name, tasks in self.pending.items() if len(tasks)}
-        rows = range(min(PROBE_ROWS, self.spec.dataset.samples))
-        return self._add_up(measure_rows(self.spec, rows, names), block)
+        return self._add_up(measure_rows(self.spec, PROBE_ROWS, names), block)
 
     def estimate_quiet(self, block: int) -> Estimate | None:
         """The same for a new store without the sensor's noise; None where there is none anyway."""
@@ -244,6 +247,14 @@ def make_plan(
     Of ``annotations`` only, where there are any.
     """
     layout = plan_layout(spec)
+    for group in layout.groups:
+        if len(group) > TASKS_MAX:
+            message = (
+                f"dataset.samples: found {format_count(spec.dataset.samples)}, which takes {format_count(len(group))} "
+                f"files for each array of {group.name}, expected at most {format_count(TASKS_MAX)}; ask for fewer "
+                "samples, or for more of them in a file (storage.samples_per_shard), or build several stores"
+            )
+            raise SpecError(message)
     pending = {
         group.name: _find_pending(group, store, part)
         if not annotations or group.name in annotations

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from trajstore.store.columns import Column, ColumnGroup, Task
 from trajstore.store.handle import StoreHandle, check_generator, reopen_store
 from trajstore.store.layout import plan_layout
 from trajstore.store.shard import Shard, append_checksum, encode_chunk
+
+PROBE_BYTES: Final = 2**28
+"""What is drawn at most to estimate the size of all, raw; 170 default samples."""
 
 
 class _Local(threading.local):
@@ -150,12 +153,17 @@ def draw_file(group: ColumnGroup, column: Column, scene: Scene, count: int) -> I
             yield np.ascontiguousarray(values)
 
 
-def measure_rows(spec: DatasetSpec, rows: range, names: Collection[str] | None = None) -> dict[str, float]:
-    """Stored bytes of a row of each column, or of those in some groups, from drawing and compressing some."""
+def measure_rows(spec: DatasetSpec, most: int, names: Collection[str] | None = None) -> dict[str, float]:
+    """Stored bytes of a row of each column, or of those in some groups, from drawing and compressing some rows.
+
+    Where these would take long, they are fewer, and of large samples it is fewer cameras and frames.
+    """
+    probe = _shrink(spec)
+    rows = range(max(1, min(most, spec.dataset.samples, int(1 / _share(probe)))))
     compressor = ZstdCompressor(level=spec.storage.compression_level)
-    scene = make_scene(spec, rows)
+    scene = make_scene(probe, rows)
     sizes: dict[str, float] = {}
-    for together in plan_layout(spec).passes:
+    for together in plan_layout(probe).passes:
         groups = [group for group in together if names is None or group.name in names]
         sharded = []
         for column in (column for group in groups for column in group.columns):
@@ -169,4 +177,20 @@ def measure_rows(spec: DatasetSpec, rows: range, names: Collection[str] | None =
                 sharded.append(column)
         for column, chunk in encode_rows(together[0], sharded, scene, len(rows), compressor):
             sizes[column.name] += len(chunk) / len(rows)
-    return sizes
+    layouts = plan_layout(spec), plan_layout(probe)
+    whole, drawn = ({column.name: column.row_bytes for column in layout.columns} for layout in layouts)
+    return {name: size * whole[name] / drawn[name] for name, size in sizes.items()}
+
+
+def _shrink(spec: DatasetSpec) -> DatasetSpec:
+    """A spec with the same frames, but fewer of them and then fewer cameras where a row takes long to draw."""
+    video = spec.video
+    least = max(2, spec.bodies.transient_frames[1])
+    frames = min(video.frames, max(least, int(video.frames / _share(spec))))
+    fewer = spec.replace(frames=frames)
+    return fewer.replace(cameras=min(video.cameras, max(1, int(video.cameras / _share(fewer)))))
+
+
+def _share(spec: DatasetSpec) -> float:
+    """How much of what a probe may draw is a row; more than 1 for large samples."""
+    return sum(group.row_bytes for group in plan_layout(spec).groups) / PROBE_BYTES

@@ -37,6 +37,10 @@ CHUNK_BYTES_MAX: Final = 8 * 2**20
 """A chunk with more raw bytes than this is split: by camera, then by frames."""
 
 
+FRAME_PIXELS_MAX: Final = 2**24
+"""Larger frames are refused: each thread holds a whole one, with 24 bytes of intermediate values a pixel."""
+
+
 def settle_storage(spec: DatasetSpec) -> DatasetSpec:
     """The spec of a new store, with what it leaves open about files chosen."""
     storage, samples = spec.storage, spec.dataset.samples
@@ -55,9 +59,15 @@ def check_storage(spec: DatasetSpec) -> None:
     Raises
     ------
     SpecError
-        If it asks for shards that no memory can hold, or for a level that the encoder does not have.
+        If it asks for frames or shards that no memory can hold, or for a level that the encoder does not have.
     """
-    storage = spec.storage
+    storage, video = spec.storage, spec.video
+    if video.height * video.width > FRAME_PIXELS_MAX:
+        message = (
+            f"video.height, video.width: found {video.height} × {video.width}, expected at most "
+            f"{FRAME_PIXELS_MAX:,} pixels, such as 4096 × 4096; ask for smaller frames"
+        )
+        raise SpecError(message)
     size = min(storage.samples_per_shard or 0, spec.dataset.samples) * _estimate_row(spec)
     if size > SHARD_BYTES_MAX:
         message = (
