@@ -522,8 +522,11 @@ def test_a_larger_dataset_is_a_matter_of_extending(tiny_copy: Path) -> None:
 # ---------------------------------------------------------------------------------------------- the trip of a location
 
 
-def test_a_location_is_parsed_once_and_its_root_read_twice(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Once to see that there is no store yet, once to see that nobody has extended it meanwhile."""
+def test_a_location_is_parsed_once_and_its_root_read_five_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To see that there is no store, whether all is there, and around the task that is partly filled.
+
+    Nobody must have extended the store before that task is written, before its flag is, and after.
+    """
     parsed, opened, roots = [], [], []
     parse, connect, read = Location.parse, Bucket.__init__, Bucket.read
 
@@ -544,4 +547,4 @@ def test_a_location_is_parsed_once_and_its_root_read_twice(monkeypatch: pytest.M
     monkeypatch.setattr(Bucket, "read", count_reading)
     report = build("memory://one-trip", **SMALL)
     assert report.summary.is_complete
-    assert (len(parsed), len(opened), len(roots)) == (1, 1, 2)
+    assert (len(parsed), len(opened), len(roots)) == (1, 1, 5)

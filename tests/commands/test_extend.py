@@ -184,7 +184,7 @@ def test_a_builder_of_the_old_size_takes_back_what_it_said(
     def grow_first(self: ThreadExecutor, function: Callable[..., Any], items: Any) -> Any:
         monkeypatch.setattr(ThreadExecutor, "run", executor_run)
         store = open_store(path)
-        grow_store(store, store.spec.replace(samples=SAMPLES))
+        grow_store(store, SAMPLES)
         return executor_run(self, function, items)
 
     monkeypatch.setattr(ThreadExecutor, "run", grow_first)

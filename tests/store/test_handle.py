@@ -182,12 +182,17 @@ def test_what_an_interrupted_creation_left_is_completed(
         written: list[str] = []
 
         def write_some(
-            self: Folder, key: str, data: bytes, written: list[str] = written, limit: int = limit
+            self: Folder,
+            key: str,
+            data: bytes,
+            written: list[str] = written,
+            limit: int = limit,
+            **options: Any,
         ) -> None:
             if len(written) == limit:
                 raise KeyboardInterrupt
             written.append(key)
-            write(self, key, data)
+            write(self, key, data, **options)
 
         with monkeypatch.context() as patch:
             patch.setattr(Folder, "write", write_some)
@@ -221,10 +226,10 @@ def test_of_two_creations_with_different_specs_the_first_wins(
     create_store(tmp_path / "reference.zarr", tiny_spec)
     write = Folder.write
 
-    def create_other_first(self: Folder, key: str, data: bytes) -> None:
+    def create_other_first(self: Folder, key: str, data: bytes, **options: Any) -> None:
         monkeypatch.setattr(Folder, "write", write)
         create_store(path, tiny_spec)
-        write(self, key, data)
+        write(self, key, data, **options)
 
     monkeypatch.setattr(Folder, "write", create_other_first)
     assert create_store(path, other).spec == tiny_spec

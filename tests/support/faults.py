@@ -93,6 +93,16 @@ class Command:
         if self._process.is_alive() and self._process.pid:
             os.kill(self._process.pid, number)
 
+    def wait_for_stall(self) -> Command:
+        """Wait until it stands still, as it was told to."""
+        wait_until(lambda: "stalled" in self.err)
+        return self
+
+    def resume(self) -> Command:
+        """Let it go on where it stands still."""
+        self._err.with_name("go").touch()
+        return self
+
     def kill(self) -> Result:
         """Send SIGKILL and wait."""
         self._process.kill()
@@ -126,7 +136,8 @@ def start(
     kill : KillAt, optional
         The step at which it kills itself.
     stall : str, optional
-        Glob pattern like that of `KillAt`: publishing such a file says "stalled" on standard error and never ends.
+        Glob pattern like that of `KillAt`: where such a file is to be published or removed, it says "stalled" on
+        standard error and stands still until `Command.resume`.
     folder : Path, optional
         Its working folder.
 
@@ -174,7 +185,7 @@ def _run(
     if kill is not None:
         _kill_at(kill)
     if stall is not None:
-        _stall_at(stall)
+        _stall_at(stall, err.with_name("go"))
     from trajstore.cli import main
 
     sys.argv = ["trajstore", *arguments]
@@ -192,14 +203,14 @@ def _kill_at(kill: KillAt) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 
-    def publish_or_die(path: Path, data: bytes, *, exclusive: bool = False) -> None:
+    def publish_or_die(path: Path, data: bytes, **options: Any) -> None:
         with lock:
             is_hit = _matches(path, kill.key) and next(numbers) == kill.count
         if is_hit and kill.moment == "before":
             die()
         if is_hit and kill.moment == "renaming":
             Path.replace = Path.hardlink_to = die  # type: ignore[assignment, method-assign]
-        publish(path, data, exclusive=exclusive)
+        publish(path, data, **options)
         if is_hit:
             die()
 
@@ -207,31 +218,33 @@ def _kill_at(kill: KillAt) -> None:
 
     remove = durable.remove
 
-    def remove_or_die(path: Path) -> None:
+    def remove_or_die(path: Path, **options: Any) -> None:
         with lock:
             is_hit = _matches(path, kill.key) and next(numbers) == kill.count
         if is_hit and kill.moment == "before":
             die()
-        remove(path)
+        remove(path, **options)
         if is_hit:
             die()
 
     _replace("remove", remove_or_die)
 
 
-def _stall_at(key: str) -> None:
-    """Never end writing certain files."""
+def _stall_at(key: str, go: Path) -> None:
+    """Stand still before certain files are changed, until a file is there."""
     from trajstore.storage import durable
 
-    publish = durable.publish
+    def stalling(change: Callable[..., None]) -> Callable[..., None]:
+        def change_or_stall(path: Path, *arguments: Any, **options: Any) -> None:
+            if _matches(path, key) and not go.exists():
+                os.write(2, b"stalled\n")
+                wait_until(go.exists, seconds=600.0)
+            change(path, *arguments, **options)
 
-    def publish_or_stall(path: Path, data: bytes, *, exclusive: bool = False) -> None:
-        if _matches(path, key):
-            os.write(2, b"stalled\n")
-            threading.Event().wait()
-        publish(path, data, exclusive=exclusive)
+        return change_or_stall
 
-    _replace("publish", publish_or_stall)
+    for name in ("publish", "remove"):
+        _replace(name, stalling(getattr(durable, name)))
 
 
 def _matches(path: Path, key: str) -> bool:

@@ -92,7 +92,7 @@ def extend(
             load_family(name, plan.spec.dataset.families)
         check_fits(plan, force=force)
         try:
-            store = grow_store(store, plan.spec)
+            store = grow_store(store, samples)
         except OSError as error:
             raise explain_error(plan, error) from error
     return run_build(make_plan(store.storage, store.spec, store), options, started=started)

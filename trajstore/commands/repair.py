@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,10 +33,17 @@ from trajstore.progress import Report
 from trajstore.reading.store import StoreReader
 from trajstore.scene.scene import make_scene
 from trajstore.spec import DatasetSpec
-from trajstore.storage.interface import Storage
+from trajstore.storage.interface import Check, Storage
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
-from trajstore.store.attributes import ROOT_KEY, StoreAttributes, describe_newer, find_newer_version
+from trajstore.store.attributes import (
+    ROOT_KEY,
+    HistoryEntry,
+    StoreAttributes,
+    describe_newer,
+    find_newer_version,
+    parse_attributes,
+)
 from trajstore.store.columns import Column, ColumnGroup, Task
 from trajstore.store.fill import explain_error, fill_store
 from trajstore.store.handle import StoreHandle, describe_versions, finish_store, open_store
@@ -159,14 +167,17 @@ def repair(
     options = RunOptions(workers, executor, scheduler, progress, should_stop, force)
     location = Location.parse(path, storage_options)
     check_options(options, location)
-    store, is_lost = _open(open_storage(location), spec)
+    storage = open_storage(location)
+    root = _read_root(storage)
+    store, is_lost = _open(storage, spec)
     only = None if report is None or is_lost else _named(report)
     with open_workers(options) as ready:
-        return _mend(store, ready, deep=deep, only=only, is_lost=is_lost, started=started)
+        return _mend(store, root, ready, deep=deep, only=only, is_lost=is_lost, started=started)
 
 
 def _mend(
     store: StoreHandle,
+    root: bytes | None,
     options: RunOptions,
     *,
     deep: bool,
@@ -188,13 +199,15 @@ def _mend(
     check_fits(plan, force=options.force)
     try:
         removed = storage.sweep()
-        _clear(store, inspection, todo)
-        _write_metadata(store, todo.metadata)
-        store = open_store(storage)
+        check = partial(_check_unchanged, store, root)
+        # what is damaged stays until it is replaced: another command may have mended it meanwhile
+        for task in (*todo.rebuild, *todo.forget):
+            store.clear_written(task, check=check)
+        store = _write_metadata(store, todo.metadata, check)
         for task in todo.restore:
             store.mark_written(task)
         if todo.rebuild:
-            fill_store(store, plan, options)
+            fill_store(store, replace(plan, store=store), options)
             _check_again(store, todo.rebuild, options)
         finish_store(store)
     except OSError as error:
@@ -212,13 +225,17 @@ def _mend(
 
 def plan_repair(inspection: Inspection) -> RepairPlan:
     """Decide what has to be done; changes nothing."""
-    restore, rebuild, forget = [], [], []
-    layout = inspection.store.layout
+    restore: list[Task] = []
+    rebuild: list[Task] = []
+    forget: list[Task] = []
+    store = inspection.store
     for state in inspection.states:
         if not state.faults:
             if state.flag != "set":
-                restore.append(state.task)
-        elif state.flag == "set" or inspection.store.was_finished(layout.group(state.task.group)):
+                # where others cannot be locked out, nobody knows whether it is still as it was when it was read
+                is_certain = store.storage.is_locked or store.is_fixed(state.task)
+                (restore if is_certain else rebuild).append(state.task)
+        elif state.flag == "set" or store.was_finished(store.layout.group(state.task.group)):
             rebuild.append(state.task)
         elif state.flag == "damaged":
             forget.append(state.task)
@@ -355,28 +372,61 @@ def _draw_row(spec: DatasetSpec, group: ColumnGroup, row: int) -> Iterator[NDArr
         yield group.draw(scene, column, slice(0, 1), whole, values)
 
 
-def _clear(store: StoreHandle, inspection: Inspection, todo: RepairPlan) -> None:
-    """Take back the flags of what is damaged, then remove the damaged objects."""
-    for task in (*todo.rebuild, *todo.forget):
-        store.clear_written(task)
-    # zarr reads a shard before it replaces it, other writers may, too: nothing damaged stays in their way
-    rebuilt = set(todo.rebuild)
-    for state in inspection.states:
-        for fault in state.faults if state.task in rebuilt else ():
-            store.storage.remove(fault.key)
+def _read_root(storage: Storage) -> bytes | None:
+    """The root as it is; None where it cannot be read."""
+    try:
+        return storage.read(ROOT_KEY)
+    except OSError:
+        return None
 
 
-def _write_metadata(store: StoreHandle, keys: Iterable[str]) -> None:
-    """Write metadata as the spec gives it; the root last, with the user's own attributes."""
+def _check_unchanged(store: StoreHandle, before: bytes | None) -> None:
+    """Refuse to change a store which another command has changed since it was looked at."""
+    now = _read_root(store.storage)
+    if now != before and _find_changes(now, store.location) != _find_changes(before, store.location):
+        message = (
+            f"{store.location}: found another spec or history than when it was verified: another command has changed "
+            f"the store meanwhile; run it again: trajstore repair {store.location.argument}"
+        )
+        raise StoreError(message)
+
+
+def _find_changes(root: bytes | None, location: Location) -> tuple[DatasetSpec, list[HistoryEntry]] | None:
+    """The spec of a root and all that has happened beside that it was finished; None where it is damaged."""
+    attributes = _parse(root, location)
+    if attributes is None:
+        return None
+    return attributes.spec, [entry for entry in attributes.history if entry.event != "finished"]
+
+
+def _parse(root: bytes | None, location: Location) -> StoreAttributes | None:
+    """What a root says about its store; None where it is damaged."""
+    try:
+        return parse_attributes(json.loads(root or b""), location)
+    except (ValueError, TypeError, LookupError, StoreError):
+        return None
+
+
+def _write_metadata(store: StoreHandle, keys: Iterable[str], check: Check) -> StoreHandle:
+    """Write metadata as the spec gives it; the root last, with the user's own attributes. The store as it is then."""
     if not keys:
-        return
+        return store
     attributes = store.attributes.model_copy(update={"fingerprint": store.spec.fingerprint})
     metadata = render_metadata(attributes)
+
+    def mend(found: bytes | None) -> bytes:
+        check()
+        latest = _parse(found, store.location)
+        history = attributes.history if latest is None else latest.history
+        rendered = render_metadata(attributes.model_copy(update={"history": history}))
+        return _keep_attributes(found, rendered[ROOT_KEY])
+
     for key in sorted(keys, key=lambda key: key == ROOT_KEY):
-        data = metadata[key]
         if key == ROOT_KEY:
-            data = _keep_attributes(store.storage.read(key), data)
-        store.storage.write(key, data)
+            store.storage.update(key, mend)
+        else:
+            store.storage.write(key, metadata[key], check=check)
+    return replace(store, attributes=attributes)
 
 
 def _keep_attributes(found: bytes | None, expected: bytes) -> bytes:

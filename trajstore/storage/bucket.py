@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from trajstore.errors import MissingExtraError, NotAStoreError, SpecError, StoreError
 from trajstore.executors.threads import ThreadExecutor
-from trajstore.storage.interface import ByteRange, Bytes
+from trajstore.storage.interface import ByteRange, Bytes, Change, Check
 from trajstore.storage.location import Location
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 REQUESTS_MAX: Final = 32
 """Small objects that are requested at once."""
+
+UPDATES_MAX: Final = 100
+"""How often an object is read, changed and found changed by another meanwhile, before that is an error."""
 
 CLIENT_OPTIONS: Final = frozenset(
     {
@@ -60,6 +63,7 @@ class Bucket:
     """The objects at a place in a bucket; see `trajstore.storage.interface.Storage`."""
 
     waits = True
+    is_locked = False
 
     def __init__(self, location: Location) -> None:
         self.location = location
@@ -108,13 +112,56 @@ class Bucket:
     def forget(self, key: str) -> None:
         """Nothing is kept; see `Storage`."""
 
-    def write(self, key: str, data: Bytes) -> None:
+    def write(self, key: str, data: Bytes, *, check: Check | None = None) -> None:
         """Write an object in one request; see `Storage`."""
         import obstore
 
+        if check is not None:
+            check()
         with self._translate(key):
             # a copy: a store in memory keeps what it is given, and a shard's buffer is used again
             obstore.put(self.client, key, bytes(data), use_multipart=False)
+
+    def update(self, key: str, change: Change) -> None:
+        """Replace an object if it is as it was read, where the server can decide that; see `Storage`."""
+        import obstore
+
+        errors = obstore.exceptions
+        for _ in range(UPDATES_MAX):
+            mode: Any = "create"
+            found = None
+            with suppress(FileNotFoundError), self._translate(key):
+                answer = obstore.get(self.client, key)
+                found = bytes(answer.bytes())
+                tags = {name: answer.meta[name] for name in ("e_tag", "version")}
+                mode = {name: tag for name, tag in tags.items() if tag is not None}
+            data = change(found)
+            if data is None:
+                return
+            with self._translate(key):
+                try:
+                    self._put_if(key, data, mode or "overwrite")
+                except (errors.AlreadyExistsError, errors.PreconditionError, FileNotFoundError):
+                    continue
+                except (errors.NotSupportedError, NotImplementedError):
+                    if self.read(key) != found:  # the best that can be done
+                        continue
+                    self.write(key, data)
+            return
+        message = f"{key}: found it changed by others {UPDATES_MAX} times in a row"
+        raise OSError(message)
+
+    def _put_if(self, key: str, data: bytes, mode: Any) -> None:
+        """Write an object on a condition; `NotImplementedError` where the server knows none."""
+        import obstore
+
+        try:
+            # what a server cannot do it will not learn from being asked ten times
+            obstore.put(_connect(self.location, patient=False), key, data, mode=mode, use_multipart=False)
+        except obstore.exceptions.GenericError as error:
+            if "501 Not Implemented" in str(error):
+                raise NotImplementedError from None
+            obstore.put(self.client, key, data, mode=mode, use_multipart=False)
 
     def create(self, key: str, data: Bytes) -> bool:
         """Write an object unless it is there, where the server can decide that; see `Storage`."""
@@ -132,10 +179,12 @@ class Bucket:
                 self.write(key, data)
         return True
 
-    def remove(self, key: str) -> None:
+    def remove(self, key: str, *, check: Check | None = None) -> None:
         """Remove an object; see `Storage`."""
         import obstore
 
+        if check is not None:
+            check()
         with suppress(FileNotFoundError), self._translate(key):
             obstore.delete(self.client, key)
 
@@ -219,8 +268,8 @@ class Bucket:
 
 
 @lru_cache(maxsize=16)
-def _connect(location: Location) -> ObjectStore:
-    """Obstore's client for a place in a bucket; nothing is sent."""
+def _connect(location: Location, *, patient: bool = True) -> ObjectStore:
+    """Obstore's client for a place in a bucket, which tries again what fails or not; nothing is sent."""
     try:
         import obstore
         from obstore.store import MemoryStore, from_url
@@ -243,7 +292,7 @@ def _connect(location: Location) -> ObjectStore:
             config=options,  # type: ignore[call-overload]
             client_options={"allow_http": True, **client},
             retry_config={
-                "max_retries": int(_read_number(retry, "max_retries", MAX_RETRIES)),
+                "max_retries": int(_read_number(retry, "max_retries", MAX_RETRIES)) if patient else 0,
                 "retry_timeout": timedelta(seconds=_read_number(retry, "retry_timeout", RETRY_SECONDS)),
                 "backoff": BACKOFF,
             },

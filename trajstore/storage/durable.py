@@ -15,7 +15,8 @@ import shutil
 import socket
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import count, groupby
 from operator import itemgetter
 from pathlib import Path
@@ -34,13 +35,23 @@ _serial = count()
 _in_flight: set[str] = set()
 
 
-def publish(path: Path, data: bytes | bytearray | memoryview, *, exclusive: bool = False) -> None:
+Guard = Callable[[], AbstractContextManager[object]]
+"""What is entered while a file gets its name or loses it; what it raises leaves all as it was."""
+
+
+def publish(
+    path: Path,
+    data: bytes | bytearray | memoryview,
+    *,
+    exclusive: bool = False,
+    guard: Guard = nullcontext,
+) -> None:
     """Write a file so that it is there whole and for good when this returns, or not at all."""
     make_folders(path.parent)
     partial = _name_partial(path)
     _in_flight.add(partial.name)
     try:
-        _write(partial, path, data, exclusive=exclusive)
+        _write(partial, path, data, exclusive=exclusive, guard=guard)
     finally:
         _in_flight.discard(partial.name)
     _sync_folder(path.parent)
@@ -99,10 +110,11 @@ def publishing(path: Path) -> Iterator[Path]:
     _sync_folder(path.parent)
 
 
-def remove(path: Path) -> None:
+def remove(path: Path, *, guard: Guard = nullcontext) -> None:
     """Remove a file so that it is gone for good when this returns; harmless where there is none."""
     with contextlib.suppress(FileNotFoundError):
-        path.unlink()
+        with guard():
+            path.unlink()
         _sync_folder(path.parent)
 
 
@@ -133,7 +145,9 @@ def _begin_writing(descriptor: int) -> None:
         os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def _write(partial: Path, path: Path, data: bytes | bytearray | memoryview, *, exclusive: bool) -> None:
+def _write(
+    partial: Path, path: Path, data: bytes | bytearray | memoryview, *, exclusive: bool, guard: Guard
+) -> None:
     """Write to the temporary name, then rename; again if the temporary file was swept meanwhile."""
     while True:
         try:
@@ -143,7 +157,8 @@ def _write(partial: Path, path: Path, data: bytes | bytearray | memoryview, *, e
             if exclusive:
                 _rename_exclusively(partial, path)
             else:
-                partial.replace(path)
+                with guard():
+                    partial.replace(path)
         except BaseException as error:
             if isinstance(error, FileNotFoundError) and path.parent.is_dir():
                 continue  # swept by a builder that could not see this process: write it again

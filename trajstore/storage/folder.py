@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from trajstore.errors import NotAStoreError, StoreError
 from trajstore.storage.caching import LoadingCache
-from trajstore.storage.durable import find_debris, publish, remove, sweep
-from trajstore.storage.interface import ByteRange, Bytes
+from trajstore.storage.durable import find_debris, make_folders, publish, remove, sweep
+from trajstore.storage.interface import ByteRange, Bytes, Change, Check
 from trajstore.storage.location import Location
+from trajstore.storage.locking import lock_folder
 
 OPEN_FILES_MAX: Final = 128
 """Files that are kept open for reading; processes are usually allowed 1024."""
@@ -27,6 +29,7 @@ class Folder:
     """The files of a folder, which need not exist yet; see `trajstore.storage.interface.Storage`."""
 
     waits = False
+    is_locked = True
 
     def __init__(self, location: Location, *, open_files_max: int = OPEN_FILES_MAX) -> None:
         self.location = location
@@ -73,9 +76,20 @@ class Folder:
         """Open a file anew the next time; see `Storage`."""
         self._files.discard(key)
 
-    def write(self, key: str, data: Bytes) -> None:
+    def write(self, key: str, data: Bytes, *, check: Check | None = None) -> None:
         """Write a file durably; see `Storage`."""
-        publish(self.root / key, data)
+        if check is None:
+            publish(self.root / key, data)
+        else:
+            publish(self.root / key, data, guard=partial(self._hold, check))
+
+    def update(self, key: str, change: Change) -> None:
+        """Replace a file durably while no other process does; see `Storage`."""
+        make_folders(self.root)
+        with lock_folder(self.root, is_shared=False) as self.is_locked:
+            data = change(self.read(key))
+            if data is not None:
+                publish(self.root / key, data)
 
     def create(self, key: str, data: Bytes) -> bool:
         """Write a file durably unless it is there; see `Storage`."""
@@ -85,9 +99,12 @@ class Folder:
             return False
         return True
 
-    def remove(self, key: str) -> None:
+    def remove(self, key: str, *, check: Check | None = None) -> None:
         """Remove a file durably; see `Storage`."""
-        remove(self.root / key)
+        if check is None:
+            remove(self.root / key)
+        else:
+            remove(self.root / key, guard=partial(self._hold, check))
 
     def prune(self, prefix: str) -> None:
         """Remove a folder that is empty; see `Storage`."""
@@ -145,6 +162,13 @@ class Folder:
     def sweep(self) -> list[str]:
         """Remove temporary files of dead writers; see `Storage`."""
         return [file.relative_to(self.root).as_posix() for file in sweep(self.root)]
+
+    @contextmanager
+    def _hold(self, check: Check) -> Iterator[None]:
+        """Keep all from updating while something is done that depends on a check."""
+        with lock_folder(self.root, is_shared=True) as self.is_locked:
+            check()
+            yield
 
     def _open(self, key: str) -> _File:
         """The open file of a name."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from trajstore.storage.location import Location
@@ -11,6 +11,12 @@ Bytes = bytes | bytearray | memoryview
 
 ByteRange = tuple[int, int]
 """First byte, and how many."""
+
+Check = Callable[[], object]
+"""Raises where something must not be written, or removed, any more."""
+
+Change = Callable[[bytes | None], bytes | None]
+"""Makes of what an object holds, None where there is none, what it is to hold, or None to leave it."""
 
 
 class Storage(Protocol):
@@ -25,6 +31,9 @@ class Storage(Protocol):
 
     waits: bool
     """Whether reading mostly waits for a network: more threads than processors then make it faster."""
+
+    is_locked: bool
+    """Whether no `update` of another process can come between a check and the write that follows it."""
 
     def read(self, key: str) -> bytes | None:
         """Read an object."""
@@ -46,16 +55,27 @@ class Storage(Protocol):
         """Let go of whatever is kept of an object, because it may have been replaced."""
         ...
 
-    def write(self, key: str, data: Bytes) -> None:
-        """Write an object: it is there whole and for good when this returns, or as it was before."""
+    def write(self, key: str, data: Bytes, *, check: Check | None = None) -> None:
+        """Write an object: it is there whole and for good when this returns, or as it was before.
+
+        The check is asked just before the object is replaced.
+        """
+        ...
+
+    def update(self, key: str, change: Change) -> None:
+        """Replace an object by what a function makes of it, which is asked again where another process was faster.
+
+        Where `is_locked`, no other process updates, nor writes or removes anything with a check, meanwhile. The
+        function must do neither.
+        """
         ...
 
     def create(self, key: str, data: Bytes) -> bool:
         """Write an object as `write` does unless it is there; whether it was written."""
         ...
 
-    def remove(self, key: str) -> None:
-        """Remove an object, for good when this returns; harmless where there is none."""
+    def remove(self, key: str, *, check: Check | None = None) -> None:
+        """Remove an object, for good when this returns; harmless where there is none. For the check see `write`."""
         ...
 
     def prune(self, prefix: str) -> None:

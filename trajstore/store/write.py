@@ -52,10 +52,10 @@ class WriteTask:
         with self.turn:  # computing; writing is not counted
             files = make_files(store.spec, group, task, _local.buffers, also=also)
         written = dict.fromkeys(task.groups, 0)
-        for key, data in files:
-            store.storage.write(key, data)
-            written[store.layout.group_of(key.partition("/")[0]).name] += len(data)
-        store.mark_written(task)
+        with store.publishing(task) as write:
+            for key, data in files:
+                write(key, data)
+                written[store.layout.group_of(key.partition("/")[0]).name] += len(data)
         return written
 
     def prepare(self) -> None:
