@@ -121,12 +121,58 @@ def test_data_is_on_disk_before_its_name_and_its_name_before_the_return(
 
     (written,) = [path for name, path in calls if name == "fsync" and path.suffix == ".partial"]
     assert calls == [
+        ("fsync", tmp_path.parent),  # whoever made the folder may have been killed before
         ("fsync", tmp_path),
         ("fsync", tmp_path / "a"),
         ("fsync", written),
         (step, folder / "c.0" if exclusive else written),
         ("fsync", folder),
     ]
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL."""
+
+
+@pytest.mark.parametrize("killed_at", [1, 2, 3, 4])
+def test_a_folder_that_a_killed_process_has_made_is_put_on_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed_at: int
+) -> None:
+    """Whichever fsync was the last: a rerun makes up for all that have not been done."""
+    file, synced = tmp_path / "a" / "b" / "c" / "c.0", set()
+    left, fsync = killed_at, os.fsync
+
+    def fsync_or_die(descriptor: int) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise Killed
+        fsync(descriptor)
+        synced.add(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    monkeypatch.setattr(os, "fsync", fsync_or_die)
+    monkeypatch.setattr(durable, "_on_disk", {tmp_path})
+    with pytest.raises(Killed):
+        publish(file, b"data")
+    monkeypatch.setattr(durable, "_on_disk", set())  # another process
+    publish(file, b"data")
+    assert synced >= {tmp_path, *list(file.parents)[:3]}
+    again = len(synced)
+    publish(file, b"data")  # and once is enough
+    assert len(synced) == again + 1  # the temporary file
+
+
+def test_a_folder_above_that_cannot_be_read_is_none_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(folder: Path) -> None:
+        if folder == tmp_path.parent:
+            raise PermissionError
+
+    monkeypatch.setattr(durable, "_sync_folder", refuse)
+    monkeypatch.setattr(durable, "_on_disk", set())
+    publish(tmp_path / "c.0", b"data")
+    assert (tmp_path / "c.0").read_bytes() == b"data"
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])

@@ -33,6 +33,8 @@ _AT_FDCWD: Final = -100
 _RENAME_NOREPLACE: Final = 1
 _serial = count()
 _in_flight: set[str] = set()
+_on_disk: set[Path] = set()
+"""Folders whose entry in the folder above this process has put on disk."""
 
 
 Guard = Callable[[], AbstractContextManager[object]]
@@ -128,10 +130,17 @@ def remove_all(folder: Path) -> None:
 def make_folders(folder: Path) -> None:
     """Make a folder and the missing ones above it, each entry on disk."""
     if folder.is_dir():
+        if folder not in _on_disk:
+            # whoever made it may have been killed before its entry was on disk; or it is none of ours, and above it
+            # there may be folders that nobody may read
+            with contextlib.suppress(OSError):
+                _sync_folder(folder.parent)
+            _on_disk.add(folder)
         return
     make_folders(folder.parent)
     folder.mkdir(exist_ok=True)
     _sync_folder(folder.parent)
+    _on_disk.add(folder)
 
 
 def _name_partial(path: Path) -> Path:
