@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,39 @@ def test_a_history_without_any_event_is_mended(history: Any, tiny_copy: Path, ti
     assert_same_bytes(tiny_copy, tiny_store)
 
 
+def mutate(history: list[dict[str, Any]], rng: random.Random) -> None:
+    """Remove, rename or replace a part of a history, wherever."""
+    parent: Any = history
+    while True:
+        place = rng.choice(list(parent) if isinstance(parent, dict) else range(len(parent)))
+        inner = parent[place]
+        if not isinstance(inner, dict) or rng.random() < 0.3:
+            break
+        parent = inner
+    action = rng.choice(["remove", "rename", "replace"])
+    if action == "remove":
+        del parent[place]
+    elif action == "rename" and isinstance(parent, dict):
+        parent[place.upper()] = parent.pop(place)
+    else:
+        parent[place] = rng.choice([None, 3, "x", [], {}, True, 1e9])
+
+
+def test_no_mutation_of_the_history_makes_a_store_useless(tiny_store: Path) -> None:
+    """330 of them: the store opens, or its root says what a repair needs."""
+    store, rng = open_store(tiny_store), random.Random(3)
+    root = json.loads((tiny_store / "zarr.json").read_text())
+    for _ in range(330):
+        mutated = json.loads(json.dumps(root))
+        mutate(mutated["attributes"][NAMESPACE]["history"], rng)
+        try:
+            found: StoreAttributes | None = parse_attributes(mutated, store.location)
+        except StoreError:
+            found = salvage(store, json.dumps(mutated, indent=2).encode())
+        assert found is not None, mutated["attributes"][NAMESPACE]["history"]
+        assert (found.spec, found.fingerprint) == (store.spec, store.attributes.fingerprint)
+
+
 def test_an_unfinished_store_stays_unfinished(tmp_path: Path, tiny_fields: dict[str, Any]) -> None:
     path = tmp_path / "a.zarr"
     trajstore.build(path, part="1/2", **tiny_fields)
@@ -144,6 +178,8 @@ def test_the_newest_version_is_found_by_its_numbers() -> None:
     assert find_newer_version(name("0.9.1", "0.10.0", "0.2")) == "0.10.0"
     assert find_newer_version(name("unknown", "")) is None
     assert find_newer_version('{"trajstore": {"format_version": 1') is None
+    # a closing quote that has become another character makes no other version of it
+    assert find_newer_version(f'{{"trajstore": "{version("trajstore")}2,\n  "numpy": "9.9"}}') is None
 
 
 def test_only_whole_events_are_readable(tiny_spec: Any) -> None:

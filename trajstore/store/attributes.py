@@ -189,7 +189,8 @@ def find_readable(history: Any) -> Iterator[Any]:
 
 def find_newer_version(text: str) -> str | None:
     """Find the newest version of trajstore that a root names, whole or torn, if the installed one is older."""
-    named = re.findall(rf'"{NAMESPACE}":\s*"(\d[^"]*)"', text)
+    # nothing but a whole version: where its closing quote is damaged, what follows would be part of it
+    named = re.findall(rf'"{NAMESPACE}":\s*"(\d[\w.!+-]*)"', text)
     newest = max(named, key=_order, default="")
     return newest if _order(newest) > _order(_installed()) else None
 
