@@ -252,15 +252,17 @@ def remove_annotations(
     store = open_store(open_storage(Location.parse(path, storage_options)))
     left = find_leftovers(store, store.storage.list_keys())
     found = tuple(name for name in wanted if name in store.spec.annotations.groups or name in left)
-    if not found:
-        return ()
     try:
-        store.storage.sweep()
-        drop_annotations(store, found)
+        store.storage.sweep()  # whoever was killed while they were removed has left nothing else
+        if found:
+            drop_annotations(store, found)
+        for name in wanted:
+            for array in (*(array.name for array in ARRAYS[name]), f"{name}_written"):
+                store.storage.prune(array)
     except OSError as error:
         message = (
             f"{store.location}: cannot be changed: {error.strerror or error}; continue with: "
-            f"trajstore annotate {store.location.argument} {' '.join(f'--remove {name}' for name in found)}"
+            f"trajstore annotate {store.location.argument} {' '.join(f'--remove {name}' for name in found or wanted)}"
         )
         raise StoreError(message) from error
     return found
