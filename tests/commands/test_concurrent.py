@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -230,7 +231,8 @@ def test_an_annotator_sets_no_flag_after_its_annotation_was_removed(store: Path,
     assert killed.wait().code == -9
     refused = slow.resume().wait()
     assert refused.code == 1
-    assert "another command has changed the store" in last_line(refused)
+    # its other threads may have seen the store before the annotation was added again
+    assert re.search("another command has changed the store|it was removed meanwhile", last_line(refused))
     assert_flags_are_true(store, annotated)
     trajstore.annotate(store, "flow")
     assert_same_bytes(store, annotated)
