@@ -18,7 +18,7 @@ from typer import Argument, Option
 
 import trajstore
 from trajstore import report
-from trajstore.errors import DamageError, SpecError, TrajstoreError, is_full
+from trajstore.errors import DamageError, SpecError, TrajstoreError, describe_failure, is_full
 from trajstore.progress import ignore, show_progress
 from trajstore.storage.location import Location, parse_options
 from trajstore.streams import BestEffort, lenient_streams
@@ -762,7 +762,7 @@ def _explain_failure(error: BaseException) -> tuple[str, int]:
         return str(error), error.exit_code
     if isinstance(error, OSError):
         place = f"{error.filename}: " if error.filename is not None else ""
-        return f"{place}{error.strerror or error}", 3 if is_full(error) else 1
+        return f"{place}{describe_failure(error)}", 3 if is_full(error) else 1
     if isinstance(error, MemoryError):
         return f"found too little memory ({error}), ask for less or use fewer --workers", 1
     return f"unexpected {type(error).__name__}: {error}; add --debug to see where, and please report it", 1

@@ -27,6 +27,7 @@ Every message says what was found, what was expected, where, and what to do.
 from __future__ import annotations
 
 import errno
+from typing import Final
 
 
 class TrajstoreError(Exception):
@@ -131,6 +132,34 @@ class InterruptedBuildError(TrajstoreError):
     def __init__(self, message: str, *, exit_code: int = 130) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+_ADVICE: Final = {
+    errno.EIO: "check the disk",
+    errno.EROFS: "make its filesystem writable or name another path",
+    errno.EACCES: "change its permissions or name another path",
+    errno.EPERM: "change its permissions or name another path",
+    errno.EMFILE: "allow more open files, such as with: ulimit -n 4096",
+    errno.ENFILE: "close other programs that keep files open",
+    errno.ENAMETOOLONG: "name a shorter path",
+}
+
+
+def describe_failure(error: OSError) -> str:
+    """What the system says, and what to do about it.
+
+    Parameters
+    ----------
+    error : OSError
+        Any.
+
+    Returns
+    -------
+    str
+        Such as ``Input/output error; check the disk``.
+    """
+    advice = _ADVICE.get(error.errno or 0)
+    return f"{error.strerror or error}{'; ' if advice else ''}{advice or ''}"
 
 
 def is_full(error: BaseException | None) -> bool:

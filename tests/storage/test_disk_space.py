@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.faults import small_disk
 
-from trajstore.errors import NotEnoughSpaceError, is_full
+from trajstore.errors import NotEnoughSpaceError, StoreError, is_full
 from trajstore.storage.disk_space import (
     RESERVE,
     Estimate,
     Filesystem,
     check_space,
+    explain_failed_write,
     fits,
     inspect_filesystem,
     round_up,
@@ -133,3 +134,32 @@ def test_full_disks_and_quotas_are_full() -> None:
     assert not is_full(OSError(errno.EACCES, ""))
     assert not is_full(ValueError())
     assert not is_full(None)
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "texts"),
+    [
+        (errno.ENOSPC, NotEnoughSpaceError, ["the disk is full (", " free); "]),
+        (errno.EDQUOT, NotEnoughSpaceError, ["the quota is used up; "]),
+        (errno.EIO, StoreError, ["cannot be written: Input/output error; check the disk; "]),
+        (errno.EROFS, StoreError, ["Read-only file system; make its filesystem writable or name another"]),
+        (errno.EACCES, StoreError, ["Permission denied; change its permissions or name another path; "]),
+        (errno.EMFILE, StoreError, ["Too many open files; allow more open files, such as with: ulimit -n"]),
+    ],
+)
+def test_an_error_of_the_system_says_where_and_what_to_do(
+    tmp_path: Path, number: int, kind: type[Exception], texts: list[str]
+) -> None:
+    shown = explain_failed_write(tmp_path, OSError(number, os.strerror(number)), state="go on")
+    assert type(shown) is kind
+    assert str(shown).startswith(f"{tmp_path}: ")
+    assert str(shown).endswith("; go on") or kind is NotEnoughSpaceError
+    for text in texts:
+        assert text in str(shown)
+
+
+def test_a_filesystem_without_room_for_files_is_not_called_full(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "size=1m,nr_inodes=1") as disk:
+        error = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        shown = str(explain_failed_write(disk.folder / "a", error, state="go on"))
+    assert shown.endswith("a: the filesystem has no room for more files; go on")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from trajstore.commands.build import BuildReport, run_build
-from trajstore.errors import StoreError
 from trajstore.executors.options import check_options
 from trajstore.executors.run import RunOptions
 from trajstore.families import load_family
 from trajstore.progress import Report
 from trajstore.spec import ANNOTATIONS
+from trajstore.storage.disk_space import explain_failed_write
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.fill import explain_error
@@ -260,9 +260,7 @@ def remove_annotations(
             for array in (*(array.name for array in ARRAYS[name]), f"{name}_written"):
                 store.storage.prune(array)
     except OSError as error:
-        message = (
-            f"{store.location}: cannot be changed: {error.strerror or error}; continue with: "
-            f"trajstore annotate {store.location.argument} {' '.join(f'--remove {name}' for name in found or wanted)}"
-        )
-        raise StoreError(message) from error
+        removal = " ".join(f"--remove {name}" for name in found or wanted)
+        state = f"continue with: trajstore annotate {store.location.argument} {removal}"
+        raise explain_failed_write(store.location, error, state=state) from error
     return found

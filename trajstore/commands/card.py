@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from trajstore.commands.preview import CAMERAS_MAX, ENDINGS, draw, load
-from trajstore.errors import CorruptDataError, OutputError, SpecError, is_full
+from trajstore.errors import CorruptDataError, OutputError, SpecError
 from trajstore.executors.run import RunOptions
 from trajstore.executors.threads import ThreadExecutor
 from trajstore.exporters.records import CARD_FILES
@@ -28,7 +28,7 @@ from trajstore.sharing.licenses import check_license
 from trajstore.sharing.readme import MARK, render_spec, write_readme
 from trajstore.sharing.shortcuts import Shortcut, measure_shortcut
 from trajstore.sharing.subject import Subject, open_subject
-from trajstore.storage.disk_space import explain_full_disk
+from trajstore.storage.disk_space import explain_failed_write
 from trajstore.storage.durable import make_folders, publish_all
 from trajstore.storage.location import Location
 
@@ -277,7 +277,4 @@ def _write(folder: Path, files: Mapping[str, bytes]) -> None:
         make_folders(folder)
         publish_all((folder / name, data) for name, data in files.items())
     except OSError as error:
-        if is_full(error):
-            raise explain_full_disk(str(folder), state="no card was written") from error
-        message = f"output {folder}: cannot be written: {error.strerror or error}"
-        raise OutputError(message) from error
+        raise explain_failed_write(folder, error, state="no card was written", kind=OutputError) from error

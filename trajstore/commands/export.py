@@ -155,7 +155,10 @@ def export(
         allow_partial=allow_partial,
     )
     if plan.is_done and plan.stored is not None:
-        tidy_export(plan)
+        try:
+            tidy_export(plan)
+        except OSError as error:
+            raise explain_error(plan, error) from error
         return ExportReport(str(folder), plan.stored, 0, 0, time.monotonic() - started)
     if not force:
         filesystem = inspect_filesystem(folder)

@@ -20,7 +20,6 @@ import numpy as np
 from trajstore.errors import (
     ExportError,
     TrajstoreError,
-    is_full,
 )
 from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.exporters import Encoder, find_format
@@ -37,7 +36,7 @@ from trajstore.progress import Report, Tally
 from trajstore.reading.store import StoreReader
 from trajstore.scene.order import SPLIT_NAMES
 from trajstore.storage.disk_space import (
-    explain_full_disk,
+    explain_failed_write,
 )
 from trajstore.storage.durable import make_folders, publish, publish_all, remove, sweep
 from trajstore.storage.location import Location
@@ -299,7 +298,4 @@ def describe_state(plan: ExportPlan) -> str:
 
 def explain_error(plan: ExportPlan, error: OSError) -> TrajstoreError:
     """The error to show for one that the filesystem raised."""
-    state = describe_state(plan)
-    if is_full(error):
-        return explain_full_disk(str(plan.folder), state=state)
-    return ExportError(f"{plan.folder}: cannot be written: {error.strerror or error}; {state}")
+    return explain_failed_write(plan.folder, error, state=describe_state(plan), kind=ExportError)

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
-from trajstore.errors import MissingExtraError, OutputError, SpecError, is_full
-from trajstore.storage.disk_space import explain_full_disk
+from trajstore.errors import MissingExtraError, OutputError, SpecError
+from trajstore.storage.disk_space import explain_failed_write
 from trajstore.storage.durable import publish
 from trajstore.storage.location import Location
 
@@ -60,7 +60,4 @@ def write_output(path: Path, data: bytes | memoryview) -> None:
     try:
         publish(path, data)
     except OSError as error:
-        if is_full(error):
-            raise explain_full_disk(str(path), state="nothing was written") from error
-        message = f"output {path}: cannot be written: {error.strerror or error}"
-        raise OutputError(message) from error
+        raise explain_failed_write(path, error, state="nothing was written", kind=OutputError) from error

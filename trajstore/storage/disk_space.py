@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
 from typing import Final
 
-from trajstore.errors import NotEnoughSpaceError
+from trajstore.errors import NotEnoughSpaceError, StoreError, TrajstoreError, describe_failure, is_full
 from trajstore.text import format_bytes, format_count
 
 RESERVE: Final = 1.05
@@ -106,10 +107,20 @@ def check_space(
         raise NotEnoughSpaceError(message)
 
 
-def explain_full_disk(location: str, *, state: str) -> NotEnoughSpaceError:
-    """The error to show when a filesystem became full."""
-    filesystem = inspect_filesystem(location)
+def explain_failed_write(
+    location: object, error: OSError, *, state: str, kind: type[TrajstoreError] = StoreError
+) -> TrajstoreError:
+    """The error to show where the system could not write: `NotEnoughSpaceError` if there is no room, or of a kind."""
+    if not is_full(error):
+        return kind(f"{location}: cannot be written: {describe_failure(error)}; {state}")
+    try:
+        filesystem = inspect_filesystem(str(location))
+    except OSError:
+        return NotEnoughSpaceError(f"{location}: the disk is full; {state}")
     hint = filesystem.hint()
-    return NotEnoughSpaceError(
-        f"{location}: the disk is full ({format_bytes(filesystem.free)} free); {state}{hint and '; '}{hint}"
-    )
+    found = f"the disk is full ({format_bytes(filesystem.free)} free)"
+    if error.errno == errno.EDQUOT:
+        found, hint = "the quota is used up", ""
+    elif filesystem.free_files == 0:
+        found, hint = "the filesystem has no room for more files", ""
+    return NotEnoughSpaceError(f"{location}: {found}; {state}{hint and '; '}{hint}")

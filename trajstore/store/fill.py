@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.errors import ClusterError, StoreError, TrajstoreError, is_full
+from trajstore.errors import ClusterError, StoreError, TrajstoreError
 from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.progress import Tally
-from trajstore.storage.disk_space import explain_full_disk
+from trajstore.storage.disk_space import explain_failed_write
 from trajstore.store.columns import ColumnGroup, Task
 from trajstore.store.handle import StoreHandle, open_store
 from trajstore.store.plan import BuildPlan
@@ -115,7 +115,4 @@ def describe_state(plan: BuildPlan) -> str:
 
 def explain_error(plan: BuildPlan, error: OSError) -> TrajstoreError:
     """The error to show for one that the filesystem raised."""
-    state = describe_state(plan)
-    if not is_full(error):
-        return StoreError(f"{plan.location}: cannot be written: {error.strerror or error}; {state}")
-    return explain_full_disk(str(plan.location), state=state)
+    return explain_failed_write(plan.location, error, state=describe_state(plan))
