@@ -571,3 +571,24 @@ def test_a_dry_run_says_what_noise_does_to_the_size(command: Any, tmp_path: Path
     done = command("build", "noisy.zarr", "--spec", str(spec), "--dry-run")
     assert done.code == 0
     assert "noise does not compress: without sensor.noise about" in done.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["info"],
+        ["build"],
+        ["repair"],
+        ["extend", "--samples=9"],
+        ["card"],
+        ["verify"],
+        ["view", "-o", "a.rrd"],
+    ],
+)
+def test_no_command_prints_the_secrets_of_a_url(command: Any, arguments: list[str]) -> None:
+    url = "s3://user:hidden@bucket/a.zarr?sig=hidden"
+    options = ["--storage-option=max_retries=0", "--storage-option=endpoint=http://127.0.0.1:9"]
+    done = command(arguments[0], url, *arguments[1:], *options)
+    assert done.code != 0
+    assert "hidden" not in done.out + done.err
+    assert "s3://…@bucket/a.zarr" in done.err

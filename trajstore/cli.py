@@ -284,12 +284,12 @@ def annotate(
     """
     location = _locate(store, storage_option)
     if bool(names) + bool(remove) + is_list != 1:
-        message = f"annotate {store}: found {'several' if names or remove else 'none'} of NAME, --list and --remove, "
-        message += "expected one of them"
+        found = "several" if names or remove else "none"
+        message = f"annotate {location}: found {found} of NAME, --list and --remove, expected one of them"
         raise SpecError(message)
     if is_list:
-        found = trajstore.list_annotations(location)
-        _print_result(found, report.describe_annotations(found), as_json=as_json)
+        listed = trajstore.list_annotations(location)
+        _print_result(listed, report.describe_annotations(listed), as_json=as_json)
         return
     if remove:
         removed = trajstore.remove_annotations(location, *remove)
@@ -513,7 +513,9 @@ def verify(
         _print_result(compared, report.describe_copy(compared), as_json=as_json)
         if not compared.is_same:
             counts = ", ".join(f"{kind} {len(names):,}" for kind, names in compared.differences.items())
-            message = f"{store}: differs from {against} ({counts}); get these files again, or make them again"
+            message = (
+                f"{location}: differs from {against} ({counts}); get these files again, or make them again"
+            )
             raise DamageError(message)
         return
     with _watch(quiet=quiet) as watching:
@@ -522,7 +524,7 @@ def verify(
         )
     _print_result(done, report.describe_verification(done, location=location), as_json=as_json)
     if not done.is_sound:
-        message = f"{store}: damage found; mend it with: trajstore repair {location.argument}"
+        message = f"{location}: damage found; mend it with: trajstore repair {location.argument}"
         raise DamageError(message)
 
 
@@ -578,7 +580,7 @@ def repair(
     if done.remaining:
         files = " ".join(shlex.quote(f"{done.location}/{finding.key}") for finding in done.remaining)
         how = "then: rm" if location.folder is not None else "then remove"
-        message = f"{store}: found objects that do not belong to a store; look at them, {how} {files}"
+        message = f"{location}: found objects that do not belong to a store; look at them, {how} {files}"
         raise DamageError(message)
 
 

@@ -170,7 +170,7 @@ def _open_command(location: Location) -> str:
         for index, (name, value) in enumerate(location.shown_options)
     )
     more = f", storage_options={{{options}}}" if options else ""
-    code = f"import trajstore; print(trajstore.open({location.url!r}{more}))"
+    code = f"import trajstore; print(trajstore.open({str(location)!r}{more}))"
     return f'python -c "{code}"' if not set(code) & set('"$`\\!') else f"python -c {shlex.quote(code)}"
 
 

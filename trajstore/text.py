@@ -72,6 +72,19 @@ def escape(text: str) -> str:
     )
 
 
+def hide_secrets(text: str) -> str:
+    """Put ``…`` for what may be secret in URLs: user and password, query and fragment.
+
+    Examples
+    --------
+    >>> hide_secrets("s3://user:secret@bucket/a.zarr"), hide_secrets("az://box/a.zarr?sv=1&sig=secret")
+    ('s3://…@bucket/a.zarr', 'az://box/a.zarr?…')
+    """
+    # a password may hold slashes; behind a name without one they begin a path
+    text = re.sub(r"://(?:[^/?#@\s]*|[^/?#@\s]*:[^?#\s]*)@", "://…@", text)
+    return re.sub(r"(://[^?#\n]*[?#])[^\s)'\"]+", r"\1…", text)
+
+
 def wrap(text: str, width: int) -> str:
     """Break lines that are too long between words, and go on under the column where the break is.
 

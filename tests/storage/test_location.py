@@ -8,6 +8,7 @@ import pytest
 
 from trajstore.errors import SpecError
 from trajstore.storage.location import Location, parse_options
+from trajstore.text import hide_secrets
 
 
 @pytest.mark.parametrize(
@@ -71,3 +72,40 @@ def test_options_are_read_from_texts() -> None:
     for text in ("a", "=1", ""):
         with pytest.raises(SpecError, match="expected key=value"):
             parse_options([text])
+
+
+SECRET_URLS = [
+    "az://box/a.zarr?sv=2024&sig=hidden%2B",
+    "s3://user:hidden@bucket/a.zarr",
+    "s3://user:hi/dden@bucket/a.zarr",
+    "s3://hidden@bucket/a.zarr",
+    "gs://bucket/a.zarr#hidden",
+]
+
+
+@pytest.mark.parametrize("url", SECRET_URLS)
+def test_secrets_in_a_url_are_never_shown(url: str) -> None:
+    location = Location.parse(url, {"proxy_url": "http://user:hidden@host:1", "endpoint": "http://a?hidden"})
+    assert location.url == url
+    shown = f"{location} {location!r} {location.argument} {location.shown_options}"
+    assert "dden" not in shown
+    assert "a.zarr" in str(location)
+    for wrong in (url.replace("://", "z://"), Path(url)):
+        with pytest.raises(SpecError) as refused:
+            Location.parse(wrong)
+        assert "dden" not in str(refused.value)
+    with pytest.raises(SpecError, match=r"found …, expected key=value"):
+        parse_options(["secret_access_key:hidden"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["s3://bucket/a@b.zarr", "memory://a b", "a?b#c", "see http://host:1/a (b@c.d)", "http://host:9000"],
+)
+def test_what_is_no_secret_is_shown(text: str) -> None:
+    assert hide_secrets(text) == text
+
+
+def test_what_servers_say_tells_no_secrets() -> None:
+    found = hide_secrets("error sending request for url (https://a.net/b?sig=hidden), status 500")
+    assert found == "error sending request for url (https://a.net/b?…), status 500"

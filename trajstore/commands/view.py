@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -127,7 +126,7 @@ def view(
     return ViewReport(path, chosen, classes, len(data))
 
 
-def _check_screen(source: object) -> None:
+def _check_screen(source: str | Path | Location | DatasetSpec) -> None:
     """Raise unless a window can be opened."""
     if not sys.platform.startswith("linux") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         return
@@ -138,9 +137,7 @@ def _check_screen(source: object) -> None:
     raise OutputError(message)
 
 
-def _save_command(source: object) -> str:
+def _save_command(source: str | Path | Location | DatasetSpec) -> str:
     """The command that saves a recording."""
-    place = "STORE" if isinstance(source, DatasetSpec) else shlex.quote(str(source))
-    if isinstance(source, Location):
-        place = source.argument
+    place = "STORE" if isinstance(source, DatasetSpec) else Location.parse(source).argument
     return f"trajstore view {place} -o FILE.rrd"

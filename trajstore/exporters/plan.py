@@ -167,9 +167,7 @@ def plan_export(
     _check_target(target, handle)
     numbers = reader.split_rows(split, ranges)
     if not len(numbers):
-        message = (
-            f"{store}: found no row of split {split} in rows {wanted.start}:{wanted.stop}, expected some"
-        )
+        message = f"{handle.location}: found no row of split {split} in rows {wanted.start}:{wanted.stop}, expected some"
         raise SpecError(message)
     if cameras is not None and len({*cameras}) < len(cameras):
         message = f"cameras: found {list(cameras)}, expected each camera once"

@@ -17,6 +17,7 @@ from trajstore.errors import MissingExtraError, NotAStoreError, SpecError, Store
 from trajstore.executors.threads import ThreadExecutor
 from trajstore.storage.interface import ByteRange, Bytes, Change, Check
 from trajstore.storage.location import Location
+from trajstore.text import hide_secrets
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -251,7 +252,7 @@ class Bucket:
                 )
                 raise NotAStoreError(message) from None
             if isinstance(error, FileNotFoundError):
-                raise
+                raise FileNotFoundError(reason) from None
             if any(host in reason for host in _METADATA_SERVICE):
                 raise _deny(self.location, key, "found no credentials") from None
             is_denied = isinstance(error, errors.PermissionDeniedError | errors.UnauthenticatedError)
@@ -339,4 +340,4 @@ def _summarize(text: str, code: re.Match[str] | None) -> str:
         r":? *<\?xml.*|, max_retries: .*?(?= -|$)|^Generic \w+ error: ", "", text.strip().partition("\n")[0]
     )
     line = line.rstrip(". ")
-    return f"{line} ({code[1]})" if code and code[1] else line
+    return hide_secrets(f"{line} ({code[1]})" if code and code[1] else line)

@@ -6,12 +6,13 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self
 from urllib.parse import unquote, urlsplit
 
 from trajstore.errors import SpecError
+from trajstore.text import hide_secrets
 
 SCHEMES: Final = {
     "s3": "s3://bucket/path",
@@ -27,10 +28,10 @@ _SECRET: Final = re.compile(r"key|secret|token|password|credential|sas", re.IGNO
 
 @dataclass(frozen=True)
 class Location:
-    """Where a store lies; small, can be pickled and compared, and reads as its URL."""
+    """Where a store lies; small, can be pickled and compared, and reads as its URL, without secrets."""
 
     url: str
-    options: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    options: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def parse(
@@ -48,8 +49,10 @@ class Location:
         text = os.fspath(path)
         broken = re.fullmatch(rf"({'|'.join(SCHEMES)}):/([^/].*)", text)
         if broken:
+            meant = hide_secrets(f"{broken[1]}://{broken[2]}")
+            found = meant.replace("://", ":/", 1)
             message = (
-                f"location: found the path {text}, expected the text {broken[1]}://{broken[2]}: a pathlib.Path merges "
+                f"location: found the path {found}, expected the text {meant}: a pathlib.Path merges "
                 "slashes, give a string"
             )
             raise SpecError(message)
@@ -57,17 +60,18 @@ class Location:
         given = tuple((str(name), str(value)) for name, value in (options or {}).items())
         if not separator or not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme):
             return cls._local(text, given)
+        shown = hide_secrets(text)
         if scheme not in SCHEMES:
-            message = f"location: found {text}, expected a folder or one of {', '.join(SCHEMES.values())}"
+            message = f"location: found {shown}, expected a folder or one of {', '.join(SCHEMES.values())}"
             raise SpecError(message)
         if scheme == "file":
             parts = urlsplit(text)
             if parts.netloc not in ("", "localhost") or not parts.path.startswith("/"):
-                message = f"location: found {text}, expected {SCHEMES['file']} with three slashes, or a path"
+                message = f"location: found {shown}, expected {SCHEMES['file']} with three slashes, or a path"
                 raise SpecError(message)
             return cls._local(unquote(parts.path), given)
         if not rest.strip("/") or rest.startswith("/"):
-            message = f"location: found {text} without a bucket, expected {SCHEMES[scheme]}"
+            message = f"location: found {shown} without a bucket, expected {SCHEMES[scheme]}"
             raise SpecError(message)
         return cls(f"{scheme}://{rest.rstrip('/')}", given)
 
@@ -93,16 +97,19 @@ class Location:
         """The location as an argument of a command, with its options; secrets are left out."""
         options = (f"{name}={value}" for name, value in self.shown_options)
         return " ".join(
-            [shlex.quote(self.url), *(f"--storage-option {shlex.quote(option)}" for option in options)]
+            [shlex.quote(str(self)), *(f"--storage-option {shlex.quote(option)}" for option in options)]
         )
 
     @property
     def shown_options(self) -> list[tuple[str, str]]:
         """The options, with ``…`` for secrets."""
-        return [(name, "…" if _SECRET.search(name) else value) for name, value in self.options]
+        return [(name, "…" if _SECRET.search(name) else hide_secrets(value)) for name, value in self.options]
 
     def __str__(self) -> str:
-        return self.url
+        return hide_secrets(self.url)
+
+    def __repr__(self) -> str:
+        return f"Location(url={str(self)!r})"
 
 
 def parse_options(texts: Iterable[str]) -> dict[str, str]:
@@ -111,7 +118,8 @@ def parse_options(texts: Iterable[str]) -> dict[str, str]:
     for text in texts:
         name, separator, value = text.partition("=")
         if not separator or not name.strip():
-            message = f"storage option: found {text!r}, expected key=value, such as region=eu-central-1"
+            found = "…" if _SECRET.search(text) else repr(text)
+            message = f"storage option: found {found}, expected key=value, such as region=eu-central-1"
             raise SpecError(message)
         options[name.strip()] = value
     return options
