@@ -592,3 +592,19 @@ def test_no_command_prints_the_secrets_of_a_url(command: Any, arguments: list[st
     assert done.code != 0
     assert "hidden" not in done.out + done.err
     assert "s3://…@bucket/a.zarr" in done.err
+
+
+@pytest.mark.parametrize("name", ["two  spaces", "new\nline", "it's\t$HOME"])
+def test_printed_commands_can_be_pasted_whatever_a_path_holds(
+    command: Any, tmp_path: Path, name: str
+) -> None:
+    refused = command("build", f"{name}/a.zarr")
+    assert_fails_in_one_line(refused, 1, "make it first: mkdir -p ")
+    subprocess.run(["bash", "-c", refused.err.partition("first: ")[2]], check=True)
+    assert (tmp_path / name).is_dir()
+
+
+def test_a_huge_value_is_not_echoed_whole(command: Any) -> None:
+    refused = command("info", f"ftp://{'x' * 100_000}")
+    assert_fails_in_one_line(refused, 2, "location: found ftp://xxx", "file:///path")
+    assert len(refused.err) < 5000

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -22,7 +21,7 @@ from trajstore.errors import DamageError, SpecError, TrajstoreError, describe_fa
 from trajstore.progress import ignore, show_progress
 from trajstore.storage.location import Location, parse_options
 from trajstore.streams import BestEffort, lenient_streams
-from trajstore.text import fit
+from trajstore.text import fit, join_lines, quote
 
 if TYPE_CHECKING:
     from trajstore.spec import DatasetSpec
@@ -578,7 +577,7 @@ def repair(
         )
     _print_message(report.describe_repair(done))
     if done.remaining:
-        files = " ".join(shlex.quote(f"{done.location}/{finding.key}") for finding in done.remaining)
+        files = " ".join(quote(f"{done.location}/{finding.key}") for finding in done.remaining)
         how = "then: rm" if location.folder is not None else "then remove"
         message = f"{location}: found objects that do not belong to a store; look at them, {how} {files}"
         raise DamageError(message)
@@ -772,7 +771,7 @@ def _explain_failure(error: BaseException) -> tuple[str, int]:
 
 def _fail(message: str, code: int) -> None:
     """Print one line on standard error, more where a terminal is narrower, and exit."""
-    _print(f"trajstore: {' '.join(message.split())}", sys.stderr)
+    _print(f"trajstore: {join_lines(message)}", sys.stderr)
     sys.exit(code)
 
 

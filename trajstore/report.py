@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import shlex
 from typing import TYPE_CHECKING, Any
 
-from trajstore.text import escape, format_bytes, format_count, format_seconds
+from trajstore.text import escape, format_bytes, format_count, format_seconds, quote
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -171,7 +170,7 @@ def _open_command(location: Location) -> str:
     )
     more = f", storage_options={{{options}}}" if options else ""
     code = f"import trajstore; print(trajstore.open({str(location)!r}{more}))"
-    return f'python -c "{code}"' if not set(code) & set('"$`\\!') else f"python -c {shlex.quote(code)}"
+    return f'python -c "{code}"' if not set(code) & set('"$`\\!') else f"python -c {quote(code)}"
 
 
 def describe_export(report: ExportReport) -> str:
@@ -375,7 +374,7 @@ def describe_view(report: ViewReport) -> str:
     rows = _list_rows(report.rows, report.classes)
     if report.output is None:
         return f"in the viewer: {rows}"
-    command = f"rerun {shlex.quote(str(report.output))}"
+    command = f"rerun {quote(str(report.output))}"
     return f"{report.output}: {format_bytes(report.bytes)}, {rows}\nnext: {command}"
 
 

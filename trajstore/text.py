@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import textwrap
 from reprlib import repr as shorten
 from typing import TYPE_CHECKING, Final, TextIO
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
 
 UNBROKEN: Final = re.compile(r"(?:(?<=: )|^)(?:trajstore|python|rm) .*|`[^`]*`")
 """What is to be copied in one piece: a command at the end of a line, or anything in backticks."""
+
+
+MESSAGE_MAX: Final = 4000
+"""Characters of the longest message that is shown whole."""
 
 
 def format_bytes(size: float) -> str:
@@ -70,6 +75,31 @@ def escape(text: str) -> str:
     return "".join(
         c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in text
     )
+
+
+def quote(text: str) -> str:
+    r"""A text as one word of a shell, on one line.
+
+    Examples
+    --------
+    >>> print(quote("a.zarr"), quote("a  b"), quote("a\nb"))
+    a.zarr 'a  b' $'a\x0ab'
+    """
+    if text.isprintable():
+        return shlex.quote(text)
+    characters = (
+        f"\\{c}" if c in "\\'" else c if c.isprintable() else "".join(f"\\x{b:02x}" for b in os.fsencode(c))
+        for c in text
+    )
+    return f"$'{''.join(characters)}'"
+
+
+def join_lines(message: str) -> str:
+    """A message on one line, every space as it is; of one that repeats a huge value, beginning and end."""
+    line = escape(re.sub(r"\s*\n\s*", " ", message.strip()))
+    if len(line) > MESSAGE_MAX:
+        line = f"{line[: MESSAGE_MAX // 2]} … {line[-MESSAGE_MAX // 2 :]}"
+    return line
 
 
 def hide_secrets(text: str) -> str:

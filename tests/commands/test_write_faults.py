@@ -58,3 +58,4 @@ def test_a_disk_that_is_full_is_exit_code_3_in_every_command(
     *_, line = capsys.readouterr().err.splitlines()
     assert (ended.value.code, line.startswith("trajstore: ")) == (3, True)
     assert ": the quota is used up; " in line
+    assert ("continue with: trajstore repair store.zarr" in line) == (command == "repair")

@@ -167,3 +167,9 @@ def test_another_camera_or_position_differs_from_the_store(
     path.write_text(json.dumps(json.loads(path.read_bytes()) | {"camera_positions": [[1.0, 2.0, 3.0]]}))
     shutil.copy(folder / "videos/traj_00006.pt", folder / "videos/traj_00007.pt")
     assert trajstore.validate(folder, tiny_store).fault_counts == {"content-video": 1, "content-label": 1}
+
+
+def test_a_sound_export_is_valid_whatever_its_folder_is_called(reference: Path, tmp_path: Path) -> None:
+    here = tmp_path / "not text \udcff"
+    shutil.copytree(reference, here)
+    assert trajstore.validate(here).faults == ()

@@ -291,3 +291,11 @@ def test_names_of_temporary_files_are_never_keys_of_the_store(
     monkeypatch.setattr(os, "fsync", record)
     publish(tmp_path / "c.0", b"data")
     assert [path.parent for path in seen[:1]] == [tmp_path]
+
+
+@pytest.mark.parametrize("name", ["x" * 255, "é" * 127])
+def test_the_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
+    publish(tmp_path / name, b"data")
+    assert names_in(tmp_path) == [name]
+    with pytest.raises(OSError, match="File name too long"):
+        publish(tmp_path / ("x" * 256), b"data")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,7 @@ from trajstore.errors import (
 from trajstore.spec import DatasetSpec
 from trajstore.storage.folder import Folder
 from trajstore.store.attributes import NAMESPACE
+from trajstore.store.fill import describe_state
 from trajstore.store.handle import finish_store
 from trajstore.store.shard import FLAG_WRITTEN
 
@@ -349,3 +352,15 @@ def test_labels_are_counted_whatever_an_array_says_of_itself(
         (tiny_copy / "class_label" / "zarr.json").unlink()
     assert info(tiny_copy).classes == info(tiny_store).classes
     assert [finding.key for finding in verify(tiny_copy).damage] == ["class_label/zarr.json"]
+
+
+def test_a_store_that_cannot_be_read_is_not_said_to_be_empty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    plan = plan_build(tmp_path / "a.zarr", DatasetSpec())
+    assert describe_state(plan).startswith("no samples are written; continue with: trajstore build ")
+    monkeypatch.setattr(Folder, "read", refuse)
+    assert describe_state(plan).startswith("what is written cannot be read; ")

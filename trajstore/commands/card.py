@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shlex
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from trajstore.sharing.subject import Subject, open_subject
 from trajstore.storage.disk_space import explain_failed_write
 from trajstore.storage.durable import make_folders, publish_all
 from trajstore.storage.location import Location
+from trajstore.text import quote
 
 README, CROISSANT, _, PICTURE, SPEC = CARD_FILES
 
@@ -230,7 +230,7 @@ def _choose_folder(subject: Subject, given: Path | None) -> Path:
         message = f"output {given}: found a file, expected a folder or nothing; name another"
         raise OutputError(message)
     if not given.is_dir() and not given.parent.is_dir():
-        command = f"mkdir -p {shlex.quote(str(given.parent))}"
+        command = f"mkdir -p {quote(str(given.parent))}"
         message = f"output {given}: the folder {given.parent} does not exist; make it with: {command}"
         raise OutputError(message)
     writable = given if given.is_dir() else given.parent

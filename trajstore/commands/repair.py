@@ -195,7 +195,7 @@ def _mend(
         group.name: np.array([task.index for task in todo.rebuild if task.group == group.name], np.int64)
         for group in store.layout.groups
     }
-    plan = BuildPlan(storage, store.spec, store.layout, store, None, pending)
+    plan = BuildPlan(storage, store.spec, store.layout, store, None, pending, is_repair=True)
     check_fits(plan, force=options.force)
     try:
         removed = storage.sweep()

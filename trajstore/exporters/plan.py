@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,7 +32,7 @@ from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.handle import StoreHandle, open_store
 from trajstore.store.layout import FRAMES
-from trajstore.text import describe_invalid, format_count
+from trajstore.text import describe_invalid, format_count, quote
 
 METADATA_FILE: Final = "metadata.json"
 UNFINISHED_FILE: Final = "unfinished.json"
@@ -111,7 +110,7 @@ class ExportPlan:
 
     def command(self) -> str:
         """The command that goes on with this export."""
-        places = f"{self.store.location.argument} {shlex.quote(str(self.folder))}"
+        places = f"{self.store.location.argument} {quote(str(self.folder))}"
         return f"trajstore export {places} {list_options(self.source)}"
 
 
@@ -167,7 +166,10 @@ def plan_export(
     _check_target(target, handle)
     numbers = reader.split_rows(split, ranges)
     if not len(numbers):
-        message = f"{handle.location}: found no row of split {split} in rows {wanted.start}:{wanted.stop}, expected some"
+        message = (
+            f"{handle.location}: found no row of split {split} in rows {wanted.start}:{wanted.stop}, "
+            "expected some"
+        )
         raise SpecError(message)
     if cameras is not None and len({*cameras}) < len(cameras):
         message = f"cameras: found {list(cameras)}, expected each camera once"
@@ -265,7 +267,7 @@ def _check_target(folder: Path, store: StoreHandle) -> None:
     if not folder.exists() and not folder.parent.is_dir():
         message = (
             f"{folder}: the folder {folder.parent} does not exist, expected a folder to export to; "
-            f"make it first: mkdir -p {shlex.quote(str(folder.parent))}"
+            f"make it first: mkdir -p {quote(str(folder.parent))}"
         )
         raise ExportError(message)
     writable = folder if folder.exists() else folder.parent

@@ -177,6 +177,9 @@ def _load(path: Path) -> tuple[Any, bool]:
             is_archive = _is_archive(file)
             for data, count in _read_pickles(file, is_archive=is_archive):
                 _check_pickles(data, count)
+        if not _is_utf8(path):  # PyTorch maps no file of such a name
+            with path.open("rb") as file:
+                return torch.load(file, weights_only=True, map_location="cpu"), is_archive
         return torch.load(path, weights_only=True, mmap=is_archive, map_location="cpu"), is_archive
     except pickle.UnpicklingError as error:
         detail = f"refused, and nothing in it was run: {_summarize(error)}"
@@ -186,6 +189,15 @@ def _load(path: Path) -> tuple[Any, bool]:
     except Exception as error:  # noqa: BLE001 - damaged bytes make PyTorch raise almost anything
         detail = _summarize(error)
         raise BadTensorError(detail, code="unreadable") from None
+
+
+def _is_utf8(path: Path) -> bool:
+    """Whether the name of a file is text."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_archive(file: BinaryIO) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -16,7 +15,7 @@ from trajstore.scene.order import SPLIT_NAMES
 from trajstore.spec import VideoSection
 from trajstore.storage.location import Location
 from trajstore.store.layout import FRAMES
-from trajstore.text import format_count
+from trajstore.text import format_count, quote
 
 ROWS_MAX: Final = 12
 """Rows that are shown at a time."""
@@ -93,7 +92,7 @@ def _explain_none(
     searched = min(len(samples), ROWS_SEARCHED_MAX)
     written = sum(map(len, _written_pieces(samples)))
     if not written:
-        place = location.argument if isinstance(location, Location) else shlex.quote(location)
+        place = location.argument if isinstance(location, Location) else quote(location)
         return IncompleteStoreError(f"{location}: no row is written yet; go on with: trajstore build {place}")
     what = f"sample of class {class_name}" if class_name else "sample"
     where = f" in the split {split}" if split else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +11,7 @@ from trajstore.errors import MissingExtraError, OutputError, SpecError
 from trajstore.storage.disk_space import explain_failed_write
 from trajstore.storage.durable import publish
 from trajstore.storage.location import Location
+from trajstore.text import quote
 
 
 def check_output(path: Path, endings: Mapping[str, tuple[str, ...]], *, extra: str) -> None:
@@ -23,7 +23,7 @@ def check_output(path: Path, endings: Mapping[str, tuple[str, ...]], *, extra: s
         raise SpecError(message)
     check_installed(endings[ending], extra=extra, what=f"output {path}")
     if not folder.is_dir():
-        command = f"mkdir -p {shlex.quote(str(folder))}"
+        command = f"mkdir -p {quote(str(folder))}"
         message = f"output {path}: the folder {folder} does not exist; make it with: {command}"
         raise OutputError(message)
     if path.is_dir():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -11,7 +10,7 @@ from trajstore.sharing.loading import list_configs, write_loading
 from trajstore.sharing.shortcuts import Shortcut
 from trajstore.sharing.subject import ZARR, Subject
 from trajstore.spec import DatasetSpec
-from trajstore.text import format_bytes, format_count
+from trajstore.text import format_bytes, format_count, quote
 
 MARK: Final = "<!-- written by trajstore card, which replaces this file when it is run again -->"
 """The line by which a card of ours is known."""
@@ -272,8 +271,8 @@ def _write_making(subject: Subject) -> str:
 def _write_proof(subject: Subject) -> str:
     """How to check a copy."""
     if subject.format == ZARR:
-        commands = f"(cd {shlex.quote(subject.folder_name)} && sha256sum --quiet -c ../checksums.sha256)\n"
-        commands += f"trajstore verify {shlex.quote(subject.folder_name)} --against checksums.sha256\n"
+        commands = f"(cd {quote(subject.folder_name)} && sha256sum --quiet -c ../checksums.sha256)\n"
+        commands += f"trajstore verify {quote(subject.folder_name)} --against checksums.sha256\n"
         where = "The names in `checksums.sha256` are those inside of the store's folder. Either line does:"
     else:
         commands = "sha256sum --quiet -c checksums.sha256\ntrajstore verify . --against checksums.sha256\n"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,7 +25,7 @@ from trajstore.storage.open import open_storage
 from trajstore.store.attributes import ROOT_KEY
 from trajstore.store.columns import Column
 from trajstore.store.handle import StoreHandle, open_store
-from trajstore.text import format_count
+from trajstore.text import format_count, quote
 
 ZARR: Final = "zarr"
 """The format of a store, beside those of exports."""
@@ -132,10 +131,10 @@ class Subject:
         """The commands that make it again, with its spec in a file."""
         name = self.folder_name
         if self.source is None:
-            return [f"trajstore build {shlex.quote(name)} --spec spec.toml"]
+            return [f"trajstore build {quote(name)} --spec spec.toml"]
         return [
             "trajstore build store.zarr --spec spec.toml",
-            f"trajstore export store.zarr {shlex.quote(name)} {list_options(self.source)}",
+            f"trajstore export store.zarr {quote(name)} {list_options(self.source)}",
         ]
 
 

@@ -29,6 +29,7 @@ _PARTIAL_NAME = re.compile(r"\.(?P<host>[\w-]+)~(?P<process>\d+)~\d+\.partial$")
 _STALE_SECONDS: Final = 24 * 3600
 _NO_LINKS: Final = {errno.EPERM, errno.EACCES, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP}
 """What filesystems without hard links say, such as exFAT, SMB and some in user space."""
+_NAME_BYTES_MAX: Final = 255
 _AT_FDCWD: Final = -100
 _RENAME_NOREPLACE: Final = 1
 _serial = count()
@@ -145,7 +146,11 @@ def make_folders(folder: Path) -> None:
 
 def _name_partial(path: Path) -> Path:
     """A temporary name beside a file's, which says who is writing."""
-    return path.with_name(f"{path.name}.{_host()}~{os.getpid()}~{next(_serial)}{PARTIAL_SUFFIX}")
+    writer = f".{_host()}~{os.getpid()}~{next(_serial)}{PARTIAL_SUFFIX}"
+    name = os.fsencode(path.name)
+    if len(name) <= _NAME_BYTES_MAX:  # a longer one the system refuses itself
+        name = name[: _NAME_BYTES_MAX - len(writer)]
+    return path.with_name(os.fsdecode(name) + writer)
 
 
 def _begin_writing(descriptor: int) -> None:

@@ -15,6 +15,7 @@ from trajstore.storage.durable import find_debris, make_folders, publish, remove
 from trajstore.storage.interface import ByteRange, Bytes, Change, Check
 from trajstore.storage.location import Location
 from trajstore.storage.locking import lock_folder
+from trajstore.text import quote
 
 OPEN_FILES_MAX: Final = 128
 """Files that are kept open for reading; processes are usually allowed 1024."""
@@ -148,7 +149,7 @@ class Folder:
             if not folder.is_dir():
                 message = (
                     f"{self.root}: the folder {folder} does not exist, expected a folder to create the store in; "
-                    f"make it first: mkdir -p {folder}"
+                    f"make it first: mkdir -p {quote(str(folder))}"
                 )
                 raise StoreError(message)
         if not os.access(folder, os.W_OK | os.X_OK):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Final, Self
 from urllib.parse import unquote, urlsplit
 
 from trajstore.errors import SpecError
-from trajstore.text import hide_secrets
+from trajstore.text import hide_secrets, quote
 
 SCHEMES: Final = {
     "s3": "s3://bucket/path",
@@ -96,9 +95,7 @@ class Location:
     def argument(self) -> str:
         """The location as an argument of a command, with its options; secrets are left out."""
         options = (f"{name}={value}" for name, value in self.shown_options)
-        return " ".join(
-            [shlex.quote(str(self)), *(f"--storage-option {shlex.quote(option)}" for option in options)]
-        )
+        return " ".join([quote(str(self)), *(f"--storage-option {quote(option)}" for option in options)])
 
     @property
     def shown_options(self) -> list[tuple[str, str]]:

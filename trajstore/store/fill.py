@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from trajstore.errors import ClusterError, StoreError, TrajstoreError
+from trajstore.errors import ClusterError, NotAStoreError, StoreError, TrajstoreError
 from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.progress import Tally
 from trajstore.storage.disk_space import explain_failed_write
@@ -100,12 +100,16 @@ def _find_missing(store: StoreHandle, plan: BuildPlan) -> dict[str, NDArray[np.i
 def describe_state(plan: BuildPlan) -> str:
     """What is written, what is missing, and how to go on."""
     what = f" of {' and '.join(plan.annotations)}" if plan.annotations else ""
+    if plan.is_repair:
+        return f"not all that was damaged is written again; continue with: {plan.command}"
     try:
         store = open_store(plan.storage)
         total = store.spec.dataset.samples
         rows = store.count_written()
-    except (StoreError, OSError):
+    except NotAStoreError:
         return f"no samples{what} are written; continue with: {plan.command}"
+    except (StoreError, OSError):
+        return f"what{what} is written cannot be read; when it can be, continue with: {plan.command}"
     written = min(rows.get(group.name, 0) for group in plan.counted)
     return (
         f"{format_count(written)} of {format_count(total)} samples{what} are written, "

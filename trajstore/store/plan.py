@@ -76,6 +76,7 @@ class BuildPlan:
     part: Part | None
     pending: Mapping[str, NDArray[np.int64]]
     annotations: tuple[Annotation, ...] = ()
+    is_repair: bool = False
 
     @property
     def location(self) -> Location:
@@ -96,6 +97,8 @@ class BuildPlan:
     @property
     def command(self) -> str:
         """The command that does what is planned."""
+        if self.is_repair:
+            return f"trajstore repair {self.location.argument}"
         part = f" --part {self.part}" if self.part else ""
         if self.annotations:
             points = self.spec.annotations.points

@@ -226,9 +226,10 @@ class SampleDataset(Dataset[Any]):
         if only_written and count:
             self._written, self._rows = written, None
         elif count < total:
+            place = getattr(location, "argument", location)
             message = (
                 f"{location}: {format_count(count)} of {format_count(total)} samples are written; finish the store "
-                f"with: trajstore build {location}; or take what is there: only_written=True"
+                f"with: trajstore build {place}; or take what is there: only_written=True"
             )
             raise IncompleteStoreError(message)
 
