@@ -608,3 +608,25 @@ def test_a_huge_value_is_not_echoed_whole(command: Any) -> None:
     refused = command("info", f"ftp://{'x' * 100_000}")
     assert_fails_in_one_line(refused, 2, "location: found ftp://xxx", "file:///path")
     assert len(refused.err) < 5000
+
+
+BUCKET = ["info", "s3://bucket/a.zarr", "--storage-option"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["build", "a.zarr", "--part", f"1/{'9' * 5000}"], "part: found"),
+        (["build", "a.zarr", "--part", f"{'9' * 5000}/1"], "part: found"),
+        (["build", "a.zarr", "--workers", str(10**20)], "workers: found 1000"),
+        (["verify", "a.zarr", "--workers", str(10**20)], "workers: found 1000"),
+        ([*BUCKET, "max_retries=inf"], "max_retries=inf, expected a number from 0 to"),
+        ([*BUCKET, "max_retries=-1"], "max_retries=-1, expected a number from 0 to"),
+        ([*BUCKET, "max_retries=nan"], "max_retries=nan, expected a number from 0 to"),
+        ([*BUCKET, "retry_timeout=1e300"], "retry_timeout=1e300, expected a number from 0 to"),
+        (["info", "file:///tmp/%00x"], r"location: found '/tmp/\x00x', expected"),
+        (["build", "file:///tmp/%00x"], "location: found"),
+    ],
+)
+def test_absurd_arguments_are_refused_in_one_line(command: Any, arguments: list[str], found: str) -> None:
+    assert_fails_in_one_line(command(*arguments), 2, found)

@@ -263,7 +263,7 @@ def test_a_full_or_read_only_disk_is_one_error_and_leaves_nothing(tmp_path: Path
 
 def test_what_the_system_refuses_is_one_error(tmp_path: Path, small_spec: DatasetSpec):
     with pytest.raises(OutputError, match="cannot be written: File name too long"):
-        trajstore.preview(small_spec, [0], output=tmp_path / f"{'x' * 250}.gif")
+        trajstore.preview(small_spec, [0], output=tmp_path / f"{'x' * 300}.gif")
     assert tree(tmp_path) == {".": None}
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 
-from trajstore.errors import ClusterError, SpecError
+from trajstore.errors import ClusterError, SpecError, TrajstoreError
 from trajstore.executors import Outcome, ThreadExecutor
 from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.executors.threads import count_processors
@@ -135,3 +135,13 @@ def test_fewer_than_one_worker_is_refused(workers: int) -> None:
 
 def test_by_default_every_processor_works() -> None:
     assert ThreadExecutor().workers == count_processors() >= 1
+
+
+def test_a_limit_of_threads_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: threading.Thread) -> None:
+        message = "can't start new thread"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(TrajstoreError, match=r"no more threads .*; ask for fewer with --workers"):
+        list(ThreadExecutor(2).run(abs, [1]))

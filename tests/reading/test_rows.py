@@ -42,3 +42,8 @@ def test_written_rows_are_those_with_all_flags(tmp_path: Path) -> None:
     assert reader.written_rows("box") == (range(44),)
     (path / "labels_written/c.0").unlink()
     assert reader.written_rows() == ()
+
+
+def test_more_digits_than_python_reads_are_refused() -> None:
+    with pytest.raises(SpecError, match="rows: found"):
+        parse_rows(f"0:{'9' * 5000}", samples=9)

@@ -6,17 +6,21 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from itertools import islice
+from typing import Final
 
-from trajstore.errors import SpecError
+from trajstore.errors import SpecError, TrajstoreError
 from trajstore.executors.interface import Item, Outcome, Value
+
+WORKERS_MAX: Final = 10_000
+"""More threads or processes no machine runs for one command."""
 
 
 class ThreadExecutor:
     """Runs tasks on threads, by default as many as this process has processors."""
 
     def __init__(self, workers: int | None = None) -> None:
-        if workers is not None and workers < 1:
-            message = f"workers: found {workers}, expected at least 1"
+        if workers is not None and not 1 <= workers <= WORKERS_MAX:
+            message = f"workers: found {workers}, expected at least 1 and at most {WORKERS_MAX}"
             raise SpecError(message)
         self.workers = workers or count_processors()
 
@@ -27,7 +31,7 @@ class ThreadExecutor:
         with ThreadPoolExecutor(self.workers, thread_name_prefix="trajstore") as pool:
             while True:
                 for task in islice(remaining, self.workers - len(pending)):
-                    pending[pool.submit(function, task)] = task
+                    pending[_submit(pool, function, task)] = task
                 if not pending:
                     return
                 for future in wait(pending, return_when=FIRST_COMPLETED).done:
@@ -38,6 +42,15 @@ class ThreadExecutor:
                         yield Outcome(task, error=error)
                     else:
                         raise error
+
+
+def _submit(pool: ThreadPoolExecutor, function: Callable[[Item], Value], task: Item) -> Future[Value]:
+    """Give a pool a task, for which it may start a thread."""
+    try:
+        return pool.submit(function, task)
+    except RuntimeError as error:
+        message = f"workers: the system starts no more threads ({error}); ask for fewer with --workers"
+        raise TrajstoreError(message) from None
 
 
 def count_processors() -> int:

@@ -16,7 +16,7 @@ def parse_rows(text: str | None, *, samples: int) -> range:
     >>> parse_rows("10:20", samples=100), parse_rows("90:", samples=100)
     (range(10, 20), range(90, 100))
     """
-    match = re.fullmatch(r"(\d*):(\d*)", ":" if text is None else text)
+    match = re.fullmatch(r"(\d{,18}):(\d{,18})", ":" if text is None else text)
     if match is not None:
         first, stop = int(match[1] or 0), int(match[2] or samples)
         if first < stop <= samples:

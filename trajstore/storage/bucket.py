@@ -293,8 +293,10 @@ def _connect(location: Location, *, patient: bool = True) -> ObjectStore:
             config=options,  # type: ignore[call-overload]
             client_options={"allow_http": True, **client},
             retry_config={
-                "max_retries": int(_read_number(retry, "max_retries", MAX_RETRIES)) if patient else 0,
-                "retry_timeout": timedelta(seconds=_read_number(retry, "retry_timeout", RETRY_SECONDS)),
+                "max_retries": int(_read_number(retry, "max_retries", MAX_RETRIES, most=1000)) if patient else 0,
+                "retry_timeout": timedelta(
+                    seconds=_read_number(retry, "retry_timeout", RETRY_SECONDS, most=86_400)
+                ),
                 "backoff": BACKOFF,
             },
         )
@@ -305,13 +307,16 @@ def _connect(location: Location, *, patient: bool = True) -> ObjectStore:
         raise SpecError(message) from None
 
 
-def _read_number(options: dict[str, str], name: str, default: int) -> float:
+def _read_number(options: dict[str, str], name: str, default: int, *, most: int) -> float:
     """A storage option that is a number."""
     try:
-        return float(options.get(name, default))
+        number = float(options.get(name, default))
     except ValueError:
-        message = f"storage options: found {name}={options[name]}, expected a number"
-        raise SpecError(message) from None
+        number = -1
+    if not 0 <= number <= most:
+        message = f"storage options: found {name}={options[name]}, expected a number from 0 to {most}"
+        raise SpecError(message)
+    return number
 
 
 def _check_process(location: Location) -> None:

@@ -80,6 +80,9 @@ class Location:
         if options:
             message = f"storage options: found {options[0][0]} for the folder {path}, expected none"
             raise SpecError(message)
+        if "\0" in path:
+            message = f"location: found {path!r}, expected a path, which has no zero character"
+            raise SpecError(message)
         return cls(path)
 
     @property

@@ -48,7 +48,7 @@ class Part:
     @classmethod
     def parse(cls, text: str) -> Part:
         """Read ``i/n``."""
-        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        match = re.fullmatch(r"(\d{1,18})/(\d{1,18})", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
             message = f"part: found {text!r}, expected i/n with 1 ≤ i ≤ n, such as 1/4"
             raise SpecError(message)
