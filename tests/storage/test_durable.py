@@ -299,3 +299,8 @@ def test_the_longest_names_can_be_written(tmp_path: Path, name: str) -> None:
     assert names_in(tmp_path) == [name]
     with pytest.raises(OSError, match="File name too long"):
         publish(tmp_path / ("x" * 256), b"data")
+
+
+def test_where_no_file_can_be_made_writing_ends() -> None:
+    with pytest.raises(FileNotFoundError):
+        publish(Path("/proc/x.png"), b"data")

@@ -164,8 +164,10 @@ def _write(
 ) -> None:
     """Write to the temporary name, then rename; again if the temporary file was swept meanwhile."""
     while True:
+        is_made = False
         try:
             with partial.open("wb", buffering=0) as file:
+                is_made = True
                 write_all(file.fileno(), data)
                 os.fsync(file.fileno())
             if exclusive:
@@ -174,7 +176,7 @@ def _write(
                 with guard():
                     partial.replace(path)
         except BaseException as error:
-            if isinstance(error, FileNotFoundError) and path.parent.is_dir():
+            if isinstance(error, FileNotFoundError) and is_made and path.parent.is_dir():
                 continue  # swept by a builder that could not see this process: write it again
             with contextlib.suppress(OSError):
                 partial.unlink(missing_ok=True)
