@@ -293,7 +293,9 @@ def _connect(location: Location, *, patient: bool = True) -> ObjectStore:
             config=options,  # type: ignore[call-overload]
             client_options={"allow_http": True, **client},
             retry_config={
-                "max_retries": int(_read_number(retry, "max_retries", MAX_RETRIES, most=1000)) if patient else 0,
+                "max_retries": int(_read_number(retry, "max_retries", MAX_RETRIES, most=1000))
+                if patient
+                else 0,
                 "retry_timeout": timedelta(
                     seconds=_read_number(retry, "retry_timeout", RETRY_SECONDS, most=86_400)
                 ),
