@@ -346,7 +346,7 @@ def test_a_full_disk_during_repair(tiny_store: Path, tiny_spec: DatasetSpec, tmp
         with pytest.raises(NotEnoughSpaceError):
             repair(path)
         assert tree(path) == before
-        with pytest.raises(NotEnoughSpaceError, match=r"full.*trajstore build"):
+        with pytest.raises(NotEnoughSpaceError, match=r"full.*trajstore repair"):
             repair(path, force=True)
         ballast.unlink()
         repair(path)
