@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,19 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leave out files that import torch where tests that need it are deselected."""
     needs_torch = collection_path.name in NEED_TORCH or collection_path.parent.name == "torch"
     return (config.getoption("markexpr") == "not torch" and needs_torch) or None
+
+
+ROOT = Path(__file__).parents[1]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the kernels of a fresh checkout, or each worker would compile all of them."""
+    in_workers = config.getoption("numprocesses", None) and not hasattr(config, "workerinput")
+    if not in_workers or any(ROOT.glob("trajstore/kernels/__pycache__/*.nbi")):
+        return
+    script = ROOT / "tests" / "support" / "compile_kernels.py"
+    for process in [subprocess.Popen([sys.executable, script, part]) for part in ("worlds", "annotations")]:
+        assert process.wait() == 0
 
 
 TINY: dict[str, Any] = {
