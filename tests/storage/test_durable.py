@@ -73,8 +73,20 @@ def test_exclusive_keeps_what_is_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("filesystem")
-def test_only_one_of_many_exclusive_writers_wins(tmp_path: Path) -> None:
+def test_an_empty_file_that_a_killed_process_left_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "zarr.json"
+    path.touch()
+    publish(path, b"first", exclusive=True)
+    assert path.read_bytes() == b"first"
+    assert names_in(tmp_path) == ["zarr.json"]
+
+
+@pytest.mark.usefixtures("filesystem")
+@pytest.mark.parametrize("is_claimed", [False, True])
+def test_only_one_of_many_exclusive_writers_wins(tmp_path: Path, is_claimed: bool) -> None:
     path, winners = tmp_path / "zarr.json", []
+    if is_claimed:
+        path.touch()
     barrier = threading.Barrier(8)
 
     def write(number: int) -> None:

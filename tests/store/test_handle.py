@@ -364,3 +364,15 @@ def test_a_store_that_cannot_be_read_is_not_said_to_be_empty(
     assert describe_state(plan).startswith("no samples are written; continue with: trajstore build ")
     monkeypatch.setattr(Folder, "read", refuse)
     assert describe_state(plan).startswith("what is written cannot be read; ")
+
+
+def test_a_creation_that_was_killed_while_it_claimed_the_root_is_begun_again(tmp_path: Path) -> None:
+    fields = {"samples": 8, "frames": 4, "height": 16, "width": 16}
+    create_store(tmp_path / "a.zarr", DatasetSpec().replace(**fields))
+    truncate(tmp_path / "a.zarr" / "zarr.json", 0)
+    with pytest.raises(NotAStoreError, match="make one with: trajstore build"):
+        info(tmp_path / "a.zarr")
+    assert build(tmp_path / "a.zarr", **fields).summary.is_complete
+    truncate(tmp_path / "a.zarr" / "zarr.json", 0)
+    with pytest.raises(StoreError, match=r"not valid JSON.*trajstore repair"):
+        build(tmp_path / "a.zarr", **fields)

@@ -188,6 +188,11 @@ def _rename_exclusively(partial: Path, path: Path) -> None:
     """Give a temporary file its name, unless there is a file of that name: `FileExistsError`."""
     try:
         path.hardlink_to(partial)
+    except FileExistsError:
+        if path.lstat().st_size:
+            raise
+        _take_over(partial, path)
+        return
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
@@ -200,15 +205,35 @@ def _rename_exclusively(partial: Path, path: Path) -> None:
     ):
         return
     number = ctypes.get_errno() if rename else errno.ENOSYS
-    if number not in (errno.EINVAL, *_NO_LINKS):
+    if number not in (errno.EINVAL, errno.EEXIST, *_NO_LINKS):
         raise OSError(number, os.strerror(number), str(partial), None, str(path))
-    # in two steps: a process that is killed between them leaves an empty file
-    os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    _take_over(partial, path)
+
+
+def _take_over(partial: Path, path: Path) -> None:
+    """Rename a temporary file to a name that is free, or whose empty file a process left that was killed here.
+
+    One process at a time, which the system ensures by a lock that ends with it.
+    """
+    import fcntl  # not a part of every system's Python
+
+    flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW
     try:
+        descriptor, is_new = os.open(path, flags | os.O_EXCL), True
+    except FileExistsError:
+        descriptor, is_new = os.open(path, flags), False
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            is_mine = True
+        except OSError:  # a filesystem without locks
+            is_mine = is_new
+        found = os.fstat(descriptor)
+        if not is_mine or found.st_size or not os.path.samestat(found, path.lstat()):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
         partial.replace(path)
-    except OSError:
-        path.unlink()
-        raise
+    finally:
+        os.close(descriptor)
 
 
 def sweep(root: Path) -> list[Path]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from trajstore.errors import DriftError, NotAStoreError, StoreError
 from trajstore.spec import ANNOTATIONS, GENERATOR_VERSION, Annotation, AnnotationsSection, DatasetSpec
+from trajstore.storage.durable import PARTIAL_SUFFIX
 from trajstore.storage.interface import Bytes, Check, Storage
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
@@ -288,7 +289,9 @@ def find_store(storage: Storage) -> StoreHandle | None:
     if root is not None:
         return StoreHandle(storage, parse_attributes(root, storage.location))
     folder = storage.location.folder
-    if folder is not None and os.path.lexists(folder / ROOT_KEY):  # a folder, or a link to nothing
+    if (
+        folder is not None and os.path.lexists(folder / ROOT_KEY) and not (folder / ROOT_KEY).is_file()
+    ):  # a folder, or a link to nothing
         _refuse_absent(storage.location)
     return None
 
@@ -574,7 +577,9 @@ def check_is_free(storage: Storage, spec: DatasetSpec) -> None:
     try:
         storage.check_free(keys - {ROOT_KEY})
     except NotAStoreError:
-        if find_store(storage) is None:
+        if storage.read(ROOT_KEY) == b"":
+            storage.check_free(keys)
+        elif find_store(storage) is None:
             raise
 
 
@@ -585,6 +590,14 @@ def _render_metadata(attributes: StoreAttributes) -> dict[str, bytes]:
     return render_metadata(attributes)
 
 
+def _is_begun(storage: Storage) -> bool:
+    """Whether nothing is there but metadata, as where a creation was killed while it claimed the root's name."""
+    metadata = _render_metadata(StoreAttributes.created(DatasetSpec())).keys()
+    return all(
+        key in metadata or key.endswith((f"/{ROOT_KEY}", PARTIAL_SUFFIX)) for key in storage.list_keys()
+    )
+
+
 def _load_root(storage: Storage) -> dict[str, Any] | None:
     """The root's ``zarr.json``; None where there is none."""
     try:
@@ -592,6 +605,8 @@ def _load_root(storage: Storage) -> dict[str, Any] | None:
     except OSError as error:
         message = f"{storage.location}: cannot be read: {error.strerror or error}"
         raise StoreError(message) from None
+    if data == b"" and _is_begun(storage):
+        return None
     return _parse_root(data, storage.location)
 
 
