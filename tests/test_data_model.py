@@ -29,7 +29,7 @@ def read_tables() -> dict[str, list[list[str]]]:
     """Rows of the page's tables, without markup, by the name of the first column that is not a code."""
     tables: dict[str, list[list[str]]] = {}
     rows: list[list[str]] = []
-    for line in (DOCS / "data-model.md").read_text(encoding="utf-8").splitlines():
+    for line in (DOCS / "reference" / "data-model.md").read_text(encoding="utf-8").splitlines():
         if not line.startswith("|"):
             rows = []
             continue
@@ -136,7 +136,7 @@ def test_labels_and_splits_are_those_of_the_spec():
 
 
 def test_defaults_in_the_text_are_those_of_the_spec():
-    text = " ".join((DOCS / "data-model.md").read_text(encoding="utf-8").split())
+    text = " ".join((DOCS / "reference" / "data-model.md").read_text(encoding="utf-8").split())
     spec = DatasetSpec()
     for sentence in (
         f"between {spec.scene.radius[0]} and {spec.scene.radius[1]} by default",
@@ -152,7 +152,7 @@ def test_defaults_in_the_text_are_those_of_the_spec():
 
 
 def test_annotations_are_what_the_page_says():
-    lines = (DOCS / "annotations.md").read_text(encoding="utf-8").splitlines()
+    lines = (DOCS / "how-to" / "annotations.md").read_text(encoding="utf-8").splitlines()
     cells = [
         [cell.strip().replace("`", "") for cell in line.split("|")[1:-1]]
         for line in lines
@@ -180,19 +180,21 @@ def test_annotations_are_what_the_page_says():
 def test_the_picture_of_annotations_is_what_its_script_draws(tmp_path: Path):
     from PIL import Image
 
-    script = DOCS / "draw_annotations.py"
+    script = DOCS / "scripts" / "draw_annotations.py"
     subprocess.run([sys.executable, script, tmp_path / "annotations.png"], check=True)
-    drawn, kept = (Image.open(folder / "annotations.png") for folder in (tmp_path, DOCS))
+    drawn, kept = (Image.open(folder / "annotations.png") for folder in (tmp_path, DOCS / "pictures"))
     assert drawn.size == kept.size
     # what letters look like depends on the version of matplotlib
     difference = np.abs(np.asarray(drawn.convert("RGB"), int) - np.asarray(kept.convert("RGB"), int))
     assert difference.mean() < 5
-    assert (DOCS / "annotations.png").stat().st_size < 300_000
+    assert (DOCS / "pictures" / "annotations.png").stat().st_size < 300_000
 
 
 def test_the_drawing_is_what_its_script_draws(tmp_path: Path):
-    subprocess.run([sys.executable, DOCS / "draw_axes.py", tmp_path / "axes.svg"], check=True)
-    drawn, kept = ((folder / "axes.svg").read_text(encoding="utf-8") for folder in (tmp_path, DOCS))
+    subprocess.run([sys.executable, DOCS / "scripts" / "draw_axes.py", tmp_path / "axes.svg"], check=True)
+    drawn, kept = (
+        (folder / "axes.svg").read_text(encoding="utf-8") for folder in (tmp_path, DOCS / "pictures")
+    )
     # the bytes depend on the version of matplotlib; that there is everything to see does not
     assert drawn.count("<path") == pytest.approx(kept.count("<path"), rel=0.2)
     assert len(kept.encode()) < 100_000

@@ -19,7 +19,7 @@ from trajstore import cli
 from trajstore.spec import DatasetSpec
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 SMALLER = {
     "build store.zarr --dry-run": "build store.zarr --samples 48 --dry-run",
@@ -55,7 +55,7 @@ class Block:
     @property
     def name(self) -> str:
         """Page, line and language."""
-        return f"{self.page.stem}-{self.line}-{self.language}"
+        return f"{self.page.relative_to(ROOT).with_suffix('')}-{self.line}-{self.language}"
 
 
 def find_blocks(page: Path) -> list[Block]:
@@ -189,7 +189,7 @@ def test_set_up_commands_are_those_that_ci_runs():
     ]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_lead_to_files_of_the_repository(page: Path):
     links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
     assert links

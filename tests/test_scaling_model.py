@@ -1,4 +1,4 @@
-"""The model of `docs/cluster.md` counts what real stores hold."""
+"""The model of `docs/how-to/clusters.md` counts what real stores hold."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trajstore.store.groups.labels import LABEL_ROWS
 from trajstore.store.layout import plan_layout
 
 DOCS = Path(__file__).parents[1] / "docs"
-sys.path.insert(0, str(DOCS))
+sys.path.insert(0, str(DOCS / "scripts"))
 
 from scaling_model import AS_IT_IS, CHANGED, LABEL_COLUMNS, Assumptions, Store, render  # noqa: E402
 
@@ -61,6 +61,6 @@ def test_nothing_is_worse_than_linear_and_larger_shards_keep_it_in_bounds() -> N
 
 
 def test_the_page_shows_the_tables_of_the_model() -> None:
-    page = (DOCS / "cluster.md").read_text(encoding="utf-8")
+    page = (DOCS / "how-to" / "clusters.md").read_text(encoding="utf-8")
     assert render(AS_IT_IS) in page
     assert render(CHANGED) in page

@@ -2,7 +2,7 @@
 
 ::
 
-    python docs/scaling_model.py
+    python docs/scripts/scaling_model.py
 
 What is counted follows from the layout and is checked against real stores by a test. What is measured or assumed is a
 field of `Assumptions`: change it to what holds for you.

@@ -1,8 +1,8 @@
-"""Draw a frame with all that can be stored beside it, as ``docs/annotations.png``.
+"""Draw a frame with all that can be stored beside it, as ``docs/pictures/annotations.png``.
 
 What is drawn comes from the package itself, in the colours of ``trajstore preview --show``::
 
-    python docs/draw_annotations.py [FILE]
+    python docs/scripts/draw_annotations.py [FILE]
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from trajstore.scene.annotations import PLANES, TRACKS
 from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
 
-FOLDER = Path(__file__).parent
-SPEC = FOLDER.parent / "examples" / "specs" / "occlusion.toml"
+ROOT = Path(__file__).parents[2]
+SPEC = ROOT / "examples" / "specs" / "occlusion.toml"
 ROW, CAMERA, FRAME = 34, 1, 30
 """Row and camera are counted from 0, frames from 1."""
 
@@ -42,7 +42,7 @@ TAIL = 2
 
 def main() -> None:
     """Draw eight pictures of the same frame."""
-    plt.style.use(FOLDER.parent / "notebooks" / "story.mplstyle")
+    plt.style.use(ROOT / "notebooks" / "story.mplstyle")
     spec = DatasetSpec.from_file(SPEC).replace(height=192, width=192, points=96)
     scene = make_scene(spec, range(ROW, ROW + 1))
     video, arrays = draw(scene)
@@ -80,9 +80,8 @@ def main() -> None:
     wheel = panels.flat[5].inset_axes((0.03, 0.03, 0.26, 0.26))
     wheel.imshow(np.moveaxis(draw_wheel(), 0, -1))
     wheel.set_axis_off()
-    figure.savefig(
-        sys.argv[1] if len(sys.argv) > 1 else FOLDER / "annotations.png", metadata={"Software": None}
-    )
+    target = sys.argv[1] if len(sys.argv) > 1 else ROOT / "docs" / "pictures" / "annotations.png"
+    figure.savefig(target, metadata={"Software": None})
 
 
 def draw(scene: Scene) -> tuple[NDArray[np.uint8], dict[str, NDArray[np.float32]]]:

@@ -1,8 +1,8 @@
-"""Draw the world, a camera and the pixels of a frame with their axes, as ``docs/axes.svg``.
+"""Draw the world, a camera and the pixels of a frame with their axes, as ``docs/pictures/axes.svg``.
 
 What is drawn comes from the package itself::
 
-    python docs/draw_axes.py [FILE]
+    python docs/scripts/draw_axes.py [FILE]
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
 
-FOLDER = Path(__file__).parent
+ROOT = Path(__file__).parents[2]
 RED, GREEN, BLUE, ORANGE, GREY = "#D55E00", "#009E73", "#0072B2", "#E69F00", "0.5"
 SIZE = 12
 """Frames of so few pixels that one sees where they begin and end."""
@@ -36,7 +36,7 @@ CAMERA_VIEW = np.array([[0.80, 0.0, 0.72], [-0.28, -1.0, 0.30]])
 
 def main() -> None:
     """Draw the three pictures side by side."""
-    plt.style.use(FOLDER.parent / "notebooks" / "story.mplstyle")
+    plt.style.use(ROOT / "notebooks" / "story.mplstyle")
     mpl.rcParams["svg.hashsalt"] = "trajstore"  # the same bytes each time
     spec = DatasetSpec.from_fields(classes=["Helical"], height=SIZE, width=SIZE, radius=(0.3, 0.3), seed=17)
     scene = make_scene(spec, range(1))
@@ -44,7 +44,7 @@ def main() -> None:
     draw_world(world, scene)
     draw_camera(camera)
     draw_pixels(pixels, scene)
-    target = Path(sys.argv[1]) if len(sys.argv) > 1 else FOLDER / "axes.svg"
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "pictures" / "axes.svg"
     figure.savefig(target, metadata={"Date": None} if target.suffix == ".svg" else None)
 
 
