@@ -13,6 +13,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "trajstore"
 
 LAYERS = (
+    ("__main__",),
     ("cli", "report", "__init__", "schemas"),
     ("commands",),
     ("sharing",),
@@ -189,3 +190,22 @@ def test_every_public_name_is_there_and_listed():
         assert getattr(trajstore, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'missing'"):
         _ = trajstore.missing
+
+
+def test_every_error_is_public():
+    import trajstore
+    from trajstore import errors
+
+    classes = {name for name, value in vars(errors).items() if isinstance(value, type)}
+    assert classes
+    assert classes <= set(trajstore.__all__)
+    assert trajstore.SpecError is errors.SpecError
+
+
+def test_the_package_runs_as_a_module_and_says_its_version():
+    import trajstore
+
+    done = subprocess.run(
+        [sys.executable, "-m", "trajstore", "--version"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == f"trajstore {trajstore.__version__}\n"

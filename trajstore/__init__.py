@@ -11,6 +11,27 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from trajstore.errors import (
+    ClusterError,
+    CorruptDataError,
+    DamageError,
+    DriftError,
+    ExportError,
+    FormatVersionError,
+    IncompleteStoreError,
+    InterruptedBuildError,
+    MissingExtraError,
+    NewerStoreError,
+    NotAStoreError,
+    NotEnoughSpaceError,
+    OutputError,
+    RowRangeError,
+    SpecError,
+    SpecMismatchError,
+    StoreError,
+    TrajstoreError,
+)
+
 if TYPE_CHECKING:
     from trajstore.commands.annotate import AnnotationList, annotate, list_annotations, remove_annotations
     from trajstore.commands.build import BuildReport, build
@@ -24,7 +45,6 @@ if TYPE_CHECKING:
     from trajstore.commands.verify import VerifyReport, verify
     from trajstore.commands.verify_copy import CopyReport, verify_copy
     from trajstore.commands.view import ViewReport, view
-    from trajstore.errors import TrajstoreError
     from trajstore.exporters.check import ValidationReport
     from trajstore.reading.as_xarray import open  # noqa: A004
     from trajstore.reading.store import StoreReader, open_reader
@@ -32,22 +52,42 @@ if TYPE_CHECKING:
     from trajstore.spec import DatasetSpec
     from trajstore.trajectories import Family
 
+    __version__: str
+
 __all__ = [
     "AnnotationList",
     "BuildReport",
     "CardReport",
+    "ClusterError",
     "CopyReport",
+    "CorruptDataError",
+    "DamageError",
     "DatasetSpec",
+    "DriftError",
+    "ExportError",
     "ExportReport",
     "Family",
+    "FormatVersionError",
+    "IncompleteStoreError",
+    "InterruptedBuildError",
+    "MissingExtraError",
+    "NewerStoreError",
+    "NotAStoreError",
+    "NotEnoughSpaceError",
+    "OutputError",
     "PreviewReport",
     "RepairReport",
+    "RowRangeError",
+    "SpecError",
+    "SpecMismatchError",
+    "StoreError",
     "StoreReader",
     "Summary",
     "TrajstoreError",
     "ValidationReport",
     "VerifyReport",
     "ViewReport",
+    "__version__",
     "annotate",
     "build",
     "caption",
@@ -80,14 +120,13 @@ _MODULES = {
     "RepairReport": "trajstore.commands.repair",
     "StoreReader": "trajstore.reading.store",
     "Summary": "trajstore.commands.info",
-    "TrajstoreError": "trajstore.errors",
+    "ValidationReport": "trajstore.exporters.check",
     "VerifyReport": "trajstore.commands.verify",
     "ViewReport": "trajstore.commands.view",
     "annotate": "trajstore.commands.annotate",
     "build": "trajstore.commands.build",
     "caption": "trajstore.scene.captions",
     "card": "trajstore.commands.card",
-    "ValidationReport": "trajstore.exporters.check",
     "export": "trajstore.commands.export",
     "extend": "trajstore.commands.extend",
     "info": "trajstore.commands.info",
@@ -106,10 +145,13 @@ _MODULES = {
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used."""
-    if name not in _MODULES:
+    if name == "__version__":
+        value = import_module("importlib.metadata").version("trajstore")
+    elif name in _MODULES:
+        value = getattr(import_module(_MODULES[name]), name)
+    else:
         message = f"module 'trajstore' has no attribute {name!r}"
         raise AttributeError(message)
-    value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 
