@@ -155,7 +155,10 @@ def test_calibration_needs_rows_where_cameras_differ(tmp_path: Path):
     reader = trajstore.open_reader(path)
     with pytest.raises(SpecError, match=r"calibration\(rows\)"):
         reader.calibration()
-    assert reader.calibration(range(3))[1].shape == (3, 2, 3, 4)
+    assert (
+        reader.calibration(range(3))[1].shape == reader.column("extrinsics", range(3)).shape == (3, 2, 3, 4)
+    )
+    assert reader.column("intrinsics", range(3)).shape == (3, 2, 3, 3)
 
 
 @pytest.mark.parametrize(

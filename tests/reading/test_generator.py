@@ -92,3 +92,12 @@ def test_cameras_are_those_stored(reader: StoreReader, generator: SampleGenerato
     ):
         assert expected.shape == shape
         np.testing.assert_array_equal(found, expected)
+    for name in ("intrinsics", "extrinsics"):
+        np.testing.assert_array_equal(
+            generator.column(name, [3, 1]), reader.column(name, [3, 1]), strict=True
+        )
+
+
+def test_is_a_sequence_of_samples(reader: StoreReader, generator: SampleGenerator):
+    np.testing.assert_array_equal(generator[-3:], reader[-3:])
+    assert sum(1 for _ in generator) == 44

@@ -9,6 +9,7 @@ import shutil
 import threading
 import warnings
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +153,22 @@ def test_columns_that_are_not_stored_that_way_are_refused(reader: StoreReader):
 
 def test_is_a_sequence_of_samples(reader: StoreReader, dataset: xarray.Dataset):
     assert len(reader) == 44
-    np.testing.assert_array_equal(np.stack(list(reader)), dataset.video.values)  # type: ignore[call-overload]
-    np.testing.assert_array_equal(reader[-1], dataset.video.values[-1])
+    np.testing.assert_array_equal(np.stack(list(reader)), dataset.video.values)
+    for row in (-1, np.int64(3), np.uint8(3), np.array(3)):
+        np.testing.assert_array_equal(reader[row], dataset.video.values[row])
+
+
+@pytest.mark.parametrize("rows", [slice(4), slice(-3, None), slice(9, 2, -3), slice(40, 99), slice(5, 5)])
+def test_slices_are_those_of_an_array(reader: StoreReader, dataset: xarray.Dataset, rows: slice):
+    np.testing.assert_array_equal(reader[rows], dataset.video.values[rows], strict=True)
+
+
+@pytest.mark.parametrize("row", [[3, 1], np.array([3, 1]), "3", 3.0, None, (0, 1)])
+def test_what_is_no_row_is_refused_with_a_way_to_read_several(reader: StoreReader, row: Any):
+    with pytest.raises(
+        SpecError, match=r"row: found .*, expected an integer or a slice; .* read\(\[3, 1\]\)"
+    ):
+        reader[row]
 
 
 def test_split_rows_are_those_of_the_column(reader: StoreReader, dataset: xarray.Dataset):
@@ -366,7 +381,8 @@ def test_store_that_grows_while_open(
 def test_closed_reader_says_so(tiny_store: Path):
     with open_reader(tiny_store) as reader:
         reader[0]
-    for read in (lambda: reader[0], lambda: reader.column("split"), reader.written_rows):
+    columns = (partial(reader.column, name) for name in ("split", "intrinsics"))
+    for read in (lambda: reader[0], *columns, reader.written_rows):
         with pytest.raises(StoreError, match="the reader is closed"):
             read()
 
@@ -375,6 +391,27 @@ def test_cameras_are_those_of_the_store(reader: StoreReader, dataset: xarray.Dat
     intrinsics, extrinsics = reader.calibration()
     np.testing.assert_array_equal(intrinsics, dataset.intrinsics.values)
     np.testing.assert_array_equal(extrinsics, dataset.extrinsics.values)
+    intrinsics[:] = extrinsics[:] = 0  # the caller's own
+    np.testing.assert_array_equal(reader.calibration()[0], dataset.intrinsics.values)
+
+
+def test_cameras_are_columns_that_repeat_without_a_copy(reader: StoreReader, dataset: xarray.Dataset):
+    for name in ("intrinsics", "extrinsics"):
+        for rows, count in ((None, 44), ([3, -1], 2), (range(5), 5), ([7], 1), ([], 0)):
+            found = reader.column(name, rows)
+            np.testing.assert_array_equal(found, np.repeat(dataset[name].values[None], count, axis=0))
+            assert found.base is not None
+        assert found.strides[0] == 0
+        with pytest.raises(RowRangeError):
+            reader.column(name, [44])
+    assert reader.written_rows("intrinsics", "box") == reader.written_rows("intrinsics") == (range(44),)
+
+
+def test_cameras_are_read_once(tiny_copy: Path):
+    reader = open_reader(tiny_copy)
+    expected = reader.column("extrinsics", [0])
+    (tiny_copy / "extrinsics" / "c.0.0.0").unlink()
+    np.testing.assert_array_equal(reader.column("extrinsics", [5]), expected)
 
 
 def test_damaged_cameras_are_refused(tiny_copy: Path):

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.reading.samples import Samples, Selection
-from trajstore.scene.cameras import place_cameras
+from trajstore.scene.cameras import Rig, place_cameras
 from trajstore.scene.order import label_rows, split_rows
 from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import ANNOTATIONS, DatasetSpec
@@ -73,7 +73,12 @@ class SampleGenerator(Samples):
 
     def _load_static(self, column: Column) -> NDArray[np.float64]:
         """An array of the cameras."""
-        return place_cameras(self.spec).static(column.name)
+        return self._rig.static(column.name)
+
+    @cached_property
+    def _rig(self) -> Rig:
+        """The cameras."""
+        return place_cameras(self.spec)
 
     def _find_scene(self, block: int) -> Scene:
         """Everything about a block of rows but their pixels."""

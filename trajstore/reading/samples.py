@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Any, Final
+from typing import Any, Final, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -94,7 +94,7 @@ class Samples(ABC):
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Names of the columns that `column` reads: the labels, and whatever else is not made of shards."""
+        """Names of the columns that have a value for each row: the labels, and whatever else is not made of shards."""
         return tuple(self._chunked)
 
     @cached_property
@@ -114,9 +114,19 @@ class Samples(ABC):
     def __len__(self) -> int:
         return self.spec.dataset.samples
 
-    def __getitem__(self, row: int) -> NDArray[np.uint8]:
-        sample: NDArray[np.uint8] = self.read([operator.index(row)])[0]
+    def __getitem__(self, row: SupportsIndex | slice) -> NDArray[np.uint8]:
+        if isinstance(row, slice):
+            return self.read(range(*row.indices(len(self))))
+        try:
+            number = operator.index(row)
+        except TypeError:
+            message = f"row: found {row!r:.60}, expected an integer or a slice; read several rows with: read([3, 1])"
+            raise SpecError(message) from None
+        sample: NDArray[np.uint8] = self.read([number])[0]
         return sample
+
+    def __iter__(self) -> Iterator[NDArray[np.uint8]]:
+        return map(self.__getitem__, range(len(self)))
 
     def read(
         self,
@@ -283,14 +293,15 @@ class Samples(ABC):
         Parameters
         ----------
         name : str
-            One of `columns`.
+            One of `columns`, ``"intrinsics"`` or ``"extrinsics"``.
         rows : (n,) integers, optional
             Which rows, in this order; all by default. A `range` is read fastest.
 
         Returns
         -------
         (n, ...) ndarray
-            Of the shape and dtype that the store gives them.
+            Of the shape and dtype that the store gives them. Where all rows have the same cameras, their calibration
+            is repeated without a copy, and is read-only.
 
         Raises
         ------
@@ -303,7 +314,7 @@ class Samples(ABC):
         CorruptDataError
             If a row is damaged.
         """
-        _check_name(name, self._chunked)
+        _check_name(name, (*self._chunked, *self._static))
         wanted = range(len(self)) if rows is None else rows
         if isinstance(wanted, range) and wanted.step == 1 and 0 <= wanted.start <= wanted.stop <= len(self):
             return self._read_run(name, wanted)
@@ -311,6 +322,8 @@ class Samples(ABC):
 
     def read_column(self, name: str, rows: NDArray[np.int64]) -> NDArray[Any]:
         """Read a chunked column of rows of `check_rows`: what `column` does after its checks."""
+        if name in self._static:
+            return self._repeat(name, len(rows))
         column, each = self._chunked[name]
         if len(rows) == 1:  # without looking for chunks takes a tenth of the time
             chunk, index = divmod(int(rows[0]), each)
@@ -324,6 +337,8 @@ class Samples(ABC):
 
     def _read_run(self, name: str, rows: range) -> NDArray[Any]:
         """Read successive rows of a column, without a list of their numbers."""
+        if name in self._static:
+            return self._repeat(name, len(rows))
         column, each = self._chunked[name]
         values = np.empty((len(rows), *column.shape[1:]), column.dtype)
         for chunk in range(rows.start // each, -(-rows.stop // each)):
@@ -331,6 +346,11 @@ class Samples(ABC):
             part = self._load(column, chunk)[first - chunk * each : stop - chunk * each]
             values[first - rows.start : stop - rows.start] = part
         return values
+
+    def _repeat(self, name: str, count: int) -> NDArray[np.float64]:
+        """An array that all rows share, once for each of so many rows, without a copy."""
+        values = self._load_static(self._static[name])
+        return np.broadcast_to(values, (count, *values.shape))
 
     def captions(self, rows: ArrayLike) -> list[str]:
         """Describe some rows, each in one English sentence.
@@ -445,16 +465,13 @@ class Samples(ABC):
         CorruptDataError
             If they are damaged.
         """
-        intrinsics, *static = map(self._load_static, self.layout.static)
-        if static:
-            (extrinsics,) = static
-            if rows is not None:
-                extrinsics = np.broadcast_to(extrinsics, (len(self.check_rows(rows)), *extrinsics.shape))
-            return intrinsics, extrinsics
-        if rows is None:
+        intrinsics = self._repeat("intrinsics", 1)[0].copy()
+        if rows is not None:
+            return intrinsics, self.column("extrinsics", rows)
+        if "extrinsics" not in self._static:
             message = f"{self.location}: the cameras of each row are others; name the rows: calibration(rows)"
             raise SpecError(message)
-        return intrinsics, self.column("extrinsics", rows)
+        return intrinsics, self._repeat("extrinsics", 1)[0].copy()
 
     def is_written(self, shard: int) -> bool:
         """Whether a shard of frames can be read.
@@ -567,6 +584,11 @@ class Samples(ABC):
         }
 
     @cached_property
+    def _static(self) -> dict[str, Column]:
+        """Arrays that all rows share."""
+        return {column.name: column for column in self.layout.static}
+
+    @cached_property
     def _sharded(self) -> dict[str, Column]:
         """Columns that are stored in shards."""
         columns = (column for group in self.layout.groups for column in group.columns)
@@ -582,7 +604,7 @@ class Samples(ABC):
 
     @abstractmethod
     def _load_static(self, column: Column) -> NDArray[np.float64]:
-        """An array that does not depend on rows."""
+        """An array that all rows share."""
 
     @abstractmethod
     def _fill(

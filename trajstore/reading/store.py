@@ -144,7 +144,9 @@ class StoreReader(Samples):
         """
         rows = range(len(self)) if within is None else within
         is_written = np.ones(len(rows), dtype=bool)
-        found = map(self.layout.group_of, columns) if columns else self.layout.groups
+        # arrays that all rows share are there from the start
+        named = (name for name in columns if name not in self._static)
+        found = map(self.layout.group_of, named) if columns else self.layout.groups
         for group in {group.name: group for group in found}.values():
             tasks = map(
                 group.task, range(rows.start // group.rows_per_task, -(-rows.stop // group.rows_per_task))
@@ -323,15 +325,18 @@ class StoreReader(Samples):
         return self._open().chunks.get((column.name, chunk), self._load_chunk)
 
     def _load_chunk(self, place: tuple[str, int]) -> NDArray[Any]:
-        """A chunk of a column that is flagged as written."""
+        """A chunk of a column that is flagged as written, or an array that all rows share."""
         name, chunk = place
-        storage, group = self._open().storage, self.layout.group_of(name)
+        storage = self._open().storage
+        if name in self._static:
+            return self._decode_file(storage, self._static[name], chunk, lambda: None)
+        group = self.layout.group_of(name)
         check = partial(self._check_flag, storage, group, chunk)
         return self._decode_file(storage, self._chunked[name][0], chunk, check)
 
     def _load_static(self, column: Column) -> NDArray[np.float64]:
         """An array that was written when the store was created."""
-        return self._decode_file(self._open().storage, column, 0, lambda: None)
+        return self._load(column, 0)
 
     def _decode_file(
         self, storage: Storage, column: Column, chunk: int, check: Callable[[], None]
