@@ -56,6 +56,7 @@ def assert_equals_store(file: Path, store: Path, rows: list[int], cameras: list[
             assert set(one.attrs) == set(other.attrs), name
             for key, value in other.attrs.items():
                 np.testing.assert_array_equal(one.attrs[key], value, err_msg=f"{name} {key}")
+        assert set(found.coords) == set(stored.coords)
         assert found["caption"].values.tolist() == trajstore.open_reader(store).captions(rows)
         found.close()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,11 +15,13 @@ import tensorstore
 import xarray
 import zarr
 import zarrs  # noqa: F401  a codec pipeline for zarr
+from support.faults import flip_bit
 from support.stores import create_store, open_store
 
 import trajstore
 from trajstore.commands.build import build
 from trajstore.scene.cameras import place_cameras
+from trajstore.scene.order import SPLIT_NAMES
 from trajstore.scene.scene import make_scene
 from trajstore.spec import PATTERNS, SHAPES, DatasetSpec
 
@@ -167,26 +170,57 @@ def test_xarray_opens_any_store_without_a_warning_and_without_trajstore(
 
 def test_open_names_the_coordinates(tiny_store: Path, tiny_spec: DatasetSpec) -> None:
     dataset = trajstore.open(tiny_store)
-    classes = np.array(tiny_spec.dataset.classes)
+    plain = expect(tiny_spec)
     assert {name: values.values.tolist() for name, values in dataset.coords.items()} == {
         "sample": list(range(44)),
+        "class_name": np.array(tiny_spec.dataset.classes)[plain["class_label"]].tolist(),
+        "split_name": np.array(SPLIT_NAMES)[plain["split"]].tolist(),
         "camera": [0, 1],
         "frame": [1, 2, 3, 4],
         "axis": ["x", "y", "z"],
         "channel": ["red", "green", "blue"],
         "uv": ["u", "v"],
         "edge": ["u_min", "v_min", "u_max", "v_max"],
-        "class": classes.tolist(),
     }
     last = dataset.sel(sample=43, frame=4, camera=1, channel="green")
-    plain = expect(tiny_spec)
     np.testing.assert_array_equal(last["video"].values, plain["video"][43, 1, 3, 1])
     np.testing.assert_array_equal(
         dataset["future_position"].sel(axis="z").values, plain["future_position"][:, 2]
     )
-    assert dataset["class"][dataset["class_label"].load()].values.tolist() == (
-        classes[plain["class_label"]].tolist()
-    )
+
+
+@pytest.mark.parametrize("engine", ["dask", "none"])
+def test_samples_are_selected_by_the_names_of_class_and_split(
+    tiny_store: Path, tiny_spec: DatasetSpec, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    if engine == "none":
+        monkeypatch.setattr("trajstore.reading.as_xarray.find_spec", lambda _: None)
+    dataset = pickle.loads(pickle.dumps(trajstore.open(tiny_store)))
+    wanted = np.flatnonzero(expect(tiny_spec)["class_label"] == tiny_spec.dataset.classes.index("Helical"))
+    for found in (
+        dataset.set_xindex("class_name").sel(class_name="Helical"),
+        dataset.sel(sample=dataset.class_name == "Helical"),
+        dataset.groupby("class_name")["Helical"],
+        dataset.isel(sample=wanted[::-1]).sortby("sample"),
+    ):
+        assert found.sample.values.tolist() == wanted.tolist()
+        assert set(found.class_name.values.tolist()) == {"Helical"}
+    val = dataset.sel(sample=dataset.split_name == "val")
+    assert val.sample.values.tolist() == np.flatnonzero(expect(tiny_spec)["split"] == 1).tolist()
+    with pytest.raises(KeyError, match="class"):
+        dataset.sel({"class": "Helical"})
+
+
+def test_names_are_read_when_they_are_used_and_empty_until_they_are_written(
+    tiny_copy: Path, tiny_spec: DatasetSpec, tmp_path: Path
+) -> None:
+    dataset = trajstore.open(tiny_copy)
+    repr(dataset)
+    flip_bit(tiny_copy / "class_label" / "c.0", 12)
+    with pytest.raises(ValueError, match=r"crc32c|checksum"):
+        _ = dataset.class_name.values
+    create_store(tmp_path / "new.zarr", tiny_spec)
+    assert set(trajstore.open(tmp_path / "new.zarr").class_name.values.tolist()) == {""}
 
 
 def test_open_reads_the_same_values(tiny_store: Path, tiny_spec: DatasetSpec) -> None:

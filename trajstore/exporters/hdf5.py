@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from trajstore.exporters.interface import BadFileError, Bytes, Decoded, Dtype, Encoder, Export, Part
 from trajstore.exporters.records import CAPTION_BYTES, Label, Source
-from trajstore.reading.coordinates import name_coordinates
+from trajstore.reading.coordinates import NAMES, list_meanings, name_coordinates
 from trajstore.reading.samples import Samples
 from trajstore.storage.durable import publishing, remove_all
 from trajstore.store.columns import Column
@@ -300,7 +300,8 @@ def _write_columns(target: _ReservedFile, export: Export) -> None:
         file.attrs["fingerprint"] = source.fingerprint
         file.attrs["spec"] = source.spec.model_dump_json()
         file.attrs["trajstore_version"] = version("trajstore")
-        sizes = {"sample": len(rows), "camera": len(cameras), "class": len(source.spec.dataset.classes)}
+        file.attrs["coordinates"] = " ".join(NAMES)
+        sizes = {"sample": len(rows), "camera": len(cameras)}
         columns = [layout.column(name) for name in (*samples.columns, *static)]
         for column in columns:
             sizes = dict(zip(column.dims, column.shape, strict=True)) | sizes
@@ -317,6 +318,9 @@ def _write_columns(target: _ReservedFile, export: Export) -> None:
             _create(file, name, layout.column(name).dims, values[cameras], layout.column(name).attributes)
         for name in samples.columns:
             _write_column(file, layout.column(name), samples, rows, cameras)
+        for name, numbers in NAMES.items():
+            names = list_meanings(layout.column(numbers).attributes)
+            _create(file, name, ("sample",), names[samples.read_column(numbers, rows)])
         caption = file.create_variable("caption", ("sample",), _make_text())
         caption.attrs["long_name"] = "what is to be seen, in one English sentence"
         for at in range(0, len(rows), COLUMN_ROWS):
@@ -328,7 +332,7 @@ def _measure(export: Export) -> int:
     """The bytes of the file, rather more than less."""
     chunks = sum((export.folder / name).stat().st_size for part in export.parts for name in part.files)
     layout, samples = plan_layout(export.source.spec), export.samples
-    labels = sum(layout.column(name).row_bytes for name in samples.columns) + CAPTION_BYTES
+    labels = sum(layout.column(name).row_bytes for name in samples.columns) + (1 + len(NAMES)) * CAPTION_BYTES
     count = sum(prod(array.grid) for array in list_arrays(export.source))
     return chunks + len(_list_rows(export)) * (labels + count * ENTRY_BYTES) + FILE_SLACK
 

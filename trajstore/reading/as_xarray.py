@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 import xarray
+from numpy.typing import NDArray
+from xarray.backends import BackendArray
+from xarray.core import indexing
 
-from trajstore.reading.coordinates import name_coordinates
+from trajstore.reading.coordinates import NAMES, list_meanings, name_coordinates
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.columns import Layout
@@ -36,10 +40,10 @@ def open(  # noqa: A001
     -------
     xarray.Dataset
         All columns, with coordinates ``sample``, ``camera`` and ``body`` (from 0), ``frame`` (from 1), ``axis``,
-        ``channel``, ``uv``, ``edge``, ``quaternion``, ``tyx``, ``xy`` and ``class`` (the names that ``class_label``
-        counts), those of dimensions that the store has. Where dask is installed, columns are dask arrays in pieces that
-        suit the store; elsewhere they are read when they are used. What is not written yet reads as the fill value: see
-        ``labels_written`` and ``video_written``.
+        ``channel``, ``uv``, ``edge``, ``quaternion``, ``tyx`` and ``xy``, those of dimensions that the store has. Each
+        sample also has its ``class_name`` and ``split_name``, as text. Where dask is installed, columns are dask arrays
+        in pieces that suit the store; elsewhere they are read when they are used. What is not written yet reads as the
+        fill value, and its names as empty text: see ``labels_written`` and ``video_written``.
 
     Raises
     ------
@@ -52,22 +56,51 @@ def open(  # noqa: A001
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     _ = trajstore.build(f"{folder}/tiny.zarr", samples=8, frames=4, height=16, width=16)
     ...     dataset = trajstore.open(f"{folder}/tiny.zarr")
-    ...     names = dataset["class"].values[dataset.class_label.values]
-    ...     future = dataset.future_position.sel(axis="z")
-    >>> sorted(set(names.tolist()))
-    ['Circular', 'Helical', 'Linear', 'Parabolic']
+    ...     circular = dataset.set_xindex("class_name").sel(class_name="Circular")
+    ...     circular.future_position.sel(axis="z").shape
+    ...     dataset.sel(sample=dataset.split_name == "val").sizes["sample"]
+    ...     dataset.groupby("class_name").count().class_label.values.tolist()
+    (2,)
+    8
+    [2, 2, 2, 2]
     """
     store = open_store(open_storage(Location.parse(path, storage_options)))
     spec = store.spec
     dataset: xarray.Dataset = xarray.open_zarr(
         zarr_store(store.storage), chunks=None, zarr_format=3, consolidated=True
     )
-    dataset = dataset.assign_coords(name_coordinates(spec, dataset.sizes))
+    dataset = dataset.assign_coords(
+        name_coordinates(spec, dataset.sizes)
+        | {name: _name(dataset[column]) for name, column in NAMES.items()}
+    )
     if find_spec("dask") is None:
         return dataset
     return dataset.assign(
         {name: dataset[name].chunk({"sample": rows}) for name, rows in _chunk_rows(store.layout).items()}
     )
+
+
+def _name(numbers: xarray.DataArray) -> xarray.Variable:
+    """What the numbers of a column mean, as a column of text."""
+    return xarray.Variable(numbers.dims, indexing.LazilyIndexedArray(_Names(numbers.variable)))
+
+
+class _Names(BackendArray):
+    """Names in place of numbers, which are read when the names are used: a million rows open without reading any."""
+
+    def __init__(self, numbers: xarray.Variable) -> None:
+        self.numbers = numbers
+        self.names = list_meanings(numbers.attrs)
+        self.shape = numbers.shape
+        self.dtype = self.names.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._look_up
+        )
+
+    def _look_up(self, key: tuple[Any, ...]) -> NDArray[np.str_]:
+        return self.names[self.numbers[key].values]
 
 
 def _chunk_rows(layout: Layout) -> dict[str, int]:
