@@ -75,8 +75,12 @@ def open(  # noqa: A001
     )
     if find_spec("dask") is None:
         return dataset
+    # variables, because arrays would chunk the coordinates of samples along with each of them
     return dataset.assign(
-        {name: dataset[name].chunk({"sample": rows}) for name, rows in _chunk_rows(store.layout).items()}
+        {
+            name: dataset[name].variable.chunk({"sample": rows})
+            for name, rows in _chunk_rows(store.layout).items()
+        }
     )
 
 
