@@ -24,7 +24,7 @@ LAYERS = (
     ("spec", "storage"),
     ("families",),
     ("trajectories", "executors"),
-    ("progress", "kernels"),
+    ("progress", "show", "kernels"),
     ("errors", "streams", "text"),
 )
 """Modules and folders of the package, the outermost first.

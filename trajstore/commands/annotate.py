@@ -13,6 +13,7 @@ from trajstore.executors.options import check_options
 from trajstore.executors.run import RunOptions
 from trajstore.families import load_family
 from trajstore.progress import Report
+from trajstore.show import Shown
 from trajstore.spec import ANNOTATIONS
 from trajstore.storage.disk_space import explain_failed_write
 from trajstore.storage.location import Location
@@ -152,8 +153,8 @@ class AnnotationState:
     estimated_bytes: int
 
 
-@dataclass(frozen=True)
-class AnnotationList:
+@dataclass(frozen=True, repr=False)
+class AnnotationList(Shown):
     """All annotations that there can be in a store, and how much of each is there.
 
     Attributes
@@ -166,9 +167,16 @@ class AnnotationList:
         Each of them.
     """
 
+    _shown = "location samples written"
+
     location: str
     samples: int
     annotations: tuple[AnnotationState, ...]
+
+    @property
+    def written(self) -> dict[str, int]:
+        """Rows that are written, by annotation."""
+        return {state.name: state.written for state in self.annotations}
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for JSON.

@@ -13,6 +13,7 @@ from trajstore.commands.info import Summary, summarize
 from trajstore.executors.options import check_options
 from trajstore.executors.run import RunOptions, open_workers
 from trajstore.progress import Report
+from trajstore.show import Shown
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
@@ -21,8 +22,8 @@ from trajstore.store.handle import complete_growth, create_store, finish_store
 from trajstore.store.plan import BuildPlan, check_fits, check_same, plan_build
 
 
-@dataclass(frozen=True)
-class BuildReport:
+@dataclass(frozen=True, repr=False)
+class BuildReport(Shown):
     """What a build did.
 
     Attributes
@@ -34,6 +35,11 @@ class BuildReport:
     seconds : float
         Wall time of the run.
     """
+
+    _shown = (
+        "summary.location summary.is_complete summary.samples summary.classes summary.splits "
+        "summary.total_stored_bytes new_rows seconds"
+    )
 
     summary: Summary
     new_rows: dict[str, int]

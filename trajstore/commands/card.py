@@ -27,6 +27,7 @@ from trajstore.sharing.licenses import check_license
 from trajstore.sharing.readme import MARK, render_spec, write_readme
 from trajstore.sharing.shortcuts import Shortcut, measure_shortcut
 from trajstore.sharing.subject import Subject, open_subject
+from trajstore.show import Shown
 from trajstore.storage.disk_space import explain_failed_write
 from trajstore.storage.durable import make_folders, publish_all
 from trajstore.storage.location import Location
@@ -41,8 +42,8 @@ NAME_MAX: Final = 100
 """Characters of a name."""
 
 
-@dataclass(frozen=True)
-class CardReport:
+@dataclass(frozen=True, repr=False)
+class CardReport(Shown):
     """What a card says.
 
     Attributes
@@ -64,6 +65,8 @@ class CardReport:
     seconds : float
         Wall time.
     """
+
+    _shown = "location folder files license checked_files checked_bytes shortcut notes seconds"
 
     location: str
     folder: Path

@@ -23,6 +23,7 @@ from trajstore.exporters.write import (
     tidy_export,
 )
 from trajstore.progress import Report
+from trajstore.show import Shown
 from trajstore.storage.disk_space import (
     check_space,
     inspect_filesystem,
@@ -30,8 +31,8 @@ from trajstore.storage.disk_space import (
 from trajstore.storage.location import Location
 
 
-@dataclass(frozen=True)
-class ExportReport:
+@dataclass(frozen=True, repr=False)
+class ExportReport(Shown):
     """What an export did.
 
     Attributes
@@ -47,6 +48,11 @@ class ExportReport:
     seconds : float
         Wall time of the run.
     """
+
+    _shown = (
+        "location metadata.format metadata.total_samples metadata.class_distribution "
+        "metadata.split_distribution metadata.tensor_shape new_samples new_bytes seconds"
+    )
 
     location: str
     metadata: ExportRecord

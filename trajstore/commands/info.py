@@ -11,14 +11,15 @@ import numpy as np
 
 from trajstore.reading.store import StoreReader
 from trajstore.scene.order import SPLIT_NAMES
+from trajstore.show import Shown
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.handle import StoreHandle, open_store
 from trajstore.store.layout import FRAMES
 
 
-@dataclass(frozen=True)
-class Summary:
+@dataclass(frozen=True, repr=False)
+class Summary(Shown):
     """A store in numbers.
 
     Attributes
@@ -48,6 +49,10 @@ class Summary:
     history : list of dict
         Who created, extended and finished the store.
     """
+
+    _shown = (
+        "location is_complete samples written classes splits sample_shape sample_bytes stored_bytes ratio"
+    )
 
     location: str
     samples: int
@@ -121,7 +126,7 @@ def summarize(store: StoreHandle) -> Summary:
         is_complete=all(rows == spec.dataset.samples for rows in written.values()),
         classes=_count(reader, "class_label", spec.dataset.classes),
         splits=_count(reader, "split", SPLIT_NAMES),
-        sample_shape=dict(zip(frames.dims[1:], frames.shape[1:], strict=True)),
+        sample_shape=reader.sample_shape,
         sample_bytes=frames.row_bytes,
         raw_bytes=raw_bytes,
         ratio=raw_bytes / stored[group.name] if stored[group.name] else 0.0,

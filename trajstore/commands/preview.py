@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from trajstore.pictures.clips import Clip, load_clips
 from trajstore.pictures.outputs import check_is_outside, check_output, write_output
 from trajstore.pictures.source import name_of, open_samples
 from trajstore.reading.samples import Samples
+from trajstore.show import Shown
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
 from trajstore.text import format_count
@@ -31,6 +33,12 @@ ENDINGS: Final[dict[str, tuple[str, ...]]] = {
 }
 """The files that can be written, and the modules that each needs."""
 
+INLINE: Final = {".png": "image/png", ".svg": "image/svg+xml", ".gif": "image/gif", ".mp4": "video/mp4"}
+"""What a notebook shows, and what browsers call it."""
+
+INLINE_BYTES_MAX: Final = 20 * 2**20
+"""Bytes of the largest file that a notebook takes into itself."""
+
 CAMERAS_MAX: Final = 8
 """Cameras that are shown; of more, evenly spaced ones."""
 
@@ -41,9 +49,9 @@ FILM_FRAMES_MAX: Final = 600
 """Frames that are played; of longer samples evenly spaced ones."""
 
 
-@dataclass(frozen=True)
-class PreviewReport:
-    """What a preview shows.
+@dataclass(frozen=True, repr=False)
+class PreviewReport(Shown):
+    """What a preview shows; as the last value of a notebook's cell, the picture itself.
 
     Attributes
     ----------
@@ -57,10 +65,26 @@ class PreviewReport:
         Size of the file.
     """
 
+    _shown = "output rows classes bytes"
+
     output: Path
     rows: tuple[int, ...]
     classes: tuple[str, ...]
     bytes: int
+
+    def _repr_html_(self) -> str:
+        """The picture or the film, unless it is too large or gone, and what it shows."""
+        kind, table = INLINE.get(self.output.suffix.lower()), super()._repr_html_()
+        if kind is None or self.bytes > INLINE_BYTES_MAX:
+            return table
+        try:
+            data = b64encode(self.output.read_bytes()).decode()
+        except OSError:
+            return table
+        source = f'src="data:{kind};base64,{data}" style="max-width: 100%"'
+        return (
+            f"<video controls loop {source}></video>{table}" if "video" in kind else f"<img {source}>{table}"
+        )
 
 
 def preview(

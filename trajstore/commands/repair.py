@@ -32,6 +32,7 @@ from trajstore.integrity.metadata import adopt, read_storage, salvage, settle
 from trajstore.progress import Report
 from trajstore.reading.store import StoreReader
 from trajstore.scene.scene import make_scene
+from trajstore.show import Shown
 from trajstore.spec import DatasetSpec
 from trajstore.storage.interface import Check, Storage
 from trajstore.storage.location import Location
@@ -66,8 +67,8 @@ class RepairPlan:
     forget: tuple[Task, ...]
 
 
-@dataclass(frozen=True)
-class RepairReport:
+@dataclass(frozen=True, repr=False)
+class RepairReport(Shown):
     """What a repair did.
 
     Attributes
@@ -85,6 +86,8 @@ class RepairReport:
     seconds : float
         Wall time.
     """
+
+    _shown = "location found done.metadata done.rebuild done.restore done.forget removed remaining seconds"
 
     location: str
     found: tuple[Finding, ...]

@@ -13,13 +13,14 @@ from trajstore.executors.run import RunOptions, open_workers
 from trajstore.integrity.findings import KINDS, Finding
 from trajstore.integrity.inspect import inspect
 from trajstore.progress import Report
+from trajstore.show import Shown
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.handle import open_store
 
 
-@dataclass(frozen=True)
-class VerifyReport:
+@dataclass(frozen=True, repr=False)
+class VerifyReport(Shown):
     """What a verification has found.
 
     Attributes
@@ -39,6 +40,8 @@ class VerifyReport:
     seconds : float
         Wall time.
     """
+
+    _shown = "location is_sound samples deep checked pending findings seconds"
 
     location: str
     samples: int

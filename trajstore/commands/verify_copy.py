@@ -13,12 +13,13 @@ from trajstore.executors.run import RunOptions
 from trajstore.executors.threads import ThreadExecutor
 from trajstore.progress import Report
 from trajstore.sharing.checksums import hash_files, list_files, read_checksums
+from trajstore.show import Shown
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 
 
-@dataclass(frozen=True)
-class CopyReport:
+@dataclass(frozen=True, repr=False)
+class CopyReport(Shown):
     """How a copy compares with checksums.
 
     Attributes
@@ -36,6 +37,8 @@ class CopyReport:
     seconds : float
         Wall time.
     """
+
+    _shown = "location against is_same files bytes differences seconds"
 
     location: str
     against: str

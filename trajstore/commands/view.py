@@ -16,6 +16,7 @@ from trajstore.pictures.clips import load_clips
 from trajstore.pictures.outputs import check_installed, check_is_outside, check_output, write_output
 from trajstore.pictures.recording import record, show_recording
 from trajstore.pictures.source import name_of, open_samples
+from trajstore.show import Shown
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
 
@@ -26,8 +27,8 @@ FRAMES_MAX: Final = 10_000
 """Frames that are shown; of longer samples evenly spaced ones."""
 
 
-@dataclass(frozen=True)
-class ViewReport:
+@dataclass(frozen=True, repr=False)
+class ViewReport(Shown):
     """What is shown in the viewer.
 
     Attributes
@@ -41,6 +42,8 @@ class ViewReport:
     bytes : int
         Size of the recording; 0 if it is shown on the screen.
     """
+
+    _shown = "output rows classes bytes"
 
     output: Path | None
     rows: tuple[int, ...]

@@ -31,6 +31,7 @@ from trajstore.exporters.write import Batch, make_batches
 from trajstore.progress import Tally
 from trajstore.reading.store import StoreReader
 from trajstore.scene.order import SPLIT_NAMES
+from trajstore.show import Shown
 from trajstore.store.handle import StoreHandle
 from trajstore.store.layout import FRAMES
 from trajstore.text import escape
@@ -53,8 +54,8 @@ _KINDS: Final = {
 }
 
 
-@dataclass(frozen=True)
-class ValidationReport:
+@dataclass(frozen=True, repr=False)
+class ValidationReport(Shown):
     """What validation found.
 
     Attributes
@@ -89,6 +90,11 @@ class ValidationReport:
     seconds : float
         Wall time.
     """
+
+    _shown = (
+        "location is_valid format layout against samples videos labels annotations tensor_shape "
+        "tensor_dtype psnr classes splits fault_counts seconds"
+    )
 
     location: str
     format: str

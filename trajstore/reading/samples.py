@@ -25,6 +25,7 @@ from trajstore.executors.threads import count_processors
 from trajstore.reading.rows import check_split
 from trajstore.scene.captions import write_captions
 from trajstore.scene.order import SPLIT_NAMES
+from trajstore.show import Shown
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
 from trajstore.store.columns import Column, Layout
@@ -60,7 +61,7 @@ class Selection:
     dtype: np.dtype[Any]
 
 
-class Samples(ABC):
+class Samples(Shown, ABC):
     """The samples of a dataset, by row.
 
     Parameters
@@ -74,6 +75,8 @@ class Samples(ABC):
     waits : bool
         Whether reading mostly waits for a network.
     """
+
+    _shown = "location spec.dataset.samples sample_shape spec.dataset.classes columns groups"
 
     def __init__(
         self, location: Location | str, spec: DatasetSpec, *, threads: int | None = None, waits: bool = False
@@ -96,6 +99,12 @@ class Samples(ABC):
     def columns(self) -> tuple[str, ...]:
         """Names of the columns that have a value for each row: the labels, and whatever else is not made of shards."""
         return tuple(self._chunked)
+
+    @property
+    def sample_shape(self) -> dict[str, int]:
+        """Size of each dimension of a sample's frames."""
+        frames = self._sharded[FRAMES]
+        return dict(zip(frames.dims[1:], frames.shape[1:], strict=True))
 
     @cached_property
     def groups(self) -> dict[str, tuple[Column, ...]]:

@@ -195,9 +195,6 @@ class StoreReader(Samples):
     ) -> None:
         self.close()
 
-    def __repr__(self) -> str:
-        return f"<StoreReader {str(self.location)!r}: {len(self)} samples>"
-
     def _open(self) -> _Kept:
         """What this process keeps."""
         if self._is_closed:
