@@ -30,7 +30,9 @@ from trajstore.errors import (
     SpecError,
     StoreError,
 )
+from trajstore.exporters.plan import METADATA_FILE, UNFINISHED_FILE
 from trajstore.reading.store import StoreReader, open_reader
+from trajstore.spec import DatasetSpec
 from trajstore.storage.bucket import Bucket
 from trajstore.storage.location import Location
 
@@ -233,9 +235,45 @@ def test_refuses_unknown_columns_splits_and_threads(reader: StoreReader, tiny_st
         open_reader(tiny_store, threads=0)
 
 
-def test_refuses_what_is_no_store(tmp_path: Path):
-    with pytest.raises(NotAStoreError, match="trajstore build"):
-        open_reader(tmp_path / "nothing")
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("nothing", "found nothing, expected a trajstore store; make one with: trajstore build .*nothing"),
+        ("empty", "found no zarr.json, .*; make one with: trajstore build .*empty"),
+        ("export", "found an export, .* check it with: trajstore validate .*export"),
+        ("unfinished", "found an export, .* check it with: trajstore validate .*unfinished"),
+        (
+            "spec.toml",
+            "found a file, .* build a store from it with: trajstore build NAME.zarr --spec .*spec.toml",
+        ),
+        ("dataset.h5", r'found a file, .*: xarray.open_dataset\("dataset.h5", engine="h5netcdf"\)'),
+        ("zarr.json", "found a file, expected a trajstore store; name the folder of a store"),
+    ],
+)
+def test_refuses_what_is_no_store_and_says_what_to_do(tmp_path: Path, name: str, found: str):
+    for folder in ("empty", "export", "unfinished"):
+        (tmp_path / folder).mkdir()
+    files = (
+        f"export/{METADATA_FILE}",
+        f"unfinished/{UNFINISHED_FILE}",
+        "spec.toml",
+        "dataset.h5",
+        "zarr.json",
+    )
+    for file in files:
+        (tmp_path / file).touch()
+    for open_store in (trajstore.open, open_reader):
+        with pytest.raises(NotAStoreError, match=found):
+            open_store(tmp_path / name)
+
+
+@pytest.mark.parametrize("path", [None, 3, b"a.zarr", {"samples": 3}, DatasetSpec()])
+def test_refuses_what_is_no_path(path: Any):
+    for open_store in (trajstore.open, open_reader):
+        with pytest.raises(
+            SpecError, match=rf"found a {type(path).__name__}, .*trajstore\.build\(path, spec\)"
+        ):
+            open_store(path)
 
 
 def test_unwritten_rows_are_an_error_until_they_are_written(tiny_copy: Path, dataset: xarray.Dataset):

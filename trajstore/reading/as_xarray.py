@@ -7,9 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
 import xarray
-from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
@@ -103,7 +101,7 @@ class _Names(BackendArray):
             key, self.shape, indexing.IndexingSupport.OUTER, self._look_up
         )
 
-    def _look_up(self, key: tuple[Any, ...]) -> NDArray[np.str_]:
+    def _look_up(self, key: tuple[Any, ...]) -> Any:
         return self.names[self.numbers[key].values]
 
 

@@ -45,6 +45,12 @@ class Location:
         """
         if isinstance(path, Location):
             return path
+        if not isinstance(path, str | os.PathLike):
+            message = (
+                f"location: found a {type(path).__name__}, expected the path or URL of a store, such as 'store.zarr'; "
+                "from a spec make one with: trajstore.build(path, spec)"
+            )
+            raise SpecError(message)
         text = os.fspath(path)
         broken = re.fullmatch(rf"({'|'.join(SCHEMES)}):/([^/].*)", text)
         if broken:

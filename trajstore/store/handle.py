@@ -34,6 +34,9 @@ OTHER_STORE: Final = (
     "that is the same for all workers"
 )
 
+EXPORT_FILES: Final = ("metadata.json", "unfinished.json")
+"""What tells an export from other folders."""
+
 TAIL_BYTES: Final = 64
 """By how many bytes at the end a file is told from another: there are the checksums."""
 
@@ -275,10 +278,19 @@ def _parse_attributes(data: bytes, location: Location) -> StoreAttributes:
 def _refuse_absent(location: Location) -> NoReturn:
     """Say what lies where a store was expected."""
     found, action = "nothing", f"make one with: trajstore build {location.argument}"
-    if location.folder is not None and location.folder.is_dir():
+    path = location.folder
+    if path is not None and path.is_dir():
         found = "no zarr.json"
-    elif location.folder is not None and os.path.lexists(location.folder):
-        found, action = "a file", "name another path"
+        if any((path / name).is_file() for name in EXPORT_FILES):
+            found = "an export"
+            action = f"name the store that it was made from, or check it with: trajstore validate {location.argument}"
+    elif path is not None and os.path.lexists(path):
+        found, action = "a file", "name the folder of a store"
+        if path.suffix in (".toml", ".json") and path.name != ROOT_KEY:
+            command = f"trajstore build NAME.zarr --spec {location.argument}"
+            action = f"if it is a spec, build a store from it with: {command}"
+        elif path.suffix in (".h5", ".hdf5"):
+            action = f'read it with: xarray.open_dataset("{path.name}", engine="h5netcdf")'
     message = f"{location}: found {found}, expected a trajstore store; {action}"
     raise NotAStoreError(message)
 
