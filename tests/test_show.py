@@ -118,7 +118,6 @@ def test_values_are_shown_as_people_read_them_and_escaped():
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("sheet.png", ("img", "data:image/png;base64,YWJj")),
         ("sheet.SVG", ("img", "data:image/svg+xml;base64,YWJj")),
         ("film.gif", ("img", "data:image/gif;base64,YWJj")),
         ("film.mp4", ("video", "data:video/mp4;base64,YWJj")),
@@ -128,12 +127,22 @@ def test_values_are_shown_as_people_read_them_and_escaped():
 def test_a_notebook_shows_the_preview_itself(tmp_path: Path, name: str, expected: tuple[str, str] | None):
     (tmp_path / name).write_bytes(b"abc")
     report = trajstore.PreviewReport(tmp_path / name, (5,), ("Linear",), 3)
+    assert report._repr_png_() is None
     cells = Cells(report._repr_html_())
     pictures = [(tag, attributes["src"]) for tag, attributes in cells.elements if "src" in attributes]
     assert pictures == ([expected] if expected else [])
     assert "Linear" in cells.texts
     (tmp_path / name).unlink()
     assert "src" not in report._repr_html_()  # gone: the report still says what it was
+
+
+def test_a_notebook_shows_a_sheet_as_png_and_no_html_in_its_place(tmp_path: Path):
+    (tmp_path / "sheet.png").write_bytes(b"abc")
+    report = trajstore.PreviewReport(tmp_path / "sheet.png", (5,), ("Linear",), 3)
+    assert (report._repr_png_(), report._repr_html_()) == (b"abc", None)
+    (tmp_path / "sheet.png").unlink()
+    assert report._repr_png_() is None
+    assert "Linear" in report._repr_html_()
 
 
 def test_a_notebook_does_not_take_in_a_huge_film(tmp_path: Path):

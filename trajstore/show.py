@@ -39,7 +39,7 @@ class Shown:
             [type(self).__name__, *(f"  {name:<{width}}  {text}" for name, text in facts.items())]
         )
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
         """The same for a notebook, in the colours of its theme."""
         left = 'style="text-align: left"'
         rows = (

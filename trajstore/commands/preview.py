@@ -33,8 +33,8 @@ ENDINGS: Final[dict[str, tuple[str, ...]]] = {
 }
 """The files that can be written, and the modules that each needs."""
 
-INLINE: Final = {".png": "image/png", ".svg": "image/svg+xml", ".gif": "image/gif", ".mp4": "video/mp4"}
-"""What a notebook shows, and what browsers call it."""
+INLINE: Final = {".svg": "image/svg+xml", ".gif": "image/gif", ".mp4": "video/mp4"}
+"""What a notebook shows in HTML, and what browsers call it."""
 
 INLINE_BYTES_MAX: Final = 20 * 2**20
 """Bytes of the largest file that a notebook takes into itself."""
@@ -72,19 +72,28 @@ class PreviewReport(Shown):
     classes: tuple[str, ...]
     bytes: int
 
-    def _repr_html_(self) -> str:
-        """The picture or the film, unless it is too large or gone, and what it shows."""
-        kind, table = INLINE.get(self.output.suffix.lower()), super()._repr_html_()
-        if kind is None or self.bytes > INLINE_BYTES_MAX:
+    def _repr_png_(self) -> bytes | None:
+        """A contact sheet that is a PNG, for notebooks."""
+        return self._read() if self.output.suffix.lower() == ".png" else None
+
+    def _repr_html_(self) -> str | None:
+        """A film or a drawing, and the table; nothing where there is a PNG, for notebooks show HTML in place of it."""
+        if self._repr_png_() is not None:
+            return None
+        kind, data, table = INLINE.get(self.output.suffix.lower()), self._read(), super()._repr_html_()
+        if kind is None or data is None:
             return table
-        try:
-            data = b64encode(self.output.read_bytes()).decode()
-        except OSError:
-            return table
-        source = f'src="data:{kind};base64,{data}" style="max-width: 100%"'
+        source = f'src="data:{kind};base64,{b64encode(data).decode()}" style="max-width: 100%"'
         return (
             f"<video controls loop {source}></video>{table}" if "video" in kind else f"<img {source}>{table}"
         )
+
+    def _read(self) -> bytes | None:
+        """The file, unless it is too large for a notebook, or gone."""
+        try:
+            return None if self.bytes > INLINE_BYTES_MAX else self.output.read_bytes()
+        except OSError:
+            return None
 
 
 def preview(
