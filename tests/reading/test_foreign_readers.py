@@ -211,6 +211,14 @@ def test_samples_are_selected_by_the_names_of_class_and_split(
         dataset.sel({"class": "Helical"})
 
 
+def test_names_are_at_hand_with_xarray_alone(tiny_store: Path) -> None:
+    dataset, expected = xarray.open_zarr(tiny_store), trajstore.open(tiny_store)
+    for name, column in (("class_name", "class_label"), ("split_name", "split")):
+        meanings = np.array(dataset[column].flag_meanings.split())
+        named = dataset.assign_coords({name: ("sample", meanings[dataset[column].values])})
+        assert named[name].values.tolist() == expected[name].values.tolist()
+
+
 def test_names_are_read_when_they_are_used_and_empty_until_they_are_written(
     tiny_copy: Path, tiny_spec: DatasetSpec, tmp_path: Path
 ) -> None:
