@@ -6,7 +6,7 @@ from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from trajstore.pictures.annotations import (
     VIDEO,
@@ -38,6 +38,9 @@ INLINE: Final = {".svg": "image/svg+xml", ".gif": "image/gif", ".mp4": "video/mp
 
 INLINE_BYTES_MAX: Final = 20 * 2**20
 """Bytes of the largest file that a notebook takes into itself."""
+
+Content: TypeAlias = bytes
+"""What a file holds: a report's ``bytes`` is its size."""
 
 CAMERAS_MAX: Final = 8
 """Cameras that are shown; of more, evenly spaced ones."""
@@ -72,7 +75,7 @@ class PreviewReport(Shown):
     classes: tuple[str, ...]
     bytes: int
 
-    def _repr_png_(self) -> bytes | None:
+    def _repr_png_(self) -> Content | None:
         """A contact sheet that is a PNG, for notebooks."""
         return self._read() if self.output.suffix.lower() == ".png" else None
 
@@ -88,7 +91,7 @@ class PreviewReport(Shown):
             f"<video controls loop {source}></video>{table}" if "video" in kind else f"<img {source}>{table}"
         )
 
-    def _read(self) -> bytes | None:
+    def _read(self) -> Content | None:
         """The file, unless it is too large for a notebook, or gone."""
         try:
             return None if self.bytes > INLINE_BYTES_MAX else self.output.read_bytes()
