@@ -168,7 +168,7 @@ def test_slices_are_those_of_an_array(reader: StoreReader, dataset: xarray.Datas
 @pytest.mark.parametrize("row", [[3, 1], np.array([3, 1]), "3", 3.0, None, (0, 1)])
 def test_what_is_no_row_is_refused_with_a_way_to_read_several(reader: StoreReader, row: Any):
     with pytest.raises(
-        SpecError, match=r"row: found .*, expected an integer or a slice; .* read\(\[3, 1\]\)"
+        SpecError, match=r"row: found a \w+, expected an integer or a slice; .*read\(\[3, 1\]\)"
     ):
         reader[row]
 

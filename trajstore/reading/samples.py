@@ -129,7 +129,10 @@ class Samples(Shown, ABC):
         try:
             number = operator.index(row)
         except TypeError:
-            message = f"row: found {row!r:.60}, expected an integer or a slice; read several rows with: read([3, 1])"
+            found = type(row).__name__
+            message = (
+                f"row: found a {found}, expected an integer or a slice; several rows: reader.read([3, 1])"
+            )
             raise SpecError(message) from None
         sample: NDArray[np.uint8] = self.read([number])[0]
         return sample

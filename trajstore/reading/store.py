@@ -105,9 +105,9 @@ class _Kept:
 class StoreReader(Samples):
     """Reads samples and labels out of a store; made by `open_reader`.
 
-    ``reader[i]`` is the frames of row i, ``reader.read(rows)`` those of many rows, ``reader.read_group(name, rows)``
-    an annotation of them, ``reader.column(name)`` labels, ``len(reader)`` the rows that the store had when it was
-    opened.
+    ``reader[i]`` is the frames of row i, ``reader[0:4]`` and ``reader.read(rows)`` those of many rows,
+    ``reader.read_group(name, rows)`` an annotation of them, ``reader.column(name)`` labels, ``len(reader)`` the rows
+    that the store had when it was opened.
 
     Parameters
     ----------
