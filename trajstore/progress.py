@@ -1,18 +1,24 @@
-"""Progress as events, and two ways to show them: a live bar on a terminal, plain lines elsewhere."""
+"""Progress as events, and two ways to show them: live bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
+import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
-from trajstore.text import fit, format_bytes, format_count, format_seconds
+from trajstore.text import fit, format_bytes, format_count, format_rate, format_seconds
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
+
+BAR_MIN: Final = 10
+"""A bar has at least so many columns; a fifth of the terminal where that is more."""
 
 LINE_SECONDS: Final = 3.0
 """At least this long between two plain lines."""
@@ -73,19 +79,21 @@ class Progress:
         """Time to go at this rate; None before there is a rate."""
         return (self.total - self.done) / self.rate if self.rate else None
 
-    def figures(self) -> list[str]:
-        """What is known so far, such as ``["1,900/s", "115 MB", "53× smaller", "3.0 s left"]``."""
-        figures = []
+    def figures(self) -> dict[str, str]:
+        """What is known so far, by name, such as ``{"rate": "1,900/s", "size": "115 MB", "left": "3.0 s left"}``."""
+        figures = {}
         if self.rate:
-            figures.append(f"{format_count(self.rate)}/s")
+            figures["rate"] = f"{format_rate(self.rate)}/s"
         if self.stored_bytes:
-            figures.append(format_bytes(self.stored_bytes))
+            figures["size"] = format_bytes(self.stored_bytes)
+            if self.seconds > 0:
+                figures["speed"] = f"{format_bytes(self.stored_bytes / self.seconds)}/s"
             if self.ratio > RATIO_MIN:
-                figures.append(f"{self.ratio:.3g}× smaller")
-        if self.seconds_left is not None and self.done < self.total:
-            figures.append(f"{format_seconds(self.seconds_left)} left")
+                figures["ratio"] = f"{self.ratio:.3g}× smaller"
         if self.workers is not None:
-            figures.append(f"{format_count(self.workers)} worker{'' if self.workers == 1 else 's'}")
+            figures["workers"] = f"{format_count(self.workers)} worker{'' if self.workers == 1 else 's'}"
+        if self.seconds_left is not None and self.done < self.total:
+            figures["left"] = f"{format_seconds(self.seconds_left)} left"
         return figures
 
 
@@ -111,6 +119,8 @@ class Tally:
         self._started = time.monotonic()
         self._stored_bytes = 0
         self.fresh = 0
+        self.in_work = 0
+        """Samples of tasks that are not finished."""
         self.add(0, stored_bytes=0)
 
     @property
@@ -122,12 +132,13 @@ class Tally:
         """Count some samples that are finished."""
         self.fresh += samples
         self._stored_bytes += stored_bytes
+        fresh = min(self.fresh + self.in_work, self._total - self._done)
         self._report(
             Progress(
                 phase=self._phase,
-                done=self._done + self.fresh,
+                done=self._done + fresh,
                 total=self._total,
-                fresh=self.fresh,
+                fresh=fresh,
                 stored_bytes=self._stored_bytes,
                 raw_bytes=self.fresh * self._raw_bytes_each,
                 seconds=time.monotonic() - self._started,
@@ -136,23 +147,77 @@ class Tally:
         )
 
 
+class Steps:
+    """How many samples of a task are done while it runs."""
+
+    def __init__(self) -> None:
+        self.samples = 0.0
+
+    @contextmanager
+    def counting(self) -> Iterator[None]:
+        """Count what `advance` is told in this thread, for as long as the context lasts."""
+        _local.steps = self
+        try:
+            yield
+        finally:
+            _local.steps = None
+
+
+_local = threading.local()
+
+
+def advance(samples: float = 1.0) -> None:
+    """Say that the task of this thread is some samples further; nothing where nobody counts them."""
+    steps: Steps | None = getattr(_local, "steps", None)
+    if steps is not None:
+        steps.samples += samples
+
+
 def ignore(_: Progress) -> None:
     """Show nothing."""
 
 
 @contextmanager
 def show_progress(stream: TextIO | None = None) -> Iterator[Report]:
-    """Show progress in the way that fits the stream, for as long as the context lasts."""
+    """Show progress, and what the package logs, in the way that fits the stream, for as long as the context lasts."""
     stream = stream or sys.stderr
     if stream.isatty():
         from rich.console import Console
 
-        console = Console(file=stream)
+        console = Console(file=stream, highlight=False)
         if console.is_interactive and not console.is_dumb_terminal:
-            with _show_bar(console) as report:
+            with _show_bars(console) as report, _show_notes(console.print):
                 yield report
             return
-    yield _Lines(stream)
+    lines = _Lines(stream)
+    with _show_notes(lines.print):
+        yield lines
+
+
+class _Notes(logging.Handler):
+    """Shows what is logged."""
+
+    def __init__(self, show: Callable[[str], None]) -> None:
+        super().__init__()
+        self._show = show
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one message."""
+        self._show(record.getMessage())
+
+
+@contextmanager
+def _show_notes(show: Callable[[str], None]) -> Iterator[None]:
+    """Show what the package logs, such as that it compiles, which takes a while at the first use."""
+    logger, handler = logging.getLogger("trajstore"), _Notes(show)
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)
 
 
 class _Lines:
@@ -169,36 +234,74 @@ class _Lines:
             return
         self._last[event.phase] = now
         counts = f"{format_count(event.done)} of {format_count(event.total)} {event.unit}"
-        line = f"{event.phase}: {counts} ({event.percent} %)"
-        print(fit(", ".join([line, *event.figures()]), self._stream), file=self._stream, flush=True)
+        self.print(", ".join([f"{event.phase}: {counts} ({event.percent} %)", *event.figures().values()]))
+
+    def print(self, text: str) -> None:
+        """Print a line."""
+        print(fit(text, self._stream), file=self._stream, flush=True)
 
 
 @contextmanager
-def _show_bar(console: Console) -> Iterator[Report]:
+def _show_bars(console: Console) -> Iterator[Report]:
     """A live bar for each phase."""
-    from rich.progress import BarColumn, TaskID, TextColumn, TimeElapsedColumn
-    from rich.progress import Progress as Bars
+    from rich.live import Live
 
-    bars = Bars(
-        TextColumn("{task.description:<6}"),
-        BarColumn(bar_width=None, complete_style="cyan", finished_style="cyan"),
-        TextColumn("{task.fields[counts]}"),
-        TextColumn("{task.fields[figures]}"),
-        TimeElapsedColumn(),
-        console=console,
-        refresh_per_second=8,
-        expand=True,
-    )
-    phases: dict[str, TaskID] = {}
+    latest: dict[str, tuple[Progress, float]] = {}
+    """The last event of each phase, and when it came."""
 
     def report(event: Progress) -> None:
-        fields: dict[str, Any] = {
-            "counts": f"{format_count(event.done)}/{format_count(event.total)} {event.percent}%",
-            "figures": " ".join(event.figures()).replace(" smaller", ""),
-        }
-        if event.phase not in phases:
-            phases[event.phase] = bars.add_task(event.phase, total=event.total, **fields)
-        bars.update(phases[event.phase], completed=event.done, **fields)
+        latest[event.phase] = event, time.monotonic()
 
-    with bars:
+    with Live(
+        console=console,
+        get_renderable=lambda: _draw_bars(list(latest.values()), console.width),
+        refresh_per_second=8,
+    ):
         yield report
+
+
+def _draw_bars(latest: list[tuple[Progress, float]], width: int) -> Table:
+    """A line for each phase: its name, its bar, and as many figures as leave the bars wide enough to be read."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    events = [event for event, _ in latest]
+    names = max((len(event.phase) for event in events), default=0)
+    room = width - names - max(BAR_MIN, width // 5) - 4
+    texts = [_describe(event, time.monotonic() - came, room) for event, came in latest]
+    bar = max(BAR_MIN, width - names - max(map(len, texts), default=0) - 4)
+    for event, text in zip(events, texts, strict=True):
+        table.add_row(
+            event.phase,
+            ProgressBar(
+                event.total or 1,
+                event.done if event.total else 1,
+                width=bar,
+                complete_style="cyan",
+                finished_style="cyan",
+            ),
+            text,
+        )
+    return table
+
+
+def _describe(event: Progress, since: float, room: int) -> str:
+    """What an event says, some seconds after it came, in some columns: the least important is left out first."""
+    known = event.figures()
+    seconds = event.seconds
+    if event.done < event.total:  # the clock runs between events
+        seconds += since
+        if event.seconds_left is not None:
+            known["left"] = f"{format_seconds(max(0.0, event.seconds_left - since))} left"
+    shown = {
+        "percent": f"{event.percent:>3}%",
+        "counts": f"{format_count(event.done)}/{format_count(event.total)} {event.unit}",
+    }
+    shown |= {name: known[name] for name in ("rate", "size", "speed", "ratio", "workers") if name in known}
+    shown["clock"] = ", ".join([format_seconds(seconds), *([known["left"]] if "left" in known else [])])
+    for name in ("ratio", "size", "speed", "rate", "workers", "counts", "clock"):
+        if len("  ".join(shown.values())) <= room:
+            break
+        shown.pop(name, None)
+    return "  ".join(shown.values())

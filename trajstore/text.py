@@ -42,6 +42,17 @@ def format_count(count: float) -> str:
     return f"{count:,.0f}"
 
 
+def format_rate(rate: float) -> str:
+    """How many in a second, with two digits where they are few.
+
+    Examples
+    --------
+    >>> format_rate(1915.2), format_rate(4.26), format_rate(0.0432)
+    ('1,915', '4.3', '0.043')
+    """
+    return format_count(rate) if rate >= 9.95 else f"{rate:.1f}" if rate >= 1.0 else f"{rate:.2g}"
+
+
 def format_seconds(seconds: float) -> str:
     """A duration in one or two units.
 

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby, islice
 from queue import Empty, SimpleQueue
-from typing import Final, Generic
+from typing import Any, Final, Generic
 
 from distributed import Client, Future
 from distributed.core import rpc
@@ -82,6 +82,10 @@ class DaskExecutor:
         There is no outcome for tasks that a request to stop has left without a worker.
         """
         return _Run[Item, Value](self, pack_function(function), tasks).outcomes()
+
+    def in_work(self) -> Iterable[tuple[Any, int]]:
+        """Nothing: workers tell of what they have finished only."""
+        return ()
 
     def learn(self, size: int, seconds: float) -> None:
         """Adapt the size of bundles to how long one of some size has taken."""

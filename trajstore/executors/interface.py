@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
@@ -27,10 +27,17 @@ class Executor(Protocol):
     its ``packages`` are more whose versions must be the sender's.
     """
 
+    watch: Callable[[], None]
+    """Called now and then while tasks run."""
+
     def run(self, function: Callable[[Item], Value], tasks: Iterable[Item]) -> Iterator[Outcome[Item, Value]]:
         """Run a function over tasks and yield an outcome for each task taken, as they finish, in any order.
 
         What the function raises becomes an outcome and stops nothing. Tasks are taken only as fast as others finish:
         whoever ends the iterable early stops the run after the tasks in flight.
         """
+        ...
+
+    def in_work(self) -> Iterable[tuple[Any, int]]:
+        """The tasks that run, and how many samples of each are done, where that is known."""
         ...

@@ -78,13 +78,15 @@ def run_tasks(
     tallies: Collection[Tally],
     finished: Callable[[Item, Value | None], None],
     describe_state: Callable[[], str],
+    find_tallies: Callable[[Item], Iterable[Tally]] | None = None,
 ) -> None:
     """Run a function over tasks; after a failure or a request to stop no task is begun, and those in flight end.
 
     A cluster gets both pickled. ``waiting_threads`` are threads beside those that compute, where there is none.
-    ``finished`` receives, in this thread, each task that has succeeded and what the function returned. Raises the
-    first error of the function, or `InterruptedBuildError` where the tallies are short because somebody has asked to
-    stop; that, and what a cluster cannot do, says with ``describe_state`` what is there and how to go on.
+    ``finished`` receives, in this thread, each task that has succeeded and what the function returned.
+    ``find_tallies`` says which tallies count the samples of a task; all by default. Raises the first error of the
+    function, or `InterruptedBuildError` where the tallies are short because somebody has asked to stop; that, and what
+    a cluster cannot do, says with ``describe_state`` what is there and how to go on.
     """
     failures: list[Exception] = []
     stop_signal, cluster = options.stop_signal, options.cluster
@@ -96,15 +98,23 @@ def run_tasks(
                 return
             yield task
 
+    def count_in_work() -> None:
+        for tally in tallies:
+            tally.in_work = 0
+        for task, samples in executor.in_work():
+            for tally in find_tallies(task) if find_tallies else tallies:
+                tally.in_work += samples
+
     def watch() -> None:
+        count_in_work()
         for tally in tallies:
             if tally.is_short:
                 tally.add(0, stored_bytes=0)
 
-    if cluster:
-        cluster.watch = watch
+    executor.watch = watch
     try:
         for outcome in executor.run(function, until_stopped()):
+            count_in_work()
             if outcome.error is not None:
                 failures.append(outcome.error)
             else:

@@ -28,7 +28,7 @@ from trajstore.exporters.pt_names import ANNOTATION_FOLDER, LABEL_FOLDER, TRAJ, 
 from trajstore.exporters.records import LABEL_COLUMNS, ExportRecord, Label, Source, read_labels
 from trajstore.exporters.traj import TrajLabel, make_traj_label
 from trajstore.exporters.write import Batch, make_batches
-from trajstore.progress import Tally
+from trajstore.progress import Tally, advance
 from trajstore.reading.store import StoreReader
 from trajstore.scene.order import SPLIT_NAMES
 from trajstore.show import Shown
@@ -352,6 +352,7 @@ class _CheckBatch:
                 if sample is not None and sample.row == row:
                     _CheckSample(self, part, sample, bad, checked).check(expected)
                     sample, bad = next(samples, (None, frozenset[str]()))
+                advance()
             if sample is not None:
                 detail = (
                     f"found row {sample.row}, expected rows {part.rows[0]} to {part.rows[-1]} in this order"

@@ -21,6 +21,7 @@ from trajstore.errors import (
 )
 from trajstore.exporters import Encoder, Format, Part, check_installed, find_format
 from trajstore.exporters.records import CAPTION_BYTES, LABEL_COLUMNS, ExportRecord, Label, Source, read_labels
+from trajstore.progress import advance
 from trajstore.reading.rows import check_split, parse_rows
 from trajstore.reading.store import StoreReader
 from trajstore.spec import Annotation
@@ -340,3 +341,4 @@ def read_samples(
     reads = (reader.read_each(numbers, out, cameras=cameras, column=name) for name, out in memory.items())
     for label, *_ in zip(read_labels(reader, numbers, cameras=cameras), *reads, strict=True):
         yield label
+        advance()

@@ -19,6 +19,7 @@ from zstandard import ZstdDecompressor
 
 from trajstore.errors import CorruptDataError, StoreError
 from trajstore.integrity.findings import Finding
+from trajstore.progress import advance
 from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
 from trajstore.storage.interface import Storage
@@ -228,8 +229,10 @@ def _compare_rows(
     corrupt: dict[int, None] = {}
     different: dict[int, None] = {}
     places = product(range(len(expected.task.rows)), column.parts)
+    share = 1.0 / (len(column.parts) * len(expected.group.columns))
     for (start, length), (place, part) in zip(index.tolist(), places, strict=True):
         row = expected.task.rows[place]
+        advance(share)
         try:
             decode_chunk(view[start : start + length], stored, decompressor)
         except CorruptDataError:

@@ -129,6 +129,7 @@ def check_tasks(
         tallies=tallies.values(),
         finished=finished,
         describe_state=lambda: state,
+        find_tallies=lambda task: [tallies[task.group]],
     )
     return states
 

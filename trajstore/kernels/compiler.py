@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
+import threading
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,6 +12,8 @@ from typing import Any, TypeVar
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+
+_is_told = threading.Event()
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -52,12 +56,16 @@ class _KernelCache(FunctionCache):  # type: ignore[misc]
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load what was compiled for a signature; None where it is not there whole."""
+        found = None
         try:
-            return super().load_overload(sig, target_context)
+            found = super().load_overload(sig, target_context)
         except Exception:  # noqa: BLE001  what unpickling raises depends on where the file was cut
             with suppress(OSError):
                 self.flush()  # or nothing could be kept from now on
-            return None
+        if found is None and not _is_told.is_set():
+            _is_told.set()
+            logging.getLogger(__name__).info("compiling for this machine, once: this takes about 15 s")
+        return found
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep what was compiled for a signature, if that is possible."""

@@ -72,6 +72,7 @@ def _fill_once(store: StoreHandle, plan: BuildPlan, options: RunOptions) -> dict
         tallies=tallies.values(),
         finished=finished,
         describe_state=lambda: describe_state(plan),
+        find_tallies=lambda task: map(tallies.__getitem__, task.groups),
     )
     return {name: tally.fresh for name, tally in tallies.items()}
 

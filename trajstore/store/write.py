@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from zstandard import ZstdCompressor
 
+from trajstore.progress import advance
 from trajstore.scene.scene import Scene, make_scene
 from trajstore.spec import DatasetSpec
 from trajstore.storage.direct import PageBuffer
@@ -129,6 +130,7 @@ def encode_rows(
             for part in column.parts:
                 values = group.draw(scene, column, slice(row, row + 1), part, buffers[column.name])
                 yield column, encode_chunk(np.ascontiguousarray(values), compressor)
+        advance()
 
 
 def draw_file(group: ColumnGroup, column: Column, scene: Scene, count: int) -> Iterator[NDArray[Any]]:
