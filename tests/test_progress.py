@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TextIO
@@ -9,11 +11,12 @@ from typing import TextIO
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from support.faults import run
 from support.terminals import Terminal
 
 from trajstore import progress
-from trajstore.progress import Progress, Tally, show_progress
+from trajstore.progress import Progress, Tally, _draw_bars, show_progress
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def test_plain_lines_say_everything_where_there_is_no_terminal() -> None:
     show(stream, [event(0), event(250), event(1000)])
     first, last = stream.getvalue().splitlines()
     assert first == "video: 0 of 1,000 samples (0 %)"
-    assert last == "video: 1,000 of 1,000 samples (100 %), 100/s, 1.00 MB, 50× smaller"
+    assert last == "video: 1,000 of 1,000 samples (100 %), 100/s, 1.00 MB, 100 KB/s, 50× smaller"
 
 
 def test_a_plain_line_comes_every_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,8 +78,31 @@ def test_a_bar_is_drawn_on_a_terminal(terminal: Terminal) -> None:
     text = terminal.read()
     assert "\x1b[" in text
     assert "━" in text
-    for part in ("video", "1,000/1,000", "100%", "100/s", "1.00 MB", "50×"):
+    for part in ("video", "1,000/1,000 samples", "100%", "100/s", "10.0 s"):
         assert part in text
+
+
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        (40, " 25%  7.5 s left"),
+        (60, " 25%  2.5 s, 7.5 s left"),
+        (80, " 25%  250/1,000 samples  100/s  2.5 s, 7.5 s left"),
+        (120, " 25%  250/1,000 samples  100/s  250 KB  100 KB/s  50× smaller  2.5 s, 7.5 s left"),
+    ],
+)
+def test_bars_are_wide_enough_beside_as_many_figures_as_fit(columns: int, shown: str) -> None:
+    """Of two phases, whose bars begin and end at the same places."""
+    stream = io.StringIO()
+    console = Console(width=columns, file=stream, color_system=None)
+    now = time.monotonic()
+    console.print(_draw_bars([(event(250, phase), now) for phase in ("labels", "video")], columns))
+    lines = stream.getvalue().splitlines()
+    for line, phase in zip(lines, ("labels  ", "video   "), strict=True):
+        assert line.startswith(f"{phase}━")
+        assert line.rstrip().endswith(shown)
+        assert len(line) <= columns
+        assert len(line.rstrip()) - len(phase) - len(shown) >= max(10, columns // 5)
 
 
 @pytest.mark.parametrize("name", ["dumb", "unknown"])
@@ -145,3 +171,18 @@ def test_the_default_stream_is_standard_error(capsys: pytest.CaptureFixture[str]
         report(event(0))
     captured = capsys.readouterr()
     assert (captured.out, captured.err) == ("", "video: 0 of 1,000 samples (0 %)\n")
+
+
+def test_what_is_logged_is_shown_above_bars_and_in_lines(terminal: Terminal) -> None:
+    """Such as that kernels are compiled, which takes a while."""
+    logger = logging.getLogger("trajstore.kernels.compiler")
+    plain = io.StringIO()
+    for stream in (terminal.stream, plain):
+        with show_progress(stream) as report:
+            report(event(0))
+            logger.info("compiling")
+        logger.info("nobody looks")
+    assert plain.getvalue().splitlines()[1:] == ["compiling"]
+    text = terminal.read()
+    assert "compiling\n" in text
+    assert "nobody" not in text

@@ -300,8 +300,14 @@ def _describe(event: Progress, since: float, room: int) -> str:
     }
     shown |= {name: known[name] for name in ("rate", "size", "speed", "ratio", "workers") if name in known}
     shown["clock"] = ", ".join([format_seconds(seconds), *([known["left"]] if "left" in known else [])])
-    for name in ("ratio", "size", "speed", "rate", "workers", "counts", "clock"):
+    order = ("ratio", "size", "speed", "rate", "workers", "counts", "clock")
+    for name, shorter in (
+        *((name, "") for name in order[:-1]),
+        ("clock", known.get("left", "")),
+        ("clock", ""),
+    ):
         if len("  ".join(shown.values())) <= room:
             break
-        shown.pop(name, None)
+        shown |= {name: shorter}
+        shown = {name: text for name, text in shown.items() if text}
     return "  ".join(shown.values())

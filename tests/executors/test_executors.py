@@ -9,7 +9,7 @@ from trajstore.errors import ClusterError, SpecError, TrajstoreError
 from trajstore.executors import Outcome, ThreadExecutor
 from trajstore.executors.run import RunOptions, run_tasks
 from trajstore.executors.threads import count_processors
-from trajstore.progress import Progress, Tally
+from trajstore.progress import Progress, Tally, advance
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
@@ -103,6 +103,9 @@ class Cluster:
             error = ClusterError("2 failed on worker a", exit_code=3) if task == 2 else None
             yield Outcome(task, error=error) if error else Outcome(task, value=function(task))
 
+    def in_work(self) -> Iterable[tuple[int, int]]:
+        return ()
+
 
 def test_a_run_on_a_cluster_counts_its_workers_and_says_what_is_there_when_it_fails() -> None:
     events: list[Progress] = []
@@ -125,6 +128,40 @@ def test_a_run_on_a_cluster_counts_its_workers_and_says_what_is_there_when_it_fa
     assert [(event.phase, event.done, event.workers) for event in events] == [
         ("labels", 0, 1), ("video", 0, 1), ("video", 1, 1), ("video", 2, 1), ("video", 2, 2),
     ]  # fmt: skip
+
+
+def test_samples_of_a_task_are_counted_while_it_runs() -> None:
+    """A task of five samples waits after its second until somebody has seen it."""
+    events: list[Progress] = []
+    is_seen = threading.Event()
+
+    def report(event: Progress) -> None:
+        events.append(event)
+        if event.done == 2:
+            is_seen.set()
+
+    def work(samples: int) -> None:
+        advance()
+        advance()
+        assert is_seen.wait(10)
+
+    tally = Tally("video", report, total=5, done=0, raw_bytes_each=1)
+    run_tasks(
+        work,
+        [5],
+        options=RunOptions(progress=report),
+        place="a.zarr",
+        tallies=[tally],
+        finished=lambda samples, _: tally.add(samples, stored_bytes=7),
+        describe_state=str,
+    )
+    assert [event.done for event in events if event.done != 2] == [0, 5]
+    assert [(event.fresh, event.stored_bytes, event.raw_bytes) for event in events[-2:]] == [
+        (2, 0, 0),
+        (5, 7, 5),
+    ]
+    assert tally.fresh == 5
+    advance()  # nobody counts here
 
 
 @pytest.mark.parametrize("workers", [0, -1])

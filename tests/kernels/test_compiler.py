@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from support.faults import fill_disk, flip_bit, small_disk, truncate
 
 import trajstore
+from trajstore.kernels import compiler
 from trajstore.kernels.compiler import kernel
 
 PROGRAM = """
@@ -130,6 +133,17 @@ def test_where_nothing_can_be_kept_any_more_all_is_compiled_anew(module: Path) -
         path.unlink()
         path.mkdir()  # cannot be read or replaced, not even by root
     assert compile_anew(module) == 0
+
+
+def test_compiling_is_told_once_and_loading_is_not(
+    module: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "trajstore")
+    for values, told in (((1, 2), 1), ((1.5, 2.5), 1), ((1, 2), 0)):
+        caplog.clear()
+        monkeypatch.setattr(compiler, "_is_told", threading.Event())
+        compile_anew(module, values)
+        assert len(caplog.records) == told
 
 
 def test_code_for_other_arguments_is_not_taken(module: Path) -> None:
