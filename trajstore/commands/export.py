@@ -23,11 +23,9 @@ from trajstore.exporters.write import (
     tidy_export,
 )
 from trajstore.progress import Report
+from trajstore.reading.rows import Rows
 from trajstore.show import Shown
-from trajstore.storage.disk_space import (
-    check_space,
-    inspect_filesystem,
-)
+from trajstore.storage.disk_space import check_space, inspect_filesystem
 from trajstore.storage.location import Location
 
 
@@ -68,10 +66,12 @@ def export(
     format: str = "pt",  # noqa: A002
     options: Mapping[str, str | None] | None = None,
     split: str | None = None,
-    rows: str | None = None,
+    class_name: str | None = None,
+    rows: Rows | None = None,
     cameras: Sequence[int] | None = None,
     dtype: str | None = None,
     annotations: Sequence[str] | None = None,
+    columns: Sequence[str] = (),
     workers: int | None = None,
     executor: str = "threads",
     scheduler: str | None = None,
@@ -97,14 +97,19 @@ def export(
         Options of the format by name; `trajstore export --list` shows them.
     split : {'train', 'val', 'test'}, optional
         Which split; by default all.
-    rows : str, optional
-        ``"a:b"``, as in a slice: which of the store's rows, counted from 0. Files are numbered by the store's rows.
+    class_name : str, optional
+        Which class; by default all.
+    rows : str, range, slice or (int, int), optional
+        Which of the store's rows, counted from 0, without the last: ``"0:1000"``, ``range(1000)``, ``slice(0, 1000)``
+        or ``(0, 1000)``. Files are numbered by the store's rows.
     cameras : sequence of int, optional
         Which cameras, counted from 0, in this order; all by default.
     dtype : {'uint8', 'float32'}, optional
         Of the exported frames: 0 … 255, or the same divided by 255; by default as is usual in the format.
     annotations : sequence of str, optional
         Which annotations; by default all that the store has. An export that lacks some is given them.
+    columns : sequence of {'pixel', 'depth', 'box'}
+        Columns of the store that each label is to have, too: where the target is in the pictures.
     workers : int, optional
         Threads that compute, or processes of a local Dask cluster; by default one for each processor.
     executor, scheduler : str
@@ -154,10 +159,12 @@ def export(
         format=format,
         options=options,
         split=split,
+        class_name=class_name,
         rows=rows,
         cameras=cameras,
         dtype=dtype,
         annotations=annotations,
+        columns=columns,
         allow_partial=allow_partial,
     )
     if plan.is_done and plan.stored is not None:

@@ -405,7 +405,8 @@ class _CheckBatch:
             self.reader.read_each(compared, out, cameras=cameras, column=name)
             for name, out in {FRAMES: frames, **annotations}.items()
         )
-        stored = zip(read_labels(self.reader, compared, cameras=cameras), *reads, strict=True)
+        labels = read_labels(self.reader, compared, cameras=cameras, extra=source.columns if source else ())
+        stored = zip(labels, *reads, strict=True)
         for is_next in is_compared:
             yield _Stored(frames, next(stored)[0], annotations) if is_next else None
 
@@ -474,6 +475,12 @@ class _CheckSample:
         self.checked.classes[classes[label] if 0 <= label < len(classes) else str(label)] += 1
         if not 0 <= label < len(classes):
             self._add("label-mismatch", "label", f"class_label: found {label}, expected 0…{len(classes) - 1}")
+        wanted_class = found.source.class_name if found.source else None
+        if wanted_class is not None and 0 <= label < len(classes) and classes[label] != wanted_class:
+            detail = (
+                f"class_label: found that of {classes[label]}, expected {wanted_class} as in {METADATA_FILE}"
+            )
+            self._add("label-mismatch", "label", detail)
         name = SPLIT_NAMES[split] if 0 <= split < len(SPLIT_NAMES) else str(split)
         self.checked.splits[name] += 1
         if found.source is not None and found.source.split not in (None, name):
@@ -606,6 +613,8 @@ def _find_in_balance(
     counts: Mapping[str, int], classes: tuple[str, ...], source: Source | None, faults: Faults
 ) -> None:
     """Find classes that are too rare or too frequent."""
+    if source is not None and source.class_name is not None:  # the others are not there
+        return
     known = {name: counts[name] for name in classes or counts}
     total = sum(known.values())
     if not total:

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from trajstore.exporters.plan import METADATA_FILE
-from trajstore.exporters.records import OPTIONAL, BodyLabel, Label, Source
+from trajstore.exporters.records import EXTRA_COLUMNS, OPTIONAL, BodyLabel, Label, Source
 from trajstore.exporters.traj import TrajLabel
 from trajstore.scene.bodies import ROLES
 from trajstore.scene.column_names import list_columns
@@ -47,6 +47,8 @@ def find_contradictions(
     if label.positions is None or len(label.positions) != frames:
         yield f"positions: found {len(label.positions or ())}, expected {frames}, one for each frame"
     if isinstance(label, Label):
+        if source.class_name not in (None, label.class_name):
+            yield f"class_name: found {label.class_name!r}, expected {source.class_name!r} as in {METADATA_FILE}"
         yield from _find_in_world(label, source)
 
 
@@ -84,6 +86,11 @@ def _find_in_world(label: Label, source: Source) -> Iterator[str]:
         has, wants = getattr(label, name) is not None, column in columns
         if has != wants:
             yield f"{name}: found {'some' if has else 'none'}, expected {'some' if wants else 'none'} by the spec"
+    for column, name in EXTRA_COLUMNS.items():
+        shape = _shape(getattr(label, name))
+        expected = (cameras, frames) if column in source.columns else ()
+        if shape is None or shape[:2] != expected:
+            yield f"{name}: found {shape or 'none'}, expected {expected or 'none'}, cameras × frames"
     if label.extrinsics is not None:
         moving = (frames,) if spec.camera.is_moving else ()
         shape, expected = _shape(label.extrinsics), (cameras, *moving, 3, 4)

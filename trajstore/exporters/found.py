@@ -25,7 +25,7 @@ from trajstore.errors import SpecError
 from trajstore.exporters import FORMATS, check_installed
 from trajstore.exporters.faults import Faults
 from trajstore.exporters.interface import BadFileError, Decoded, Format, Part
-from trajstore.exporters.plan import METADATA_FILE, UNFINISHED_FILE
+from trajstore.exporters.plan import METADATA_FILE, UNFINISHED_FILE, check_class, select_rows
 from trajstore.exporters.pt_names import (
     ANNOTATION_FOLDER,
     LABEL_FOLDER,
@@ -39,7 +39,6 @@ from trajstore.exporters.pt_names import (
 from trajstore.exporters.read_files import explain, read_small
 from trajstore.exporters.read_pt import read_sample
 from trajstore.exporters.records import CARD_FILES, ExportRecord, Source
-from trajstore.scene.order import SPLIT_NAMES
 from trajstore.text import describe_invalid, format_bytes, format_count
 
 METADATA_BYTES: Final = 4 * 2**20
@@ -157,6 +156,11 @@ def _read_source(root: Path) -> Source | None:
 def _find_writer(source: Source, faults: Faults) -> Format | None:
     """The format that an export is in; None if what it says of itself cannot be."""
     writer = FORMATS.get(source.format)
+    try:
+        check_class(source.class_name, source.spec)
+    except SpecError as error:
+        faults.add("metadata-invalid", METADATA_FILE, str(error))
+        return None
     if writer is None:
         detail = f"format: found {source.format!r}, expected one of {', '.join(FORMATS)}"
         faults.add("metadata-invalid", METADATA_FILE, detail)
@@ -195,18 +199,12 @@ def _list_rows(
         return None
     from trajstore.reading.generator import SampleGenerator  # imports numba
 
-    try:  # the split of a row does not depend on how many there are
+    try:  # the split and the class of a row do not depend on how many there are
         spec = source.spec.replace(samples=max((rows.stop for rows in ranges), default=1))
     except SpecError:  # more than any dataset has
         faults.add("metadata-mismatch", METADATA_FILE, f"row_ranges: found row {ranges[-1].stop - 1:,}")
         return None
-    generator = SampleGenerator(spec)
-    rows = generator.split_rows(None, ranges)
-    splits = np.concatenate([np.empty(0, np.int8), *(generator.column("split", part) for part in ranges)])
-    if source.split is not None:
-        chosen = splits == SPLIT_NAMES.index(source.split)
-        rows, splits = rows[chosen], splits[chosen]
-    return rows, splits
+    return select_rows(SampleGenerator(spec), ranges, split=source.split, class_name=source.class_name)
 
 
 def _is_plausible(root: Path, rows: int) -> bool:

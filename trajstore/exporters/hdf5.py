@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from trajstore.errors import SpecError
 from trajstore.exporters.interface import BadFileError, Bytes, Decoded, Dtype, Encoder, Export, Part
 from trajstore.exporters.records import CAPTION_BYTES, Label, Source
 from trajstore.reading.coordinates import NAMES, list_meanings, name_coordinates
@@ -115,8 +116,14 @@ class Hdf5File:
         """They do."""
         return True
 
-    def check(self, _: Source) -> None:
-        """Everything can be held."""
+    def check(self, source: Source) -> None:
+        """Refuse columns that are asked for: the file has all of them."""
+        if source.columns:
+            message = (
+                f"columns: found {', '.join(source.columns)}, expected none with format hdf5, which holds all columns "
+                "anyway"
+            )
+            raise SpecError(message)
 
     def plan(self, rows: NDArray[np.int64], _: NDArray[np.int8], source: Source) -> list[Part]:
         """A part for some rows that follow each other in the store."""

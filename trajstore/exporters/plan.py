@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
 from typing import Final, TypeVar
@@ -20,11 +21,22 @@ from trajstore.errors import (
     SpecMismatchError,
 )
 from trajstore.exporters import Encoder, Format, Part, check_installed, find_format
-from trajstore.exporters.records import CAPTION_BYTES, LABEL_COLUMNS, ExportRecord, Label, Source, read_labels
+from trajstore.exporters.records import (
+    CAPTION_BYTES,
+    EXTRA_COLUMNS,
+    LABEL_COLUMNS,
+    ExportRecord,
+    Extra,
+    Label,
+    Source,
+    read_labels,
+)
 from trajstore.progress import advance
-from trajstore.reading.rows import check_split, parse_rows
+from trajstore.reading.rows import Rows, check_split, parse_rows
+from trajstore.reading.samples import Samples
 from trajstore.reading.store import StoreReader
-from trajstore.spec import Annotation
+from trajstore.scene.order import SPLIT_NAMES
+from trajstore.spec import Annotation, DatasetSpec
 from trajstore.storage.disk_space import (
     Estimate,
     round_up,
@@ -123,6 +135,8 @@ def list_options(source: Source) -> str:
     options = [f"--format {source.format}", *(f"--{name} {value}" for name, value in source.options.items())]
     if source.cameras:
         options.append(f"--cameras {','.join(map(str, source.cameras))}")
+    if source.class_name:
+        options.append(f"--class {quote(source.class_name)}")
     if source.split:
         options.append(f"--split {source.split}")
     if (first, stop) != (0, spec.dataset.samples):
@@ -131,6 +145,8 @@ def list_options(source: Source) -> str:
         options.append(f"--dtype {source.tensor_dtype}")
     if source.annotations != present:
         options.append(f"--annotations {','.join(source.annotations) or 'none'}")
+    if source.columns:
+        options.append(f"--columns {','.join(source.columns)}")
     if len(source.row_ranges) > 1:
         options.append("--allow-partial")
     return " ".join(options)
@@ -143,10 +159,12 @@ def plan_export(
     format: str = "pt",  # noqa: A002
     options: Mapping[str, str | None] | None = None,
     split: str | None = None,
-    rows: str | None = None,
+    class_name: str | None = None,
+    rows: Rows | None = None,
     cameras: Sequence[int] | None = None,
     dtype: str | None = None,
     annotations: Sequence[str] | None = None,
+    columns: Sequence[str] = (),
     allow_partial: bool = False,
 ) -> ExportPlan:
     """Find out what an export would do; writes nothing."""
@@ -158,18 +176,21 @@ def plan_export(
         given = " ".join([format, *(f"--{name} {value}" for name, value in told.items())])
         message = f"dtype: found {dtype!r}, expected {' or '.join(dtypes)} with format {given}"
         raise SpecError(message)
+    extra = _check_columns(columns)
     handle = open_store(open_storage(Location.parse(store)))
+    check_class(class_name, handle.spec)
     wanted = parse_rows(rows, samples=handle.spec.dataset.samples)
     reader = StoreReader(handle)
     chosen = _choose_annotations(reader, annotations, format, writer)
     ranges = _check_written(reader, wanted, chosen, allow_partial=allow_partial)
     target = Path(folder)
     _check_target(target, handle)
-    numbers = reader.split_rows(split, ranges)
+    numbers, splits = select_rows(reader, ranges, split=split, class_name=class_name)
     if not len(numbers):
+        asked = (("class", class_name), ("split", split))
+        what = " and ".join(f"{kind} {name}" for kind, name in asked if name is not None)
         message = (
-            f"{handle.location}: found no row of split {split} in rows {wanted.start}:{wanted.stop}, "
-            "expected some"
+            f"{handle.location}: found no row of {what} in rows {wanted.start}:{wanted.stop}, expected some"
         )
         raise SpecError(message)
     if cameras is not None and len({*cameras}) < len(cameras):
@@ -183,6 +204,8 @@ def plan_export(
             "tensor_shape": reader.select(cameras=cameras).shape,
             "tensor_dtype": dtype or dtypes[0],
             "annotations": chosen,
+            "columns": extra,
+            "class_name": class_name,
             "split": split,
             "row_ranges": tuple((rows.start, rows.stop) for rows in ranges),
             "fingerprint": handle.attributes.fingerprint,
@@ -192,7 +215,7 @@ def plan_export(
     check_installed(format, told)
     writer.check(source)
     stored = _check_same(target, source)
-    parts = writer.plan(numbers, reader.read_column("split", numbers), source)
+    parts = writer.plan(numbers, splits, source)
     return ExportPlan(
         store=handle,
         reader=reader,
@@ -204,6 +227,43 @@ def plan_export(
         is_there=np.array([_is_there(target, part) for part in parts], dtype=bool),
         stored=stored,
     )
+
+
+def select_rows(
+    samples: Samples, ranges: Sequence[range], *, split: str | None, class_name: str | None
+) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Rows of some ranges, of a split and a class where these are named, and the split of each."""
+
+    def read(column: str) -> NDArray[np.int8]:
+        return np.concatenate([np.empty(0, np.int8), *(samples.column(column, part) for part in ranges)])
+
+    rows = np.concatenate([np.empty(0, np.int64), *(np.arange(part.start, part.stop) for part in ranges)])
+    splits = read("split")
+    is_wanted = np.ones(len(rows), dtype=bool)
+    if split is not None:
+        is_wanted &= splits == SPLIT_NAMES.index(split)
+    if class_name is not None:
+        is_wanted &= read("class_label") == samples.spec.dataset.classes.index(class_name)
+    return rows[is_wanted], splits[is_wanted]
+
+
+def check_class(name: str | None, spec: DatasetSpec) -> None:
+    """Check the name of a class; None stands for all."""
+    classes = spec.dataset.classes
+    if name is not None and name not in classes:
+        close = get_close_matches(name.casefold(), [known.casefold() for known in classes], 1)
+        hint = "".join(f"; did you mean {known}?" for known in classes if known.casefold() in close)
+        message = f"class: found {name!r}, expected one of {', '.join(classes)}{hint}"
+        raise SpecError(message)
+
+
+def _check_columns(names: Sequence[str]) -> tuple[Extra, ...]:
+    """Check the names of columns that labels have on request; in the order of their list."""
+    for name in names:
+        if name not in EXTRA_COLUMNS:
+            message = f"columns: found {name!r}, expected some of {', '.join(EXTRA_COLUMNS)}"
+            raise SpecError(message)
+    return tuple(name for name in EXTRA_COLUMNS if name in names)
 
 
 def _check_options(name: str, writer: Format, options: Mapping[str, str | None]) -> dict[str, str]:
@@ -339,6 +399,7 @@ def read_samples(
     cameras, numbers = source.cameras, np.array(rows)
     memory = {FRAMES: encoder.frames, **encoder.annotations}
     reads = (reader.read_each(numbers, out, cameras=cameras, column=name) for name, out in memory.items())
-    for label, *_ in zip(read_labels(reader, numbers, cameras=cameras), *reads, strict=True):
+    labels = read_labels(reader, numbers, cameras=cameras, extra=source.columns)
+    for label, *_ in zip(labels, *reads, strict=True):
         yield label
         advance()

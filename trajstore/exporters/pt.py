@@ -56,8 +56,14 @@ class TorchFiles:
         return True
 
     def check(self, source: Source) -> None:
-        """Refuse several cameras where a tensor has room for one."""
+        """Refuse what the layout traj has no room for: several cameras, and more columns."""
         cameras = source.tensor_shape[0]
+        if find_layout(source.options) == TRAJ and source.columns:
+            message = (
+                f"columns: found {', '.join(source.columns)}, expected none with --layout {TRAJ}, whose labels have "
+                "fixed fields"
+            )
+            raise SpecError(message)
         if find_layout(source.options) == TRAJ and cameras != 1:
             message = (
                 f"cameras: found {cameras}, expected 1 with --layout {TRAJ}; choose one with --cameras 0"

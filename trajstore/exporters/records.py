@@ -40,6 +40,11 @@ BODY_COLUMNS: Final = (
 )  # fmt: skip
 """Those that its bodies are made of, where the store has them."""
 
+Extra = Literal["pixel", "depth", "box"]
+
+EXTRA_COLUMNS: Final[dict[Extra, str]] = {"pixel": "pixels", "depth": "depths", "box": "boxes"}
+"""The columns that labels have on request, and the field of each."""
+
 OPTIONAL: Final = {"bodies": "body_role", "extrinsics": "extrinsics", "motion": "speed"}
 """Fields of a label that only some stores have, by a column that these have."""
 
@@ -49,6 +54,8 @@ Level = Annotated[int, Field(ge=0, le=255)]
 Point = tuple[float, float, float]
 MatrixRow = tuple[float, float, float, float]
 Matrix = tuple[MatrixRow, MatrixRow, MatrixRow]
+Pixel = tuple[float | None, float | None]
+Box = tuple[float | None, float | None, float | None, float | None]
 CameraMatrix = tuple[Point, Point, Point]
 Split = Annotated[Literal["train", "val", "test"], Field(description="Part of the dataset.")]
 RowRange = Annotated[tuple[Count, Count], Field(description="First row, and the row after the last.")]
@@ -82,6 +89,10 @@ Cameras = Annotated[
     tuple[Count, ...] | None,
     Field(description="The store's cameras that were exported, counted from 0, in this order; null for all."),
 ]
+ExtraColumns = Annotated[
+    tuple[Extra, ...], Field(description="Columns that labels have on request: pixel, depth, box.")
+]
+ClassName = Annotated[str | None, Field(description="The class that was exported; null for all.")]
 FormatName = Annotated[str, Field(description="The format, such as pt.")]
 FormatOptions = Annotated[
     dict[str, str],
@@ -183,18 +194,36 @@ class Label(Record):
     motion: MotionLabel | None = None
     """How the target moves; left out unless the store has motion labels."""
 
+    pixels: tuple[tuple[Pixel, ...], ...] | None = None
+    """Projected centre of the target, cameras × frames × [u, v], px: u right, v down from the top left corner; pixel
+    centres at half-integers. Only with --columns pixel."""
+
+    depths: tuple[tuple[float | None, ...], ...] | None = None
+    """The z of the target's centre in each camera's frame, cameras × frames, world units. Only with --columns depth."""
+
+    boxes: tuple[tuple[Box, ...], ...] | None = None
+    """Box of the target's exact silhouette, cameras × frames × [u_min, v_min, u_max, v_max], px. Only with --columns
+    box."""
+
     def to_json(self) -> bytes:
         """The content of the label's file."""
         return self.model_dump_json(exclude_none=True).encode() + b"\n"
 
 
 def read_labels(
-    samples: Samples, rows: NDArray[np.int64], *, cameras: Sequence[int] | None = None
+    samples: Samples,
+    rows: NDArray[np.int64],
+    *,
+    cameras: Sequence[int] | None = None,
+    extra: Sequence[Extra] = (),
 ) -> Iterator[Label]:
-    """Make the labels of some rows, whose numbers are known to be right, as seen by some cameras."""
+    """Make the labels of some rows, whose numbers are known to be right, as seen by some cameras.
+
+    ``extra`` are columns that labels have on request, from `EXTRA_COLUMNS`.
+    """
     spec, names = samples.spec, samples.spec.dataset.classes
     captions = samples.read_captions(rows)
-    columns = {name: _read_seen(samples, name, rows, cameras) for name in _list_read(samples)}
+    columns = {name: _read_seen(samples, name, rows, cameras) for name in (*_list_read(samples), *extra)}
     for index, caption in enumerate(captions):
         values = {name: column[index].tolist() for name, column in columns.items()}
         label: dict[str, Any] = {
@@ -210,6 +239,8 @@ def read_labels(
             label["bodies"] = _list_bodies(values)
         if "speed" in values:
             label["motion"] = _describe_motion(values, spec.dataset.parameters)
+        for name in extra:
+            label[EXTRA_COLUMNS[name]] = _list_finite(columns[name][index])
         yield Label.model_validate(label, strict=False)
 
 
@@ -219,6 +250,13 @@ def _read_seen(
     """Read a column of some rows, of some cameras only where it has a value for each."""
     values, dims = samples.read_column(name, rows), samples.layout.column(name).dims
     return values if cameras is None or "camera" not in dims else values.take(cameras, dims.index("camera"))
+
+
+def _list_finite(values: NDArray[Any]) -> Any:
+    """Values as lists, with None for those that are no number: JSON has no NaN."""
+    listed = values.astype(object)
+    listed[~np.isfinite(values)] = None
+    return listed.tolist()
 
 
 def _list_read(samples: Samples) -> list[str]:
@@ -275,6 +313,8 @@ class Source(Record):
     tensor_dtype: TensorDtype
 
     annotations: Annotations = ()
+    columns: ExtraColumns = ()
+    class_name: ClassName = None
 
     split: Split | None = None
     """The split that was exported; null for all."""
@@ -311,7 +351,8 @@ class Source(Record):
     def differences(self, other: Self) -> list[str]:
         """Name everything in which another source is no continuation of this one."""
         named = {
-            "format": "format", "options": "options", "cameras": "cameras", "split": "split", "tensor_dtype": "dtype"
+            "format": "format", "options": "options", "cameras": "cameras", "class_name": "class", "split": "split",
+            "tensor_dtype": "dtype", "columns": "columns",
         }  # fmt: skip
         pairs = [(title, getattr(self, name), getattr(other, name)) for name, title in named.items()]
         if not all(_holds(other.row_ranges, rows) for rows in self.row_ranges):
@@ -363,6 +404,8 @@ class ExportRecord(Record):
     tensor_shape: TensorShape | None = None
     tensor_dtype: TensorDtype | None = None
     annotations: Annotations = ()
+    columns: ExtraColumns = ()
+    class_name: ClassName = None
 
     split: Split | None = None
     """The split that was exported; null for all."""
@@ -385,7 +428,9 @@ class ExportRecord(Record):
     def source(self) -> Source | None:
         """What the folder was made from; None if trajstore did not write it."""
         fields = {name: getattr(self, name) for name in Source.model_fields}
-        if any(value is None for name, value in fields.items() if name not in ("split", "cameras")):
+        if any(
+            value is None for name, value in fields.items() if name not in ("split", "cameras", "class_name")
+        ):
             return None
         return Source(**fields)
 

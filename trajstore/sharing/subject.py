@@ -12,12 +12,19 @@ from numpy.typing import NDArray
 
 from trajstore.errors import DriftError, ExportError, IncompleteStoreError
 from trajstore.exporters import find_format
-from trajstore.exporters.plan import METADATA_FILE, UNFINISHED_FILE, list_options, read_record
+from trajstore.exporters.plan import (
+    METADATA_FILE,
+    UNFINISHED_FILE,
+    check_class,
+    list_options,
+    read_record,
+    select_rows,
+)
 from trajstore.exporters.records import ExportRecord, Source
 from trajstore.reading.generator import SampleGenerator
 from trajstore.reading.samples import Samples
 from trajstore.reading.store import StoreReader
-from trajstore.scene.order import SPLIT_NAMES, split_rows
+from trajstore.scene.order import SPLIT_NAMES
 from trajstore.spec import DatasetSpec
 from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
@@ -198,17 +205,19 @@ def _open_export(folder: Path) -> Subject:
             f"expected {spec.fingerprint[:16]}); use the trajstore version that exported them"
         )
         raise DriftError(message)
-    rows = _find_rows(source)
+    check_class(source.class_name, spec)
+    samples, ranges = SampleGenerator(spec), [range(*each) for each in source.row_ranges]
+    rows, splits = select_rows(samples, ranges, split=source.split, class_name=source.class_name)
     if len(rows) != record.total_samples:
         message = (
             f"{folder}/{METADATA_FILE}: found {format_count(record.total_samples)} samples, expected "
-            f"{format_count(len(rows))} of its rows and split; export again"
+            f"{format_count(len(rows))} of its rows; export again"
         )
         raise ExportError(message)
-    _check_files(folder, rows, source)
+    _check_files(folder, rows, splits, source)
     return Subject(
         storage=open_storage(Location(str(folder))),
-        samples=SampleGenerator(spec),
+        samples=samples,
         format=source.format,
         source=source,
         rows=rows,
@@ -218,22 +227,9 @@ def _open_export(folder: Path) -> Subject:
     )
 
 
-def _find_rows(source: Source) -> NDArray[np.int64]:
-    """The rows of an export."""
-    rows = np.concatenate([np.arange(first, stop) for first, stop in source.row_ranges])
-    if source.split is None:
-        return rows
-    splits = np.concatenate([split_rows(source.spec, range(*each)) for each in source.row_ranges])
-    chosen: NDArray[np.int64] = rows[splits == SPLIT_NAMES.index(source.split)]
-    return chosen
-
-
-def _check_files(folder: Path, rows: NDArray[np.int64], source: Source) -> None:
+def _check_files(folder: Path, rows: NDArray[np.int64], splits: NDArray[np.int8], source: Source) -> None:
     """Refuse an export that has lost files."""
     writer = find_format(source.format)
-    splits = np.concatenate([split_rows(source.spec, range(*each)) for each in source.row_ranges])
-    if source.split is not None:
-        splits = splits[splits == SPLIT_NAMES.index(source.split)]
     parts = writer.plan(rows, splits, source)
     missing = [name for name in writer.list_results(parts, source) if not (folder / name).is_file()]
     if missing:
