@@ -355,6 +355,9 @@ def export(
     split: Annotated[
         str | None, Option(metavar="train|val|test", help="Only this split. [default: all]")
     ] = None,
+    class_name: Annotated[
+        str | None, Option("--class", metavar="NAME", help="Only samples of this class. [default: all]")
+    ] = None,
     rows: Annotated[
         str | None, Option(metavar="A:B", help="Only rows A to B − 1, counted from 0. [default: all]")
     ] = None,
@@ -372,9 +375,17 @@ def export(
         str | None,
         Option(metavar="NAME,…|none", help="Only these annotations. [default: all that the store has]"),
     ] = None,
+    columns: Annotated[
+        str | None,
+        Option(
+            metavar="NAME,…",
+            help="More columns in each label: pixel, depth, box. hdf5 has all. [default: none]",
+        ),
+    ] = None,
     workers: WorkersOption = None,
     executor: ExecutorOption = "threads",
     scheduler: SchedulerOption = None,
+    dry_run: DryRunOption = False,
     allow_partial: Annotated[
         bool, Option("--allow-partial", help="Export what is written of an unfinished store.")
     ] = False,
@@ -387,22 +398,38 @@ def export(
 
     Running it again is resuming it: what is there and right is not written again.
     """
+    location = _locate(store, storage_option)
+    what: dict[str, Any] = {
+        "format": format,
+        "options": {"layout": layout, "compression": compression, "video": video},
+        "split": split,
+        "class_name": class_name,
+        "rows": rows,
+        "cameras": None if cameras is None else _parse_cameras(cameras),
+        "dtype": dtype,
+        "annotations": None if annotations is None else _split_names(annotations.removeprefix("none")),
+        "columns": _split_names(columns or ""),
+        "allow_partial": allow_partial,
+    }
+    if dry_run:
+        from trajstore.exporters.plan import plan_export
+        from trajstore.storage.disk_space import check_space, inspect_filesystem
+
+        plan, filesystem = plan_export(location, folder, **what), inspect_filesystem(folder)
+        with show_progress():
+            estimate = plan.estimate(filesystem.block)
+        _print(report.describe_export_plan(plan, estimate, filesystem))
+        check_space(estimate, filesystem, location=str(folder), fewer_files="export fewer rows")
+        return
     with _watch(quiet=quiet) as watching:
         done = trajstore.export(
-            _locate(store, storage_option),
+            location,
             folder,
-            format=format,
-            options={"layout": layout, "compression": compression, "video": video},
-            split=split,
-            rows=rows,
-            cameras=None if cameras is None else _parse_cameras(cameras),
-            dtype=dtype,
-            annotations=None if annotations is None else _split_names(annotations.removeprefix("none")),
             workers=workers,
             executor=executor,
             scheduler=scheduler,
-            allow_partial=allow_partial,
             force=force,
+            **what,
             **watching,
         )
     _print_message(report.describe_export(done))
@@ -590,6 +617,7 @@ def extend(
     workers: WorkersOption = None,
     executor: ExecutorOption = "threads",
     scheduler: SchedulerOption = None,
+    dry_run: DryRunOption = False,
     force: ForceOption = False,
     storage_option: StorageOption = None,
     quiet: QuietOption = False,
@@ -600,6 +628,12 @@ def extend(
     Running it again, or build, goes on where it was interrupted.
     """
     location = _locate(store, storage_option)
+    if dry_run:
+        from trajstore.commands.extend import plan_extension
+        from trajstore.storage.open import open_storage
+
+        _print_plan(plan_extension(open_storage(location), samples))
+        return
     with _watch(quiet=quiet) as watching:
         done = trajstore.extend(
             location,
@@ -721,8 +755,9 @@ def _print_plan(plan: BuildPlan) -> None:
     location = plan.location
     filesystem = None if location.folder is None else inspect_filesystem(location.folder)
     block = filesystem.block if filesystem else 1
-    estimate = plan.estimate(block)
-    _print(report.describe_plan(plan, estimate, plan.estimate_quiet(block), filesystem))
+    with show_progress():
+        estimate, quiet = plan.estimate(block), plan.estimate_quiet(block)
+    _print(report.describe_plan(plan, estimate, quiet, filesystem))
     if filesystem:
         check_space(estimate, filesystem, location=str(location))
 

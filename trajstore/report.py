@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from trajstore.commands.view import ViewReport
     from trajstore.exporters import Format
     from trajstore.exporters.check import ValidationReport
+    from trajstore.exporters.plan import ExportPlan
     from trajstore.integrity.findings import Finding
     from trajstore.storage.disk_space import Estimate, Filesystem
     from trajstore.storage.location import Location
@@ -146,15 +147,38 @@ def describe_plan(
     what = f"{', '.join(plan.annotations)} of " if plan.annotations else ""
     lines = [
         f"{plan.location}: would write {what}{format_count(rows)} of {format_count(total)} samples",
-        *_rows(("size", f"about {format_bytes(estimate.bytes)} in {format_count(estimate.files)} files")),
+        *_rows(("size", _about(estimate))),
     ]
     if quiet is not None:
         share = f"noise does not compress: without sensor.noise about {format_bytes(quiet.bytes)}"
         lines += _rows(("noise", share))
-    if filesystem is not None:
-        lines += _rows(("free", f"{format_bytes(filesystem.free)} on the filesystem of {filesystem.path}"))
-        lines += [f"note: {hint}"] if (hint := filesystem.hint()) else []
-    return "\n".join(lines)
+    return "\n".join([*lines, *_describe_free(filesystem)])
+
+
+def describe_export_plan(plan: ExportPlan, estimate: Estimate, filesystem: Filesystem) -> str:
+    """Describe what an export would write."""
+    total = format_count(len(plan.rows))
+    if plan.is_done:
+        return f"{plan.folder}: complete, {total} samples; nothing to write"
+    lines = [
+        f"{plan.folder}: would write {format_count(plan.missing_samples)} of {total} samples",
+        *_rows(("size", _about(estimate))),
+    ]
+    return "\n".join([*lines, *_describe_free(filesystem)])
+
+
+def _about(estimate: Estimate) -> str:
+    """Bytes and files that are going to be written."""
+    files = f"{format_count(estimate.files)} file{'' if estimate.files == 1 else 's'}"
+    return f"about {format_bytes(estimate.bytes)} in {files}"
+
+
+def _describe_free(filesystem: Filesystem | None) -> list[str]:
+    """How much room there is; nothing of a bucket."""
+    if filesystem is None:
+        return []
+    free = _rows(("free", f"{format_bytes(filesystem.free)} on the filesystem of {filesystem.path}"))
+    return [*free, *([f"note: {hint}"] if (hint := filesystem.hint()) else [])]
 
 
 def _continue(location: Location) -> str:
@@ -182,8 +206,8 @@ def describe_export(report: ExportReport) -> str:
     lines = [
         f"{report.location}: exported {format_count(report.new_samples)} of {total} samples",
         *_rows(
-            ("classes", _counts(metadata.class_distribution)),
-            ("splits", _counts(metadata.split_distribution or {})),
+            ("classes", _list_counts(_drop_zeros(metadata.class_distribution))),
+            ("splits", _list_counts(_drop_zeros(metadata.split_distribution or {}))),
             ("tensors", f"{_shape(metadata.tensor_shape)} {metadata.tensor_dtype}"),
             ("groups", ", ".join(metadata.annotations)),
             ("size", f"{format_bytes(report.new_bytes)} written"),
@@ -406,6 +430,11 @@ def _rows(*rows: tuple[str, str]) -> list[str]:
 def _counts(counts: dict[str, int]) -> str:
     """Names with counts, if there is anything."""
     return _list_counts(counts) if any(counts.values()) else "none"
+
+
+def _drop_zeros(counts: dict[str, int]) -> dict[str, int]:
+    """The counts of what there is."""
+    return {name: count for name, count in counts.items() if count}
 
 
 def _list_counts(counts: dict[str, int]) -> str:

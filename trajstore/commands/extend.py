@@ -13,11 +13,12 @@ from trajstore.executors.run import RunOptions
 from trajstore.families import load_family
 from trajstore.progress import Report
 from trajstore.spec import DatasetSpec
+from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.fill import explain_error
 from trajstore.store.handle import StoreHandle, check_generator, grow_store, open_store
-from trajstore.store.plan import check_fits, make_plan
+from trajstore.store.plan import BuildPlan, check_fits, make_plan
 from trajstore.text import format_count
 
 
@@ -83,19 +84,28 @@ def extend(
     options = RunOptions(workers, executor, scheduler, progress, should_stop, force)
     location = Location.parse(path, storage_options)
     check_options(options, location)
-    store = open_store(open_storage(location))
-    check_generator(store)
-    plan = make_plan(store.storage, _enlarge(store, samples), store)
+    plan = plan_extension(open_storage(location), samples)
+    store = plan.store
+    assert store is not None
     if plan.spec != store.spec:
-        # a family that is missing or another leaves the store as it was
-        for name in (*plan.spec.dataset.classes, *plan.spec.bodies.motion):
-            load_family(name, plan.spec.dataset.families)
         check_fits(plan, force=force)
         try:
             store = grow_store(store, samples)
         except OSError as error:
             raise explain_error(plan, error) from error
     return run_build(make_plan(store.storage, store.spec, store), options, started=started)
+
+
+def plan_extension(storage: Storage, samples: int) -> BuildPlan:
+    """Find out what it takes to give a store more rows; writes nothing."""
+    store = open_store(storage)
+    check_generator(store)
+    plan = make_plan(storage, _enlarge(store, samples), store)
+    if plan.spec != store.spec:
+        # a family that is missing or another leaves the store as it was
+        for name in (*plan.spec.dataset.classes, *plan.spec.bodies.motion):
+            load_family(name, plan.spec.dataset.families)
+    return plan
 
 
 def _enlarge(store: StoreHandle, samples: int) -> DatasetSpec:

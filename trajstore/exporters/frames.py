@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from trajstore.exporters.codecs import LABEL_BYTES_MAX, OVERHEAD_BYTES_MAX, decode_png, encode_png, read_file
-from trajstore.exporters.interface import BadFileError, Bytes, Decoded, Dtype, Encoder, Export, Part
+from trajstore.exporters.interface import BadFileError, Bytes, Decoded, Dtype, Encoder, Format, Part
 from trajstore.exporters.records import Label, Source
 from trajstore.text import describe_invalid
 
@@ -19,7 +19,7 @@ FRAME_FOLDER: Final = "frames"
 LABEL_FOLDER: Final = "labels"
 
 
-class FramePictures:
+class FramePictures(Format):
     """``frames/00000012/camera_0_frame_01.png``, ``labels/sample_0012.json``; frames are numbered from 1.
 
     See `trajstore.exporters.Format`.
@@ -39,27 +39,13 @@ class FramePictures:
         """Pillow."""
         return ("pillow",)
 
-    def is_exact(self, _: Mapping[str, str]) -> bool:
-        """They do."""
-        return True
-
-    def check(self, _: Source) -> None:
-        """Everything can be held."""
-
     def plan(self, rows: NDArray[np.int64], _: NDArray[np.int8], source: Source) -> list[Part]:
         """A part for each row."""
         return [Part((row,), name_files(row, source)) for row in rows.tolist()]
 
-    def list_results(self, parts: Sequence[Part], _: Source) -> Iterator[str]:
-        """The files of the parts."""
-        return (name for part in parts for name in part.files)
-
     def make_encoder(self, source: Source) -> Encoder:
         """Make an encoder for one thread."""
         return _FrameEncoder(source)
-
-    def finish(self, _: Export) -> None:
-        """Nothing is made of all samples."""
 
     def decode(self, folder: Path, part: Part, source: Source) -> Iterator[Decoded]:
         """Read a sample."""
@@ -91,6 +77,8 @@ def name_files(row: int, source: Source) -> tuple[str, ...]:
 
 class _FrameEncoder:
     """Makes the pictures of a sample, and its label."""
+
+    uses_labels = True
 
     def __init__(self, source: Source) -> None:
         self.frames: NDArray[np.uint8] = np.empty(source.tensor_shape, np.uint8)

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.errors import SpecError
-from trajstore.exporters.interface import BadFileError, Bytes, Decoded, Dtype, Encoder, Export, Part
+from trajstore.exporters.interface import BadFileError, Bytes, Decoded, Dtype, Encoder, Export, Format, Part
 from trajstore.exporters.records import CAPTION_BYTES, Label, Source
 from trajstore.reading.coordinates import NAMES, list_meanings, name_coordinates
 from trajstore.reading.samples import Samples
@@ -91,7 +91,7 @@ class _Array:
         return prod(self.shape) * self.dtype.itemsize
 
 
-class Hdf5File:
+class Hdf5File(Format):
     """``dataset.h5``.
 
     See `trajstore.exporters.Format`.
@@ -111,10 +111,6 @@ class Hdf5File:
         """What writes HDF5 and its dimensions, and what compresses."""
         compression = {"gzip": ("zlib-ng",), "zstd": ("hdf5plugin",), "none": ()}
         return ("h5py", "h5netcdf", *compression[_name_compression(options)])
-
-    def is_exact(self, _: Mapping[str, str]) -> bool:
-        """They do."""
-        return True
 
     def check(self, source: Source) -> None:
         """Refuse columns that are asked for: the file has all of them."""
@@ -232,6 +228,8 @@ def _is_shuffled(array: _Array, source: Source) -> bool:
 
 class _ChunkEncoder:
     """Compresses the chunks of samples."""
+
+    uses_labels = False
 
     def __init__(self, source: Source) -> None:
         self._source, self._arrays = source, list_arrays(source)

@@ -74,14 +74,17 @@ class Encoder(Protocol):
     frames: NDArray[np.uint8]
     """(cameras, frames, 3, height, width) uint8: where a sample is put, C-contiguous."""
 
+    uses_labels: bool
+    """Whether it does anything with labels; if not, they are not made."""
+
     annotations: Mapping[str, NDArray[Any]]
     """Where its annotations are put, by the names of their arrays: those that the source names."""
 
     def encode(self, part: Part, labels: Iterator[Label]) -> Iterator[tuple[str, Bytes]]:
         """Make the files of a part in pieces: its files in order, of each one piece or several.
 
-        Each label that is taken puts the next sample of the part into `frames` and `annotations`. A piece may be
-        overwritten once the next is asked for.
+        Each label that is taken (None where `uses_labels` is false) puts the next sample of the part into `frames` and
+        `annotations`. A piece may be overwritten once the next is asked for.
         """
         ...
 
@@ -117,7 +120,7 @@ class Export:
 
 
 class Format(Protocol):
-    """A way to write samples into a folder."""
+    """A way to write samples into a folder; formats inherit from it what they do not say."""
 
     summary: str
     """What it is and who reads it, in one line."""
@@ -144,19 +147,19 @@ class Format(Protocol):
 
     def is_exact(self, options: Mapping[str, str]) -> bool:
         """Whether frames come back bit for bit."""
-        ...
+        return True
 
     def check(self, source: Source) -> None:
         """Refuse what it cannot hold, such as frames of a size that a codec does not know."""
-        ...
+        return
 
     def plan(self, rows: NDArray[np.int64], splits: NDArray[np.int8], source: Source) -> list[Part]:
         """Put rows, in ascending order, with the split of each, into parts."""
         ...
 
     def list_results(self, parts: Sequence[Part], source: Source) -> Iterator[str]:
-        """The files of a complete export."""
-        ...
+        """The files of a complete export: by default those of its parts."""
+        return (name for part in parts for name in part.files)
 
     def make_encoder(self, source: Source) -> Encoder:
         """Make an encoder for one thread."""
@@ -164,7 +167,7 @@ class Format(Protocol):
 
     def finish(self, export: Export) -> None:
         """Make what is made of all parts; each file whole or not at all, and again if that was cut off."""
-        ...
+        return
 
     def decode(self, folder: Path, part: Part, source: Source) -> Iterator[Decoded | BadFileError]:
         """Read the samples of a part of a complete export, in order; nothing in a file is executed.

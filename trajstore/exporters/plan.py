@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
+from itertools import repeat
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,6 +90,13 @@ class ExportPlan:
         if self.stored is None or self.stored.source != self.source:
             return False
         return all(_has_file(self.folder, name) for name in self.format.list_results(self.parts, self.source))
+
+    @property
+    def missing_samples(self) -> int:
+        """Samples of which a file is not there."""
+        return sum(
+            len(part.rows) for part, is_there in zip(self.parts, self.is_there, strict=True) if not is_there
+        )
 
     @cached_property
     def bytes_each(self) -> int:
@@ -395,11 +403,18 @@ def _has_file(folder: Path, name: str) -> bool:
 def read_samples(
     reader: StoreReader, source: Source, rows: Sequence[int], encoder: Encoder
 ) -> Iterator[Label]:
-    """Labels of some rows, in ascending order; each puts its sample into an encoder's memory."""
+    """Labels of some rows, in ascending order; each puts its sample into an encoder's memory.
+
+    None for an encoder that does not use labels.
+    """
     cameras, numbers = source.cameras, np.array(rows)
     memory = {FRAMES: encoder.frames, **encoder.annotations}
     reads = (reader.read_each(numbers, out, cameras=cameras, column=name) for name, out in memory.items())
-    labels = read_labels(reader, numbers, cameras=cameras, extra=source.columns)
+    labels: Iterator[Any] = (
+        read_labels(reader, numbers, cameras=cameras, extra=source.columns)
+        if encoder.uses_labels
+        else repeat(None, len(numbers))
+    )
     for label, *_ in zip(labels, *reads, strict=True):
         yield label
         advance()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.errors import SpecError
-from trajstore.exporters.interface import BadFileError, Bytes, Decoded, Dtype, Encoder, Export, Part
+from trajstore.exporters.interface import BadFileError, Bytes, Decoded, Dtype, Encoder, Format, Part
 from trajstore.exporters.pt_names import LAYOUTS, TRAJ, find_layout, name_sample, name_stem
 from trajstore.exporters.read_pt import read_sample
 from trajstore.exporters.records import Label, Source
@@ -28,7 +28,7 @@ from trajstore.exporters.traj import make_traj_label
 _IDENTIFIER: Final = ".data/serialization_id"
 
 
-class TorchFiles:
+class TorchFiles(Format):
     """``videos/sample_NNNN.pt``, ``labels/sample_NNNN.json``, and where there are any ``annotations/sample_NNNN.pt``.
 
     The layout ``traj`` is that of training code of one camera: ``videos/traj_NNNNN.pt`` without a dimension of cameras,
@@ -51,10 +51,6 @@ class TorchFiles:
         """PyTorch."""
         return ("torch",)
 
-    def is_exact(self, _: Mapping[str, str]) -> bool:
-        """They do."""
-        return True
-
     def check(self, source: Source) -> None:
         """Refuse what the layout traj has no room for: several cameras, and more columns."""
         cameras = source.tensor_shape[0]
@@ -74,16 +70,9 @@ class TorchFiles:
         """A part for each row."""
         return [Part((row,), name_files(row, source)) for row in rows.tolist()]
 
-    def list_results(self, parts: Sequence[Part], _: Source) -> Iterator[str]:
-        """The files of the parts."""
-        return (name for part in parts for name in part.files)
-
     def make_encoder(self, source: Source) -> Encoder:
         """Make an encoder for one thread."""
         return _TorchEncoder(source)
-
-    def finish(self, _: Export) -> None:
-        """Nothing is made of all samples."""
 
     def decode(self, folder: Path, part: Part, source: Source) -> Iterator[Decoded | BadFileError]:
         """Read a sample, whatever of its files can be read."""
@@ -108,6 +97,8 @@ class TensorFile(Protocol):
 
 class _TorchEncoder:
     """Puts a sample into a tensor file, its label into JSON, and its annotations into a file of several tensors."""
+
+    uses_labels = True
 
     def __init__(self, source: Source) -> None:
         self._source = source

@@ -21,7 +21,7 @@ from trajstore.exporters.codecs import (
     read_file,
 )
 from trajstore.exporters.even_labels import parse_even, render_even
-from trajstore.exporters.interface import BadFileError, Bytes, Decoded, Dtype, Encoder, Export, Part
+from trajstore.exporters.interface import BadFileError, Bytes, Decoded, Dtype, Encoder, Export, Format, Part
 from trajstore.exporters.records import Label, Source, read_labels
 from trajstore.scene.order import SPLIT_NAMES
 from trajstore.storage.durable import publish_all
@@ -31,7 +31,7 @@ LABEL_ROWS: Final = 1000
 """Labels that are read from the store at a time."""
 
 
-class VideoFolder:
+class VideoFolder(Format):
     """``train/00000012_camera0.mp4`` and ``train/metadata.jsonl``, and so on for each split.
 
     See `trajstore.exporters.Format`.
@@ -101,6 +101,8 @@ class VideoFolder:
 class _VideoEncoder:
     """Makes the videos of a sample."""
 
+    uses_labels = False
+
     def __init__(self, source: Source) -> None:
         self._codec = _name_codec(source)
         self.frames: NDArray[np.uint8] = np.empty(source.tensor_shape, np.uint8)
@@ -131,7 +133,8 @@ def _list_lines(export: Export) -> Iterator[tuple[Path, bytes]]:
         for first in range(0, len(chosen), LABEL_ROWS):
             some = chosen[first : first + LABEL_ROWS]
             rows = np.array([part.rows[0] for part in some])
-            labels = read_labels(export.samples, rows, cameras=export.source.cameras)
+            source = export.source
+            labels = read_labels(export.samples, rows, cameras=source.cameras, extra=source.columns)
             for part, label in zip(some, labels, strict=True):
                 names = [name.partition("/")[2] for name in part.files]
                 yield path, render_even(label, part.rows[0], videos_file_names=names)

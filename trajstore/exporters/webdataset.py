@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -28,7 +28,7 @@ from trajstore.exporters.codecs import (
     explain_unreadable,
 )
 from trajstore.exporters.even_labels import parse_even, render_even
-from trajstore.exporters.interface import BadFileError, Bytes, Decoded, Dtype, Encoder, Export, Part
+from trajstore.exporters.interface import BadFileError, Bytes, Decoded, Dtype, Encoder, Format, Part
 from trajstore.exporters.pt import make_arrays
 from trajstore.exporters.records import Label, Source
 from trajstore.scene.order import SPLIT_NAMES
@@ -42,7 +42,7 @@ VIDEO_SHARE: Final = 0.1
 """Videos are taken to need as much of what their frames need in memory; most need less."""
 
 
-class WebDataset:
+class WebDataset(Format):
     """``train-000000.tar`` and so on for each split, numbered in the order of the split's rows.
 
     See `trajstore.exporters.Format`.
@@ -83,16 +83,9 @@ class WebDataset:
                 parts.append(Part(some, (f"{split}-{shard:06d}.tar",)))
         return parts
 
-    def list_results(self, parts: Sequence[Part], _: Source) -> Iterator[str]:
-        """The files of the parts."""
-        return (name for part in parts for name in part.files)
-
     def make_encoder(self, source: Source) -> Encoder:
         """Make an encoder for one thread."""
         return _TarEncoder(source)
-
-    def finish(self, _: Export) -> None:
-        """Nothing is made of all samples."""
 
     def decode(self, folder: Path, part: Part, source: Source) -> Iterator[Decoded]:
         """Read the samples of a tar file."""
@@ -120,6 +113,8 @@ def count_rows(source: Source) -> int:
 
 class _TarEncoder:
     """Puts samples into a tar file, a member after the other."""
+
+    uses_labels = True
 
     def __init__(self, source: Source) -> None:
         self._source = source

@@ -278,8 +278,6 @@ def fill_export(plan: ExportPlan, options: RunOptions) -> tuple[int, int]:
             finished=finished,
             describe_state=lambda: describe_state(plan),
         )
-    if options.cluster:
-        sweep(plan.folder)  # what killed workers have left
     return new_samples, new_bytes
 
 
