@@ -341,6 +341,15 @@ def test_a_dry_run_writes_nothing(command: Any, tmp_path: Path, tiny_options: li
     assert tree(tmp_path) == {".": None}
 
 
+def test_a_dry_run_of_an_extension_changes_nothing(command: Any, tiny_copy: Path) -> None:
+    before = (tiny_copy / "zarr.json").read_bytes()
+    done = command("extend", str(tiny_copy), "--samples", "100", "--dry-run")
+    assert "would write 60 of 100 samples" in done.out  # the last shard had four, and is made again
+    assert "  free  " in done.out
+    assert (tiny_copy / "zarr.json").read_bytes() == before
+    assert command("extend", str(tiny_copy), "--samples", "9", "--dry-run").code == 2
+
+
 def test_a_dry_run_of_a_finished_store_changes_nothing(command: Any, tiny_copy: Path) -> None:
     before = tree(tiny_copy)
     assert "would write 0 of 44 samples" in command("build", str(tiny_copy), "--dry-run").out

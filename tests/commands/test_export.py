@@ -27,6 +27,7 @@ from support.export_faults import (
     run_command,
     small_disk,
 )
+from support.exported import decode_all
 
 import trajstore
 from trajstore.errors import (
@@ -373,6 +374,19 @@ def test_a_damaged_store_is_named(copy: Path, tmp_path: Path) -> None:
         (["--rows", "-3:4"], 2, "rows: found '-3:4'"),
         (["--rows", "x"], 2, "rows: found 'x'"),
         (["--rows", "0:1", "--split", "test"], 2, "found no row of split test in rows 0:1"),
+        (
+            ["--class", "circular"],
+            2,
+            "class: found 'circular', expected one of Linear, Circular, Helical, Parabolic; did you mean Circular?",
+        ),
+        (
+            ["--class", "Linear", "--rows", "0:1", "--split", "test"],
+            2,
+            "no row of class Linear and split test in",
+        ),
+        (["--columns", "boxes"], 2, "columns: found 'boxes', expected some of pixel, depth, box"),
+        (["--columns", "box", "--format", "hdf5"], 2, "columns: found box, expected none with format hdf5"),
+        (["--columns", "box", "--layout", "traj", "--cameras", "0"], 2, "expected none with --layout traj"),
         (["--split", "all"], 2, "split: found 'all', expected one of train, val, test"),
         (["--format", "npz"], 2, "format: found 'npz', expected one of pt"),
         (["--dtype", "int8"], 2, "dtype: found 'int8', expected uint8 or float32 with format pt"),
@@ -451,6 +465,74 @@ def test_the_command_exports_and_says_so(
     assert "(100 %)" in printed.err
     metadata = json.loads((tmp_path / "out/metadata.json").read_bytes())
     assert (metadata["split"], metadata["tensor_dtype"]) == ("val", "float32")
+
+
+@pytest.mark.parametrize("name", ["pt", "webdataset", "frames", "videofolder"])
+def test_an_export_of_one_class_has_boxes_pixels_and_depths_on_request(
+    tmp_path: Path, world_store: Path, name: str
+) -> None:
+    """Of some cameras of a world in which the target may be out of view; a NaN is null."""
+    columns, reader = ["pixel", "depth", "box"], trajstore.open_reader(world_store)
+    codec = {"videofolder": {"video": "mkv"}}.get(name, {})
+    how: dict[str, Any] = {
+        "format": name,
+        "options": codec,
+        "class_name": "Helical",
+        "columns": columns,
+        "cameras": [1],
+    }
+    trajstore.export(world_store, tmp_path / "out", **how, rows=(0, 12))
+    assert trajstore.validate(tmp_path / "out", world_store).is_valid
+    rows = np.flatnonzero(reader.column("class_label", range(12)) == 2)
+    found = list(decode_all(world_store, tmp_path / "out", **how, rows="0:12"))
+    assert [sample.row for sample in found] == rows.tolist()
+    for sample in found:
+        label = sample.label.model_dump()
+        for column, field in zip(columns, ("pixels", "depths", "boxes"), strict=True):
+            expected = reader.column(column, [sample.row])[0, [1]]
+            np.testing.assert_array_equal(np.array(label[field], np.float32), expected)
+    plan = plan_export(world_store, tmp_path / "out", **how, rows=range(12))
+    assert plan.is_done
+    assert "--class Helical" in plan.command()
+    assert "--columns pixel,depth,box" in plan.command()
+    with pytest.raises(SpecMismatchError, match="class: 'Helical' stored, 'Linear' given"):
+        trajstore.export(world_store, tmp_path / "out", **how | {"class_name": "Linear"}, rows=(0, 12))
+
+
+def test_what_an_export_says_of_its_class_and_columns_is_checked(store: Path, tmp_path: Path) -> None:
+    trajstore.export(store, tmp_path, class_name="Linear", columns=["box"], rows=(0, 12))
+    metadata = json.loads((tmp_path / "metadata.json").read_bytes())
+    label = next((tmp_path / "labels").iterdir())
+    found = json.loads(label.read_bytes())
+    label.write_text(json.dumps(found | {"boxes": None, "class_label": 1, "class_name": "Circular"}))
+    faults = {fault.detail for fault in trajstore.validate(tmp_path).faults}
+    assert "class_name: found 'Circular', expected 'Linear' as in metadata.json" in faults
+    assert "boxes: found none, expected (2, 4), cameras × frames" in faults
+    (tmp_path / "metadata.json").write_text(json.dumps(metadata | {"class_name": "Lissajous"}))
+    assert "metadata-invalid" in trajstore.validate(tmp_path).fault_counts
+
+
+def test_the_card_of_an_export_of_one_class_counts_its_samples(store: Path, tmp_path: Path) -> None:
+    trajstore.export(store, tmp_path, class_name="Circular")
+    trajstore.card(tmp_path)
+    text = (tmp_path / "README.md").read_text(encoding="utf-8")
+    assert "--class Circular" in text
+
+
+def test_a_dry_run_of_an_export_writes_nothing(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "out"
+    for wanted in ("would write 44 of 44 samples", "would write 1 of 44 samples", "complete, 44 samples"):
+        before = contents(folder) if folder.exists() else {}
+        assert run_command(monkeypatch, "export", store, folder, "--dry-run") == 0
+        printed = capsys.readouterr().out
+        assert f"{folder}: {wanted}" in printed
+        assert ("  free  " in printed) == ("would" in wanted)
+        assert before == (contents(folder) if folder.exists() else {})
+        trajstore.export(store, folder)
+        if not before:
+            (folder / "videos/sample_0003.pt").unlink()
 
 
 @settings(max_examples=50, deadline=None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,25 @@ def test_rows_are_a_slice_inside_the_store(first: int, stop: int, samples: int) 
 def test_anything_else_is_refused(text: str) -> None:
     with pytest.raises(SpecError, match="rows: found"):
         parse_rows(text, samples=20)
+
+
+@pytest.mark.parametrize(
+    "rows", [range(2, 9), slice(2, 9), (2, 9), (np.int64(2), np.int64(9)), "2:9"], ids=repr
+)
+def test_rows_may_be_anything_that_python_calls_a_slice(rows: Any) -> None:
+    assert parse_rows(rows, samples=20) == range(2, 9)
+    assert parse_rows(slice(None, 9), samples=20) == range(9)
+    assert parse_rows(slice(2, None), samples=20) == range(2, 20)
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [5, (1,), (0, 4, 8), ("0", "4"), (0.0, 4.0), range(0, 8, 2), slice(0, 8, 2), range(-3, 4), [2, 30]],
+)
+def test_nonsense_is_one_line(rows: Any) -> None:
+    with pytest.raises(SpecError) as refused:
+        parse_rows(rows, samples=20)
+    assert str(refused.value).startswith(f"rows: found {rows!r}, expected a:b with 0 ≤ a < b ≤ 20")
 
 
 def test_written_rows_are_those_with_all_flags(tmp_path: Path) -> None:
