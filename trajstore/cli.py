@@ -325,7 +325,8 @@ def info(
 ) -> None:
     """Show what a store holds, how complete and how large it is."""
     location = _locate(store, storage_option)
-    summary = trajstore.info(location)
+    with show_progress(busy="looking at its files"):
+        summary = trajstore.info(location)
     _print_result(summary, report.describe_summary(summary, location=location), as_json=as_json)
 
 
@@ -679,7 +680,8 @@ def preview(
     Annotations are shown whether or not the store holds them.
     """
     location = _locate(source, storage_option)
-    done = trajstore.preview(location, rows, output=output, show=show, class_name=class_name, split=split)
+    with show_progress(busy="drawing"):
+        done = trajstore.preview(location, rows, output=output, show=show, class_name=class_name, split=split)
     _print_message(report.describe_preview(done))
 
 
@@ -704,9 +706,10 @@ def view(
     Cameras with what they see, boxes, and the path in the world; with -o a recording for later.
     """
     location = _locate(source, storage_option)
-    done = trajstore.view(
-        location, rows, output=output, show=show or ["video"], class_name=class_name, split=split
-    )
+    with show_progress(busy="drawing"):
+        done = trajstore.view(
+            location, rows, output=output, show=show or ["video"], class_name=class_name, split=split
+        )
     _print_message(report.describe_view(done))
 
 

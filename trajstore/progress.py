@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+PATIENCE_SECONDS: Final = 0.5
+"""So long nothing is shown before the first event."""
+
 BAR_MIN: Final = 10
 """A bar has at least so many columns; a fifth of the terminal where that is more."""
+
+STEPS: Final = "steps"
+"""The unit of what is not equally long, so that there is no rate."""
 
 LINE_SECONDS: Final = 3.0
 """At least this long between two plain lines."""
@@ -82,7 +88,8 @@ class Progress:
     def figures(self) -> dict[str, str]:
         """What is known so far, by name, such as ``{"rate": "1,900/s", "size": "115 MB", "left": "3.0 s left"}``."""
         figures = {}
-        if self.rate:
+        is_even = self.unit != STEPS
+        if self.rate and is_even:
             figures["rate"] = f"{format_rate(self.rate)}/s"
         if self.stored_bytes:
             figures["size"] = format_bytes(self.stored_bytes)
@@ -92,7 +99,7 @@ class Progress:
                 figures["ratio"] = f"{self.ratio:.3g}× smaller"
         if self.workers is not None:
             figures["workers"] = f"{format_count(self.workers)} worker{'' if self.workers == 1 else 's'}"
-        if self.seconds_left is not None and self.done < self.total:
+        if self.seconds_left is not None and self.done < self.total and is_even:
             figures["left"] = f"{format_seconds(self.seconds_left)} left"
         return figures
 
@@ -178,15 +185,18 @@ def ignore(_: Progress) -> None:
 
 
 @contextmanager
-def show_progress(stream: TextIO | None = None) -> Iterator[Report]:
-    """Show progress, and what the package logs, in the way that fits the stream, for as long as the context lasts."""
+def show_progress(stream: TextIO | None = None, *, busy: str = "getting ready") -> Iterator[Report]:
+    """Show progress, and what the package logs, in the way that fits the stream, for as long as the context lasts.
+
+    Before the first event a terminal shows a clock, and beside it what keeps one ``busy``.
+    """
     stream = stream or sys.stderr
     if stream.isatty():
         from rich.console import Console
 
         console = Console(file=stream, highlight=False)
         if console.is_interactive and not console.is_dumb_terminal:
-            with _show_bars(console) as report, _show_notes(console.print):
+            with _show_bars(console, busy) as report, _show_notes(console.print):
                 yield report
             return
     lines = _Lines(stream)
@@ -242,22 +252,36 @@ class _Lines:
 
 
 @contextmanager
-def _show_bars(console: Console) -> Iterator[Report]:
+def _show_bars(console: Console, busy: str) -> Iterator[Report]:
     """A live bar for each phase."""
     from rich.live import Live
 
+    started = time.monotonic()
     latest: dict[str, tuple[Progress, float]] = {}
     """The last event of each phase, and when it came."""
 
     def report(event: Progress) -> None:
         latest[event.phase] = event, time.monotonic()
 
-    with Live(
-        console=console,
-        get_renderable=lambda: _draw_bars(list(latest.values()), console.width),
-        refresh_per_second=8,
-    ):
+    def draw() -> Table:
+        if latest:
+            return _draw_bars(list(latest.values()), console.width)
+        return _draw_clock(busy, time.monotonic() - started)
+
+    with Live(console=console, get_renderable=draw, refresh_per_second=8) as live:
         yield report
+        live.transient = not latest  # a clock is of no use any more
+
+
+def _draw_clock(busy: str, seconds: float) -> Table:
+    """What keeps one busy, a bar that moves, and for how long; nothing at first."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+
+    table = Table.grid(padding=(0, 2, 0, 0))
+    if seconds >= PATIENCE_SECONDS:
+        table.add_row(busy, ProgressBar(pulse=True, width=BAR_MIN), format_seconds(seconds))
+    return table
 
 
 def _draw_bars(latest: list[tuple[Progress, float]], width: int) -> Table:
@@ -292,8 +316,9 @@ def _describe(event: Progress, since: float, room: int) -> str:
     seconds = event.seconds
     if event.done < event.total:  # the clock runs between events
         seconds += since
-        if event.seconds_left is not None:
-            known["left"] = f"{format_seconds(max(0.0, event.seconds_left - since))} left"
+        left = (event.seconds_left or 0.0) - since
+        if known.pop("left", None) and left > 0.0:
+            known["left"] = f"{format_seconds(left)} left"
     shown = {
         "percent": f"{event.percent:>3}%",
         "counts": f"{format_count(event.done)}/{format_count(event.total)} {event.unit}",

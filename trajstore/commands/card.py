@@ -20,7 +20,7 @@ from trajstore.executors.threads import ThreadExecutor
 from trajstore.exporters.records import CARD_FILES
 from trajstore.pictures.choose import ROWS_MAX, choose_cameras
 from trajstore.pictures.outputs import check_installed
-from trajstore.progress import Report
+from trajstore.progress import STEPS, Report, Tally
 from trajstore.sharing.checksums import CHECKSUM_FILE, Checksum, hash_files, list_files, render_checksums
 from trajstore.sharing.croissant import write_croissant
 from trajstore.sharing.licenses import check_license
@@ -162,8 +162,11 @@ def card(
             raise CorruptDataError(message)
     digests = {file: found.digest for file, found in checksums.items() if found.digest is not None}
     notes = []
+    tally = Tally("describe", options.report, total=3, done=0, raw_bytes_each=0, unit=STEPS)
     shortcut = measure_shortcut(subject.samples)
+    tally.add(1, stored_bytes=0)
     picture = _draw(subject, title)
+    tally.add(1, stored_bytes=0)
     if picture is None:
         notes.append(
             "no picture, for matplotlib is not installed; get it with: pip install 'trajstore[preview]'"
@@ -193,6 +196,7 @@ def card(
         **({} if picture is None else {PICTURE: picture}),
     }
     _write(folder, files)
+    tally.add(1, stored_bytes=0)
     return CardReport(
         location=str(location),
         folder=folder,

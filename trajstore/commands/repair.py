@@ -446,7 +446,7 @@ def _keep_attributes(found: bytes | None, expected: bytes) -> bytes:
 def _check_again(store: StoreHandle, tasks: Sequence[Task], options: RunOptions) -> None:
     """Make sure that what was written again is right."""
     done = "what was damaged is written again, but not all of it was checked again; run it again"
-    states = check_tasks(store, tasks, replace(options, progress=None), state=done)
+    states = check_tasks(store, tasks, options, phase="check", state=done)
     found = {state.task: state for state in states}
     for task in tasks:
         state = found[task]

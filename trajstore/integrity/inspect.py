@@ -101,19 +101,22 @@ def inspect(
 
 
 def check_tasks(
-    store: StoreHandle, tasks: Sequence[Task], options: RunOptions, *, deep: bool = False, state: str
+    store: StoreHandle,
+    tasks: Sequence[Task],
+    options: RunOptions,
+    *,
+    deep: bool = False,
+    phase: str = "verify",
+    state: str,
 ) -> list[TaskState]:
     """Look at the files of some tasks; ``state`` is what an interruption says of the store."""
     states: list[TaskState] = []
     tallies = {
         group.name: Tally(
-            f"verify {group.name}",
-            options.report,
-            total=sum(len(task.rows) for task in tasks if task.group == group.name),
-            done=0,
-            raw_bytes_each=group.row_bytes,
+            f"{phase} {group.name}", options.report, total=total, done=0, raw_bytes_each=group.row_bytes
         )
         for group in store.layout.groups
+        if (total := sum(len(task.rows) for task in tasks if task.group == group.name))
     }
 
     def finished(task: Task, found: TaskState | None) -> None:
