@@ -60,7 +60,9 @@ StoreArgument = Annotated[
 StorageOption = Annotated[
     list[str] | None,
     Option(
-        "--storage-option", metavar="KEY=VALUE", help="Endpoint, region and the like of a bucket; repeatable."
+        "--storage-option",
+        metavar="KEY=VALUE",
+        help="A setting of the bucket, such as its endpoint or region; may be repeated.",
     ),
 ]
 SourceArgument = Annotated[
@@ -87,29 +89,30 @@ OnlySplitOption = Annotated[
 SHOWN: Final = "video|segmentation|depth_map|flow|normals|amodal"
 WorkersOption = Annotated[
     int | None,
-    Option(
-        help="Threads that compute, or processes of a local Dask cluster. [default: one for each processor]"
-    ),
+    Option(help="Number of threads, or of processes of a local Dask cluster. [default: one per processor]"),
 ]
 ExecutorOption = Annotated[
     str,
     Option(
         metavar="threads|dask",
-        help="What computes: threads, or a Dask cluster; without --scheduler it is started here.",
+        help="Compute in threads or on a Dask cluster, which is started here unless --scheduler names one.",
     ),
 ]
 SchedulerOption = Annotated[
-    str | None, Option(metavar="ADDRESS", help="Dask scheduler of a cluster, such as tcp://host:8786.")
+    str | None,
+    Option(metavar="ADDRESS", help="Address of a running Dask scheduler, such as tcp://host:8786."),
 ]
 PartOption = Annotated[
     str | None,
     Option(metavar="I/N", help="Build the I-th of N slices only, so that N jobs share the work."),
 ]
-DryRunOption = Annotated[bool, Option("--dry-run", help="Print what would be written, and write nothing.")]
-ForceOption = Annotated[bool, Option("--force", help="Go on although it seems not to fit.")]
+DryRunOption = Annotated[
+    bool, Option("--dry-run", help="Print what would be written and how much space is free; write nothing.")
+]
+ForceOption = Annotated[bool, Option("--force", help="Go on even if it seems not to fit on the disk.")]
 QuietOption = Annotated[bool, Option("--quiet", "-q", help="Show no progress.")]
-DebugOption = Annotated[bool, Option("--debug", help="Show the traceback of an error.")]
-JsonOption = Annotated[bool, Option("--json", help="Print JSON for machines.")]
+DebugOption = Annotated[bool, Option("--debug", help="Show the full traceback of an error.")]
+JsonOption = Annotated[bool, Option("--json", help="Print JSON instead of text.")]
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 """click's, which some versions of typer carry inside them."""
@@ -323,7 +326,7 @@ def info(
     storage_option: StorageOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show what a store holds, how complete and how large it is."""
+    """Show what a store holds, how large it is and whether it is complete."""
     location = _locate(store, storage_option)
     with show_progress(busy="looking at its files"):
         summary = trajstore.info(location)
@@ -333,25 +336,37 @@ def info(
 @_command(
     "export store.zarr folder",
     "export store.zarr train --split train",
-    "export store.zarr some --rows 0:1000 --dtype float32",
+    "export store.zarr some --rows 0:1000 --class Helical --dtype float32",
+    "export store.zarr boxes --format webdataset --columns box --dry-run",
 )
 def export(
     store: StoreArgument,
-    folder: Annotated[Path, Argument(metavar="DIR", help="New or empty folder, or one to continue.")],
+    folder: Annotated[
+        Path, Argument(metavar="DIR", help="The output folder: new, empty, or an export to continue.")
+    ],
     format: Annotated[  # noqa: A002
-        str, Option(metavar="FORMAT", help="What to write; --list says what there is.")
+        str, Option(metavar="FORMAT", help="The output format; --list shows them all.")
     ] = "pt",
     layout: Annotated[
-        str | None, Option(metavar="sample|traj", help="Of pt: how files are named and labels are laid out.")
+        str | None,
+        Option(
+            metavar="sample|traj",
+            help="For pt: the names of files and the layout of labels. [default: sample]",
+        ),
     ] = None,
     compression: Annotated[
-        str | None, Option(metavar="gzip|zstd|none", help="Of hdf5: how chunks are compressed.")
+        str | None,
+        Option(metavar="gzip|zstd|none", help="For hdf5: how chunks are compressed. [default: gzip]"),
     ] = None,
     video: Annotated[
-        str | None, Option(metavar="CODEC", help="Of webdataset and videofolder: how frames are stored.")
+        str | None,
+        Option(
+            metavar="npy|mp4|mkv",
+            help="For webdataset (npy or mp4) and videofolder (mp4 or mkv): how frames are stored.",
+        ),
     ] = None,
     list_formats: Annotated[
-        bool, Option("--list", is_eager=True, callback=_list_formats, help="Show the formats, and exit.")
+        bool, Option("--list", is_eager=True, callback=_list_formats, help="List the formats and exit.")
     ] = False,
     split: Annotated[
         str | None, Option(metavar="train|val|test", help="Only this split. [default: all]")
@@ -360,27 +375,30 @@ def export(
         str | None, Option("--class", metavar="NAME", help="Only samples of this class. [default: all]")
     ] = None,
     rows: Annotated[
-        str | None, Option(metavar="A:B", help="Only rows A to B − 1, counted from 0. [default: all]")
+        str | None, Option(metavar="A:B", help="Only rows A to B − 1; the first row is 0. [default: all]")
     ] = None,
     cameras: Annotated[
-        str | None, Option(metavar="N,…", help="Only these cameras, counted from 0. [default: all]")
+        str | None,
+        Option(metavar="N,…", help="Only these cameras, in this order; the first is 0. [default: all]"),
     ] = None,
     dtype: Annotated[
         str | None,
         Option(
             metavar="uint8|float32",
-            help="Type of the frames; float32 is from 0 to 1. [default: the format's]",
+            help="Type of the frames; float32 goes from 0 to 1. [default: that of the format]",
         ),
     ] = None,
     annotations: Annotated[
         str | None,
-        Option(metavar="NAME,…|none", help="Only these annotations. [default: all that the store has]"),
+        Option(
+            metavar="NAME,…|none", help="Only these annotations, or none. [default: all that the store has]"
+        ),
     ] = None,
     columns: Annotated[
         str | None,
         Option(
             metavar="NAME,…",
-            help="More columns in each label: pixel, depth, box. hdf5 has all. [default: none]",
+            help="Add where the target is in each picture to the labels: pixel, depth, box.",
         ),
     ] = None,
     workers: WorkersOption = None,
@@ -388,16 +406,16 @@ def export(
     scheduler: SchedulerOption = None,
     dry_run: DryRunOption = False,
     allow_partial: Annotated[
-        bool, Option("--allow-partial", help="Export what is written of an unfinished store.")
+        bool, Option("--allow-partial", help="Export what is written so far of an unfinished store.")
     ] = False,
     force: ForceOption = False,
     storage_option: StorageOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Export samples to loose files, or what is missing of them.
+    """Export samples as files for other tools.
 
-    Running it again is resuming it: what is there and right is not written again.
+    If it was interrupted, run it again: files that are there and right are kept.
     """
     location = _locate(store, storage_option)
     what: dict[str, Any] = {
@@ -438,20 +456,21 @@ def export(
 
 @_command("validate folder", "validate folder --against store.zarr --json")
 def validate(
-    folder: Annotated[Path, Argument(metavar="DIR", help="Exported folder, whoever wrote it.")],
+    folder: Annotated[Path, Argument(metavar="DIR", help="The exported folder.")],
     against: Annotated[
-        str | None, Option(metavar="STORE", help="Compare the contents with this store, row by row.")
+        str | None, Option(metavar="STORE", help="Also compare each sample with this store.")
     ] = None,
-    workers: Annotated[int | None, Option(help="Threads. [default: one for each processor]")] = None,
-    max_faults: Annotated[int, Option(min=0, help="List at most so many faults; all are counted.")] = 100,
+    workers: Annotated[int | None, Option(help="Number of threads. [default: one per processor]")] = None,
+    max_faults: Annotated[int, Option(min=0, help="List at most this many faults; all are counted.")] = 100,
     as_json: JsonOption = False,
     storage_option: StorageOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Check an exported folder, whoever wrote it.
+    """Check an exported folder, even one of another program.
 
-    Files, labels, tensors, annotations, checksums, balance and metadata; exits with 4 if anything is wrong.
+    Checks files, labels, tensors, annotations, checksums, class balance and metadata. Exits with 4 if anything is
+    wrong.
     """
     store = None if against is None else _locate(against, storage_option)
     with _watch(quiet=quiet) as watching:
@@ -468,7 +487,7 @@ def validate(
 @_command("card store.zarr", "card store.zarr --license cc-by-4.0 --name 'Four motions'", "card folder")
 def card(
     store: Annotated[
-        str, Argument(metavar="STORE|DIR", help="A finished store, or a folder that was exported from one.")
+        str, Argument(metavar="STORE|DIR", help="A finished store, or a folder exported from one.")
     ],
     output: Annotated[
         Path | None,
@@ -476,26 +495,26 @@ def card(
             "--output",
             "-o",
             metavar="FOLDER",
-            help="Where the card goes. [default: beside the files of an export; STORE.card for a store]",
+            help="Folder for the card. [default: STORE.card for a store, the folder itself for an export]",
         ),
     ] = None,
     license: Annotated[  # noqa: A002
         str | None,
         Option(
-            metavar="ID", help="License, as Hugging Face calls it: cc-by-4.0, cc0-1.0, … [default: unknown]"
+            metavar="ID", help="License by its Hugging Face name: cc-by-4.0, cc0-1.0, … [default: unknown]"
         ),
     ] = None,
     name: Annotated[
-        str | None, Option(metavar="TEXT", help="What to call the dataset. [default: as the folder]")
+        str | None, Option(metavar="TEXT", help="Name of the dataset. [default: that of the folder]")
     ] = None,
-    workers: Annotated[int | None, Option(help="Threads. [default: one for each processor]")] = None,
+    workers: Annotated[int | None, Option(help="Number of threads. [default: one per processor]")] = None,
     storage_option: StorageOption = None,
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Write what a dataset needs to be given away.
+    """Write what a dataset needs to be published.
 
-    README.md for Hugging Face, croissant.json, checksums.sha256, the spec and a picture.
+    A README.md for Hugging Face, croissant.json, checksums.sha256, spec.toml and a picture.
     """
     location = _locate(store, storage_option)
     with _watch(quiet=quiet) as watching:
@@ -512,10 +531,10 @@ def verify(
         Path | None,
         Option(
             metavar="FILE",
-            help="Compare the bytes of a copy, of a store or an export, with these checksums, and nothing else.",
+            help="Only compare the files of a copied store or export with these checksums.",
         ),
     ] = None,
-    deep: Annotated[bool, Option("--deep", help="Draw every sample again, not one of each shard.")] = False,
+    deep: Annotated[bool, Option("--deep", help="Draw every sample again, not just one per shard.")] = False,
     as_json: JsonOption = False,
     workers: WorkersOption = None,
     executor: ExecutorOption = "threads",
@@ -526,7 +545,7 @@ def verify(
 ) -> None:
     """Check everything in a store against its spec; changes nothing.
 
-    Exits with 4 if anything is damaged. What a store that is not finished still lacks is no damage.
+    Exits with 4 if anything is damaged. Rows of an unfinished store that are not written yet are not damage.
     """
     location = _locate(store, storage_option)
     if against is not None:
@@ -565,18 +584,18 @@ def repair(
     store: StoreArgument,
     spec: Annotated[
         Path | None,
-        Option(metavar="FILE", help="TOML or JSON file with the spec, where zarr.json is lost."),
+        Option(metavar="FILE", help="TOML or JSON file with the spec, needed only if zarr.json is lost."),
     ] = None,
     report_file: Annotated[
         Path | None,
         Option(
             "--report",
             metavar="FILE",
-            help="Output of verify --json: repair what it names, check nothing else.",
+            help="Output of verify --json: check and repair only what it lists.",
         ),
     ] = None,
     deep: Annotated[
-        bool, Option("--deep", help="Draw every sample again to find damage, not one of each shard.")
+        bool, Option("--deep", help="Draw every sample again to find damage, not just one per shard.")
     ] = False,
     workers: WorkersOption = None,
     executor: ExecutorOption = "threads",
@@ -586,9 +605,9 @@ def repair(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Make again what is damaged in a store, and nothing else.
+    """Rebuild what is damaged in a store, and nothing else.
 
-    Files that do not belong to the store are named, and left for you to remove.
+    Files that do not belong to the store are listed; removing them is up to you.
     """
     location = _locate(store, storage_option)
     with _watch(quiet=quiet) as watching:
@@ -611,10 +630,10 @@ def repair(
         raise DamageError(message)
 
 
-@_command("extend store.zarr --samples 30000")
+@_command("extend store.zarr --samples 30000", "extend store.zarr --samples 30000 --dry-run")
 def extend(
     store: StoreArgument,
-    samples: Annotated[int, Option(help="Rows that the store is to have.")],
+    samples: Annotated[int, Option(help="Total number of rows afterwards.")],
     workers: WorkersOption = None,
     executor: ExecutorOption = "threads",
     scheduler: SchedulerOption = None,
@@ -624,9 +643,9 @@ def extend(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Give a store more rows; those that are there stay as they are.
+    """Add rows to a store; the rows that it has do not change.
 
-    Running it again, or build, goes on where it was interrupted.
+    If it was interrupted, run it again, or run build.
     """
     location = _locate(store, storage_option)
     if dry_run:

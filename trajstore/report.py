@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from trajstore.text import escape, format_bytes, format_count, format_seconds, quote
+from trajstore.text import escape, format_bytes, format_count, format_rate, format_seconds, quote
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -53,9 +54,9 @@ def describe_summary(summary: Summary, *, location: Location) -> str:
             ("bodies", _list_changes(summary.spec, "bodies")),
             ("world", _list_changes(summary.spec, *WORLD)),
             ("size", _size(summary)),
-            ("beside", _more(summary)),
+            ("annotations", _more(summary)),
             ("seed", f"{summary.spec['dataset']['seed']}, fingerprint {summary.fingerprint[:16]}"),
-            ("built", f"{last['event']} {last['time']} by trajstore {last['versions']['trajstore']}"),
+            (last["event"], f"{last['time']} by trajstore {last['versions']['trajstore']}"),
         ),
     ]
     if not summary.is_complete:
@@ -98,7 +99,7 @@ def describe_annotation(
     state = "complete" if is_complete else "unfinished"
     counted = ", ".join(f"{name} {format_count(count)}" for name, count in written.items())
     sizes = ", ".join(f"{name} {format_bytes(summary.stored_bytes[name])}" for name in written)
-    pace = f"{format_seconds(report.seconds)}, {format_count(rows / report.seconds)} samples/s"
+    pace = f"{format_seconds(report.seconds)}, {format_rate(rows / report.seconds)} samples/s"
     lines = [
         f"{summary.location}: {state}, {counted} of {format_count(summary.samples)} samples"
         + (f", part {part} done" if part else ""),
@@ -209,7 +210,7 @@ def describe_export(report: ExportReport) -> str:
             ("classes", _list_counts(_drop_zeros(metadata.class_distribution))),
             ("splits", _list_counts(_drop_zeros(metadata.split_distribution or {}))),
             ("tensors", f"{_shape(metadata.tensor_shape)} {metadata.tensor_dtype}"),
-            ("groups", ", ".join(metadata.annotations)),
+            ("annotations", ", ".join(metadata.annotations)),
             ("size", f"{format_bytes(report.new_bytes)} written"),
             ("time", _pace(report)),
         ),
@@ -238,13 +239,13 @@ def describe_validation(report: ValidationReport) -> str:
         else "none can be read"
     )
     layout = f", layout {report.layout}" if report.layout else ""
-    author = "" if report.by_trajstore else ", not by the metadata of an export"
+    author = "" if report.by_trajstore else ", not written by trajstore"
     rows = [
         ("format", f"{report.format}{layout}{author}"),
         ("videos", f"{format_count(report.videos)} of {samples}"),
         ("tensors", found),
         ("labels", f"{format_count(report.labels)} of {samples}"),
-        ("groups", f"{format_count(report.annotations)} of {samples}" if report.annotations else ""),
+        ("annotations", f"{format_count(report.annotations)} of {samples}" if report.annotations else ""),
         ("classes", _counts(report.classes)),
         ("splits", _counts(report.splits) if report.splits else ""),
         ("against", report.against or ""),
@@ -266,7 +267,7 @@ def describe_validation(report: ValidationReport) -> str:
 
 def _pace(report: BuildReport | ExportReport) -> str:
     """How long something took, and how fast it went."""
-    return f"{format_seconds(report.seconds)}, {format_count(report.new_samples / report.seconds)} samples/s"
+    return f"{format_seconds(report.seconds)}, {format_rate(report.new_samples / report.seconds)} samples/s"
 
 
 def _shape(shape: tuple[int, ...] | None) -> str:
@@ -278,14 +279,16 @@ def describe_verification(report: VerifyReport, *, location: Location) -> str:
     """Describe what a verification has found."""
     damage = ", ".join(f"{count} {kind}" for kind, count in report.counts().items())
     checked = f"{_list_counts(report.checked)} of {format_count(report.samples)} rows"
-    pixels = "every sample drawn again" if report.deep else "one sample of each shard drawn again"
+    pixels = "every sample drawn again" if report.deep else "one sample per shard drawn again"
+    pending = f"{_list_counts(report.pending)} rows; {_continue(location)}"
     lines = [
-        f"{report.location}: {f'damaged: {damage}' if damage else 'sound'}",
-        *_rows(("checked", f"{checked}, {pixels}")),
+        f"{report.location}: {f'damaged: {damage}' if damage else 'no damage found'}",
+        *_rows(
+            ("checked", f"{checked}; {pixels}"),
+            ("pending", pending if any(report.pending.values()) else ""),
+            ("time", format_seconds(report.seconds)),
+        ),
     ]
-    if any(report.pending.values()):
-        lines += _rows(("pending", f"{_list_counts(report.pending)} rows; {_continue(location)}"))
-    lines += _rows(("time", format_seconds(report.seconds)))
     return "\n".join([*lines, *_table(report.findings)])
 
 
@@ -293,7 +296,8 @@ def describe_card(report: CardReport) -> str:
     """Describe a card."""
     found, license_ = report.shortcut, report.license
     share = (
-        f"class from one moment: position {found.position:.0%}, picture {found.picture:.0%}, chance {found.chance:.0%}"
+        f"class guessed from one frame: {100 * found.position:.0f} % by position, "
+        f"{100 * found.picture:.0f} % by picture, {100 * found.chance:.0f} % by chance"
         if found
         else "not measured, too few samples"
     )
@@ -303,8 +307,8 @@ def describe_card(report: CardReport) -> str:
         *_rows(
             ("files", ", ".join(report.files)),
             ("hashed", checked),
-            ("license", license_ if license_ != "unknown" else "none chosen; choose one with --license"),
-            ("shortcut", f" {share}"),
+            ("license", license_ if license_ != "unknown" else "none chosen yet; choose one with --license"),
+            ("shortcut", share),
             ("time", format_seconds(report.seconds)),
         ),
         *(f"note: {note}" for note in report.notes),
@@ -342,20 +346,18 @@ def _show_name(name: str) -> str:
 def describe_repair(report: RepairReport) -> str:
     """Describe what a repair did."""
     done = report.done
-    rows_of: dict[str, list[int]] = {}
+    rebuilt: Counter[str] = Counter()
     for task in done.rebuild:
-        rows_of.setdefault(task.group, []).append(len(task.rows))
-    rebuilt = [
-        f"{format_count(len(rows))} × {name} ({format_count(sum(rows))} rows)"
-        for name, rows in rows_of.items()
-    ]
+        rebuilt[task.group] += len(task.rows)
     lines = _rows(
-        ("rebuilt", ", ".join(rebuilt)),
+        ("rebuilt", f"{_list_counts(rebuilt)} rows" if rebuilt else ""),
         ("metadata", ", ".join(done.metadata)),
         ("flags", f"{format_count(len(done.restore))} set again" if done.restore else ""),
         (
             "cleared",
-            f"{format_count(len(done.forget))} damaged flags of what is not built" if done.forget else "",
+            f"{format_count(len(done.forget))} damaged flags of rows that are not built"
+            if done.forget
+            else "",
         ),
         ("removed", f"{format_count(len(report.removed))} temporary files" if report.removed else ""),
     )
@@ -424,7 +426,8 @@ def _headline(summary: Summary) -> str:
 
 def _rows(*rows: tuple[str, str]) -> list[str]:
     """Names and values, aligned; nothing where there is no value."""
-    return [f"  {name:<9}{value}" for name, value in rows if value]
+    width = max([7, *(len(name) for name, value in rows if value)])
+    return [f"  {name:<{width}}  {value}" for name, value in rows if value]
 
 
 def _counts(counts: dict[str, int]) -> str:
@@ -468,10 +471,10 @@ def _size(summary: Summary) -> str:
     size = summary.total_stored_bytes - sum(map(summary.stored_bytes.__getitem__, _annotations(summary)))
     rows = summary.written["video"]
     if not rows:
-        return f"{format_bytes(size)} stored"
+        return f"{format_bytes(size)} on disk"
     return (
-        f"{format_bytes(size)} stored, {format_bytes(summary.raw_bytes)} raw "
-        f"({summary.raw_bytes / size:.3g}× smaller), {format_bytes(size / rows)} a sample"
+        f"{format_bytes(size)} on disk, {format_bytes(summary.raw_bytes)} raw "
+        f"({summary.raw_bytes / size:.3g}× smaller), {format_bytes(size / rows)} per sample"
     )
 
 
@@ -484,7 +487,7 @@ def _annotations(summary: Summary) -> list[str]:
 def _more(summary: Summary) -> str:
     """Annotations with their stored bytes, those of a sample where any is written."""
     return ", ".join(
-        f"{name} {format_bytes(size)}" + (f" ({format_bytes(size / rows)} a sample)" if rows else "")
+        f"{name} {format_bytes(size)}" + (f" ({format_bytes(size / rows)} per sample)" if rows else "")
         for name in _annotations(summary)
         for size, rows in ((summary.stored_bytes[name], summary.written[name]),)
     )

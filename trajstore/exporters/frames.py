@@ -25,7 +25,7 @@ class FramePictures(Format):
     See `trajstore.exporters.Format`.
     """
 
-    summary = "a .png for each frame of each camera, a .json label for each sample; people who look"
+    summary = "a .png per frame and camera and a .json label per sample, to look at"
     options: Mapping[str, tuple[str, ...]] = {}
     extra = "video"
     holds_annotations = False

@@ -97,7 +97,7 @@ class Hdf5File(Format):
     See `trajstore.exporters.Format`.
     """
 
-    summary = "one file of arrays, labels and annotations; h5py, xarray, what reads netCDF-4; exact"
+    summary = "one file with all arrays and labels, for h5py, xarray and whatever reads netCDF-4; exact"
     options: Mapping[str, tuple[str, ...]] = {"compression": ("gzip", "zstd", "none")}
     extra = "hdf5"
     holds_annotations = True

@@ -36,7 +36,7 @@ class TorchFiles(Format):
     """
 
     summary = (
-        "a .pt tensor and a .json label for each sample; PyTorch; traj: one camera, float32, plain labels"
+        "a .pt tensor and a .json label per sample, for PyTorch; traj: one camera, float32, plain labels"
     )
     options: Mapping[str, tuple[str, ...]] = {"layout": LAYOUTS}
     extra = "torch"

@@ -38,7 +38,7 @@ class VideoFolder(Format):
     """
 
     summary = (
-        "a video for each camera, a line of labels for each sample; datasets, players; exact with --video mkv"
+        "a video per camera and a line of labels per sample, for datasets and players; exact with --video mkv"
     )
     options: Mapping[str, tuple[str, ...]] = {"video": ("mp4", "mkv")}
     extra = "video"

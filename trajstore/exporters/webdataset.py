@@ -48,7 +48,7 @@ class WebDataset(Format):
     See `trajstore.exporters.Format`.
     """
 
-    summary = "tar files of samples for each split; webdataset, datasets; exact, or small with --video mp4"
+    summary = "tar files of samples per split, for webdataset and datasets; exact, or small with --video mp4"
     options: Mapping[str, tuple[str, ...]] = {"video": ("npy", "mp4")}
     extra = "video"
     holds_annotations = True
