@@ -326,7 +326,7 @@ def info(
     storage_option: StorageOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Show what a store holds, how large it is and whether it is complete."""
+    """Show what a store holds, and how large and complete it is."""
     location = _locate(store, storage_option)
     with show_progress(busy="looking at its files"):
         summary = trajstore.info(location)
@@ -336,8 +336,8 @@ def info(
 @_command(
     "export store.zarr folder",
     "export store.zarr train --split train",
-    "export store.zarr some --rows 0:1000 --class Helical --dtype float32",
-    "export store.zarr boxes --format webdataset --columns box --dry-run",
+    "export store.zarr some --rows 0:1000 --dtype float32",
+    "export store.zarr helices --class Helical --columns box,pixel",
 )
 def export(
     store: StoreArgument,

@@ -601,8 +601,8 @@ def test_info_tells_annotations_from_frames(annotated: Path, tiny_store: Path) -
     shown, plain = (run("info", path).out for path in (annotated, tiny_store))
     assert "complete, 44 samples" in shown
     assert "flow 44 (100 %)" in shown
-    assert "beside" in shown
-    assert "beside" not in plain
+    assert "annotations  " in shown
+    assert "annotations  " not in plain
     (size,) = (line for line in shown.splitlines() if line.startswith("  size"))
     (same,) = (line for line in plain.splitlines() if line.startswith("  size"))
     assert size.split("stored")[1].split("raw")[0] == same.split("stored")[1].split("raw")[0]
