@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 
 import trajstore
 from trajstore.exporters import FORMATS
-from trajstore.exporters.interface import BadFileError, Decoded, Export, Part
+from trajstore.exporters.interface import BadFileError, Decoded, Encoder, Export, Format, Part
 from trajstore.exporters.pt import make_arrays
 from trajstore.exporters.records import LABEL_COLUMNS, Label, Source
 
 SHARD_ROWS = 5
 
 
-class _Encoder:
+class _Encoder(Encoder):
     def __init__(self, source: Source, step: int) -> None:
         self.frames = np.empty(source.tensor_shape, np.uint8)
         self.annotations: Mapping[str, NDArray[Any]] = make_arrays(source)
@@ -47,7 +47,7 @@ def pack(row: int, frames: NDArray[np.uint8], label: Label, arrays: Mapping[str,
     return len(stream.getvalue()).to_bytes(8, "little") + stream.getvalue()
 
 
-class Shards:
+class Shards(Format):
     """Several samples a file, of labels or of columns; frames lose bits if the step is more than 1."""
 
     summary = "for tests"
@@ -67,9 +67,6 @@ class Shards:
 
     def is_exact(self, _: Mapping[str, str]) -> bool:
         return self.step == 1
-
-    def check(self, _: Source) -> None:
-        pass
 
     def plan(self, rows: NDArray[np.int64], splits: NDArray[np.int8], _: Source) -> list[Part]:
         return [

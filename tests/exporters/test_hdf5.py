@@ -77,6 +77,13 @@ def test_xarray_finds_what_the_store_holds(world: Path, tmp_path: Path, compress
         assert report.is_valid, report.faults
 
 
+def test_labels_are_not_made_for_chunks_alone(
+    tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trajstore.exporters.plan.read_labels", None)
+    trajstore.export(tiny_store, tmp_path / "out", **HOW)
+
+
 def test_h5py_alone_reads_it(exported: Path, tiny_store: Path) -> None:
     reader = trajstore.open_reader(tiny_store)
     with h5py.File(exported / "dataset.h5") as file:

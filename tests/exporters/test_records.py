@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from support.export_faults import make_source
 from support.worlds import EVERYTHING
 
-from trajstore.exporters.records import BODY_COLUMNS, BodyLabel, Label, read_labels
+from trajstore.exporters.records import BODY_COLUMNS, BodyLabel, Label, _list_finite, read_labels
 from trajstore.reading.generator import SampleGenerator
 from trajstore.scene.bodies import ROLES
 from trajstore.schemas import MODELS, make_schema
@@ -120,3 +120,8 @@ def test_names_in_labels_are_those_of_the_columns() -> None:
         if hasattr(part, "max_length")
     )
     assert schema["properties"]["class_label"]["exclusiveMaximum"] == most
+
+
+def test_values_that_are_no_number_are_null_in_a_label() -> None:
+    found = _list_finite(np.array([[0.5, np.nan], [np.inf, -2.0]], np.float32))
+    assert found == [[0.5, None], [None, -2.0]]

@@ -75,10 +75,8 @@ def name_files(row: int, source: Source) -> tuple[str, ...]:
     )
 
 
-class _FrameEncoder:
+class _FrameEncoder(Encoder):
     """Makes the pictures of a sample, and its label."""
-
-    uses_labels = True
 
     def __init__(self, source: Source) -> None:
         self.frames: NDArray[np.uint8] = np.empty(source.tensor_shape, np.uint8)

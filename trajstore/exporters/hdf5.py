@@ -226,7 +226,7 @@ def _is_shuffled(array: _Array, source: Source) -> bool:
     return array.dtype.itemsize > 1 and _name_compression(source.options) != "none"
 
 
-class _ChunkEncoder:
+class _ChunkEncoder(Encoder):
     """Compresses the chunks of samples."""
 
     uses_labels = False

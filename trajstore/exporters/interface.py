@@ -74,7 +74,7 @@ class Encoder(Protocol):
     frames: NDArray[np.uint8]
     """(cameras, frames, 3, height, width) uint8: where a sample is put, C-contiguous."""
 
-    uses_labels: bool
+    uses_labels: bool = True
     """Whether it does anything with labels; if not, they are not made."""
 
     annotations: Mapping[str, NDArray[Any]]

@@ -95,10 +95,8 @@ class TensorFile(Protocol):
         ...
 
 
-class _TorchEncoder:
+class _TorchEncoder(Encoder):
     """Puts a sample into a tensor file, its label into JSON, and its annotations into a file of several tensors."""
-
-    uses_labels = True
 
     def __init__(self, source: Source) -> None:
         self._source = source

@@ -98,7 +98,7 @@ class VideoFolder(Format):
         yield Decoded(row, frames, label, {}, {})
 
 
-class _VideoEncoder:
+class _VideoEncoder(Encoder):
     """Makes the videos of a sample."""
 
     uses_labels = False

@@ -111,10 +111,8 @@ def count_rows(source: Source) -> int:
     return max(1, min(SHARD_ROWS_MAX, int(SHARD_BYTES // size)))
 
 
-class _TarEncoder:
+class _TarEncoder(Encoder):
     """Puts samples into a tar file, a member after the other."""
-
-    uses_labels = True
 
     def __init__(self, source: Source) -> None:
         self._source = source
