@@ -42,7 +42,8 @@ WORLD = ("dataset", "video", "scene", "camera", "render", "background", "sensor"
 def describe_summary(summary: Summary, *, location: Location) -> str:
     """Describe a store."""
     sizes = summary.sample_shape
-    shape = f"{sizes['camera']} cameras × {sizes['frame']} frames × 3 channels × {sizes['y']} × {sizes['x']}"
+    cameras = f"{sizes['camera']} camera{'' if sizes['camera'] == 1 else 's'}"
+    shape = f"{cameras} × {sizes['frame']} frames × 3 channels × {sizes['y']} × {sizes['x']}"
     last = summary.history[-1]
     lines = [
         _headline(summary),

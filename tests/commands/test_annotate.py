@@ -605,4 +605,4 @@ def test_info_tells_annotations_from_frames(annotated: Path, tiny_store: Path) -
     assert "annotations  " not in plain
     (size,) = (line for line in shown.splitlines() if line.startswith("  size"))
     (same,) = (line for line in plain.splitlines() if line.startswith("  size"))
-    assert size.split("stored")[1].split("raw")[0] == same.split("stored")[1].split("raw")[0]
+    assert size.split("on disk")[1].split("raw")[0] == same.split("on disk")[1].split("raw")[0]

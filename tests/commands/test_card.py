@@ -404,9 +404,15 @@ def test_missing_packages(tiny_store: Path, tmp_path: Path, monkeypatch: pytest.
         trajstore.card(tiny_store, tmp_path / "card")
 
 
-def test_progress_counts_files(tiny_store: Path, tmp_path: Path) -> None:
+def test_progress_counts_files_and_then_steps(tiny_store: Path, tmp_path: Path) -> None:
     events: list[Any] = []
     report = trajstore.card(tiny_store, tmp_path / "card", progress=events.append)
+    steps = [event for event in events if event.phase == "describe"]
+    assert [(event.unit, event.done, event.total) for event in steps] == [
+        ("steps", done, 3) for done in range(4)
+    ]
+    assert not any("rate" in event.figures() for event in steps)
+    events = [event for event in events if event not in steps]
     assert (events[-1].unit, events[-1].done, events[-1].total) == (
         "files",
         report.checked_files,

@@ -513,10 +513,12 @@ def test_what_an_export_says_of_its_class_and_columns_is_checked(store: Path, tm
 
 
 def test_the_card_of_an_export_of_one_class_counts_its_samples(store: Path, tmp_path: Path) -> None:
-    trajstore.export(store, tmp_path, class_name="Circular")
+    trajstore.export(store, tmp_path, class_name="Circular", columns=["box", "depth"])
     trajstore.card(tmp_path)
     text = (tmp_path / "README.md").read_text(encoding="utf-8")
     assert "--class Circular" in text
+    assert "| boxes | camera, frame, edge | 2 × 4 × 4 |" in text.replace("`", "")
+    assert "pixels |" not in text
 
 
 def test_a_dry_run_of_an_export_writes_nothing(

@@ -227,7 +227,7 @@ def _write_arrays(subject: Subject) -> str:
 
 def list_labels(subject: Subject) -> list[tuple[str, str, str, str, str, str]]:
     """Fields of a JSON label that every sample has: name, dimensions, shape, type, unit, what it is."""
-    frames = subject.spec.video.frames
+    frames, cameras = subject.spec.video.frames, subject.cameras
     classes = ", ".join(f"{i} {name}" for i, name in enumerate(subject.spec.dataset.classes))
     path, world = ("frame, axis", f"{frames} × 3"), "world units"
     if subject.source is not None and subject.source.options.get("layout") == "traj":
@@ -235,6 +235,21 @@ def list_labels(subject: Subject) -> list[tuple[str, str, str, str, str, str]]:
             ("class", "", "", "text", "", "name of the trajectory class"),
             ("positions", *path, "float", world, "centre of the target at each seen frame, z up"),
         ]
+    asked = () if subject.source is None else subject.source.columns
+    seen = {
+        "pixel": (
+            "pixels", "camera, frame, uv", f"{cameras} × {frames} × 2", "float", "px",
+            "projected centre of the target: right, down from the top left corner",
+        ),
+        "depth": (
+            "depths", "camera, frame", f"{cameras} × {frames}", "float", world,
+            "z of the target's centre in the camera's frame",
+        ),
+        "box": (
+            "boxes", "camera, frame, edge", f"{cameras} × {frames} × 4", "float", "px",
+            "box of the target's exact silhouette: u_min, v_min, u_max, v_max",
+        ),
+    }  # fmt: skip
     return [
         ("class_label", "", "", "int", "", classes),
         ("class_name", "", "", "text", "", "name of the trajectory class"),
@@ -245,6 +260,7 @@ def list_labels(subject: Subject) -> list[tuple[str, str, str, str, str, str]]:
             "future_position", "axis", "3", "float", world,
             f"the same at frame {frames + subject.spec.video.horizon}, counted from 1",
         ),
+        *(seen[name] for name in asked),
     ]  # fmt: skip
 
 
