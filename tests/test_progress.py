@@ -2,19 +2,22 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 from support.faults import run
-from support.terminals import Terminal
+from support.terminals import ESCAPE, Terminal
 
+import trajstore
 from trajstore import progress
 from trajstore.progress import Progress, Tally, _draw_bars, show_progress
 
@@ -186,3 +189,40 @@ def test_what_is_logged_is_shown_above_bars_and_in_lines(terminal: Terminal) -> 
     text = terminal.read()
     assert "compiling\n" in text
     assert "nobody" not in text
+
+
+def test_every_command_says_how_far_its_tasks_are(
+    tmp_path: Path, tiny_fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each sample once, but for the last one of those that are exported together."""
+    counted: Counter[str] = Counter()
+    for module in ("store.write", "integrity.checks", "exporters.plan", "exporters.check"):
+
+        def count(samples: float = 1.0, module: str = module) -> None:
+            counted[module] += samples  # type: ignore[assignment]
+
+        monkeypatch.setattr(f"trajstore.{module}.advance", count)
+    store, folder = tmp_path / "a.zarr", tmp_path / "out"
+    trajstore.build(store, **tiny_fields, workers=1)
+    trajstore.verify(store, deep=True, workers=1)
+    trajstore.export(store, folder, workers=1)
+    trajstore.validate(folder, workers=1)
+    assert counted.pop("exporters.plan") == pytest.approx(44, abs=6)
+    assert counted == pytest.approx({"store.write": 44, "integrity.checks": 44, "exporters.check": 44})
+
+
+def test_a_clock_runs_before_the_first_event_and_leaves_nothing(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "PATIENCE_SECONDS", 0.0)
+    with show_progress(terminal.stream, busy="drawing"):
+        time.sleep(0.2)
+    text = terminal.read()
+    assert re.search(r"drawing .*0\.[0-9] s", ESCAPE.sub("", text))
+    assert text.rfind("\x1b[2K") > text.rfind("drawing")  # the line is erased
+
+
+def test_no_clock_is_seen_of_what_is_quick(terminal: Terminal) -> None:
+    with show_progress(terminal.stream, busy="drawing"):
+        pass
+    assert "drawing" not in terminal.read()
