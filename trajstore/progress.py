@@ -194,7 +194,7 @@ def show_progress(stream: TextIO | None = None, *, busy: str = "getting ready") 
     if stream.isatty():
         from rich.console import Console
 
-        console = Console(file=stream, highlight=False)
+        console = Console(file=stream, highlight=False, markup=False)
         if console.is_interactive and not console.is_dumb_terminal:
             with _show_bars(console, busy) as report, _show_notes(console.print):
                 yield report
@@ -269,8 +269,10 @@ def _show_bars(console: Console, busy: str) -> Iterator[Report]:
         return _draw_clock(busy, time.monotonic() - started)
 
     with Live(console=console, get_renderable=draw, refresh_per_second=8) as live:
-        yield report
-        live.transient = not latest  # a clock is of no use any more
+        try:
+            yield report
+        finally:
+            live.transient = not latest  # a clock is of no use any more
 
 
 def _draw_clock(busy: str, seconds: float) -> Table:
@@ -316,23 +318,25 @@ def _describe(event: Progress, since: float, room: int) -> str:
     seconds = event.seconds
     if event.done < event.total:  # the clock runs between events
         seconds += since
-        left = (event.seconds_left or 0.0) - since
-        if known.pop("left", None) and left > 0.0:
-            known["left"] = f"{format_seconds(left)} left"
+        remaining = (event.seconds_left or 0.0) - since
+        if known.pop("left", None) and remaining > 0.0:
+            known["left"] = f"{format_seconds(remaining)} left"
     shown = {
         "percent": f"{event.percent:>3}%",
         "counts": f"{format_count(event.done)}/{format_count(event.total)} {event.unit}",
     }
     shown |= {name: known[name] for name in ("rate", "size", "speed", "ratio", "workers") if name in known}
-    shown["clock"] = ", ".join([format_seconds(seconds), *([known["left"]] if "left" in known else [])])
-    order = ("ratio", "size", "speed", "rate", "workers", "counts", "clock")
-    for name, shorter in (
-        *((name, "") for name in order[:-1]),
-        ("clock", known.get("left", "")),
-        ("clock", ""),
-    ):
-        if len("  ".join(shown.values())) <= room:
-            break
-        shown |= {name: shorter}
-        shown = {name: text for name, text in shown.items() if text}
+    left = known.get("left", "")
+    shown["clock"] = f"{format_seconds(seconds)}, {left}" if left else format_seconds(seconds)
+
+    def fits() -> bool:
+        return len("  ".join(shown.values())) <= room
+
+    for name in ("ratio", "size", "speed", "rate", "workers", "counts"):
+        if not fits():
+            shown.pop(name, None)
+    if left and not fits():
+        shown["clock"] = left
+    if not fits():
+        del shown["clock"]
     return "  ".join(shown.values())
