@@ -55,6 +55,13 @@ def test_kernels_are_kept_beside_the_package(moved_package: Path, tmp_path: Path
     assert list((moved_package / "trajstore/kernels").rglob("raster.fill_background*.nbc"))
 
 
+def test_kept_kernels_run_without_all_that_compiles_them() -> None:
+    program = f"{PROGRAM}\nimport sys\nprint('numba.np.linalg' in sys.modules)"
+    for _ in range(2):  # the first one may have to compile
+        done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout == "False\n"
+
+
 def test_where_the_package_cannot_be_written_kernels_are_kept_for_the_user(
     moved_package: Path, tmp_path: Path
 ) -> None:

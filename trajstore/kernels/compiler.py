@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import numba
 from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.runtime import rtsys
 
 _is_told = threading.Event()
 
@@ -57,8 +58,11 @@ class _KernelCache(FunctionCache):  # type: ignore[misc]
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load what was compiled for a signature; None where it is not there whole."""
         found = None
+        # not numba's own, which first loads all it compiles with: 0.3 s in every process, and machine code needs none of it
+        rtsys.initialize(target_context)
         try:
-            found = super().load_overload(sig, target_context)
+            with self._guard_against_spurious_io_errors():
+                found = self._load_overload(sig, target_context)
         except Exception:  # noqa: BLE001  what unpickling raises depends on where the file was cut
             with suppress(OSError):
                 self.flush()  # or nothing could be kept from now on

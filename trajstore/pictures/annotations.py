@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import floor, inf, log10
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,12 @@ from trajstore.errors import SpecError
 from trajstore.pictures.clips import Clip
 from trajstore.pictures.palette import BODIES, FAINT, GROUND, TARGET, to_rgb
 from trajstore.reading.samples import Samples
-from trajstore.scene.scene import Scene, make_scene
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.handle import check_generator, open_store
+
+if TYPE_CHECKING:
+    from trajstore.scene.scene import Scene
 
 Values = NDArray[Any]
 Picture = NDArray[np.uint8]
@@ -186,6 +188,8 @@ def measure(samples: Samples, clips: Sequence[Clip], show: str) -> Scale:
 
 def annotate(samples: Samples, clip: Clip, arrays: Sequence[str]) -> Iterator[list[Values]]:
     """Compute arrays of a clip, camera by camera: each ([bodies,] frames, …, h, w)."""
+    from trajstore.scene.scene import make_scene  # imports numba, which frames of a store do without
+
     scene = make_scene(samples.spec, range(clip.row, clip.row + 1))
     for camera in clip.cameras.numbers:
         yield _annotate_camera(scene, arrays, camera, np.array(clip.frames) - 1)

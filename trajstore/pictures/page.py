@@ -72,8 +72,12 @@ class Page:
 
     def shown(self) -> NDArray[np.uint8]:
         """What the canvas shows now, (height, width, 3) uint8, RGB."""
+        return np.array(self.image())
+
+    def image(self) -> Image.Image:
+        """What the canvas shows now, RGB."""
         canvas: Any = self.canvas
-        return np.array(canvas.buffer_rgba())[:, :, :3]
+        return Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
 
     def add_picture(self, area: Area, picture: NDArray[np.uint8]) -> None:
         """Show a picture, (3, height, width) uint8, RGB."""

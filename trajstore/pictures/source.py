@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from trajstore.reading.generator import SampleGenerator
 from trajstore.reading.samples import Samples
-from trajstore.reading.store import open_reader
+from trajstore.reading.store import StoreReader, open_reader
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
 
@@ -21,15 +20,20 @@ def open_samples(
 ) -> Samples:
     """Open what samples come from."""
     if isinstance(source, DatasetSpec):
-        samples = SampleGenerator(source)
-        samples.location = "spec"
-        return samples
+        return _generate(source, "spec")
     location = Location.parse(source, storage_options)
     path = location.folder
     if path is None or path.suffix not in SPEC_ENDINGS or path.is_dir():
         return open_reader(location)
-    samples = SampleGenerator(DatasetSpec.from_file(path))
-    samples.location = str(location)
+    return _generate(DatasetSpec.from_file(path), str(location))
+
+
+def _generate(spec: DatasetSpec, name: str) -> Samples:
+    """Samples of a spec."""
+    from trajstore.reading.generator import SampleGenerator  # imports numba, which a store does without
+
+    samples = SampleGenerator(spec)
+    samples.location = name
     return samples
 
 
@@ -37,4 +41,4 @@ def name_of(samples: Samples) -> str:
     """What to call the samples in a title."""
     location = str(samples.location)
     name = location.rpartition("/")[-1] if "://" in location else Path(location).absolute().name
-    return f"{name} (not built yet)" if isinstance(samples, SampleGenerator) else name
+    return name if isinstance(samples, StoreReader) else f"{name} (not built yet)"
