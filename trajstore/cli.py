@@ -672,7 +672,8 @@ def extend(
     "preview spec.toml -o film.gif",
     "preview store.zarr 17 42 -o rows.mp4",
     "preview store.zarr --class Helical --split val -o helical.png",
-    "preview store.zarr --show flow -o flow.png",
+    "preview store.zarr --show video --show flow -o flow.png",
+    "preview store.zarr --scale 4 --zoom 2 --no-overlay -o large.png",
 )
 def preview(
     source: SourceArgument,
@@ -686,7 +687,23 @@ def preview(
         ),
     ],
     rows: RowsArgument = None,
-    show: Annotated[str, Option(metavar=SHOWN, help="What the pictures show.")] = "video",
+    show: Annotated[
+        list[str] | None,
+        Option(
+            metavar=SHOWN,
+            help="What the pictures show, repeatable. [default: video]",
+            show_default=False,
+        ),
+    ] = None,
+    scale: Annotated[
+        float | None, Option(metavar="FACTOR", help="How many times their size frames are shown.")
+    ] = None,
+    zoom: Annotated[
+        float, Option(metavar="FACTOR", help="At 2, show half of each side of a frame, around the target.")
+    ] = 1.0,
+    overlay: Annotated[
+        bool, Option("--overlay/--no-overlay", help="Draw path, boxes and future position over frames.")
+    ] = True,
     class_name: ClassOption = None,
     split: OnlySplitOption = None,
     storage_option: StorageOption = None,
@@ -700,7 +717,17 @@ def preview(
     """
     location = _locate(source, storage_option)
     with show_progress(busy="drawing"):
-        done = trajstore.preview(location, rows, output=output, show=show, class_name=class_name, split=split)
+        done = trajstore.preview(
+            location,
+            rows,
+            output=output,
+            show=show or ["video"],
+            scale=scale,
+            zoom=zoom,
+            overlay=overlay,
+            class_name=class_name,
+            split=split,
+        )
     _print_message(report.describe_preview(done))
 
 

@@ -5,19 +5,15 @@ from __future__ import annotations
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from trajstore.pictures.annotations import (
-    VIDEO,
-    check_computable,
-    check_show,
-    color_clips,
-    find_last,
-)
+from trajstore.errors import SpecError
+from trajstore.pictures.annotations import check_computable, check_show, find_last, show_views
 from trajstore.pictures.choose import choose_cameras, choose_frames, choose_rows
-from trajstore.pictures.clips import Clip, load_clips
-from trajstore.pictures.outputs import check_is_outside, check_output, write_output
+from trajstore.pictures.clips import VIDEO, Clip, load_clips, zoom_in
+from trajstore.pictures.outputs import check_installed, check_is_outside, check_output, write_output
 from trajstore.pictures.source import name_of, open_samples
 from trajstore.reading.samples import Samples
 from trajstore.show import Shown
@@ -58,30 +54,33 @@ class PreviewReport(Shown):
 
     Attributes
     ----------
-    output : Path
-        The file.
+    output : Path or None
+        The file; None if there is none.
     rows : tuple of int
         The rows, in the order in which they are shown.
     classes : tuple of str
         The class of each.
     bytes : int
-        Size of the file.
+        Size of the picture.
+    picture : bytes or None
+        The picture, if it is a PNG.
     """
 
     _shown = "output rows classes bytes"
 
-    output: Path
+    output: Path | None
     rows: tuple[int, ...]
     classes: tuple[str, ...]
     bytes: int
+    picture: Content | None = None
 
     def _repr_png_(self) -> Content | None:
         """A contact sheet that is a PNG, for notebooks."""
-        return self._read() if self.output.suffix.lower() == ".png" else None
+        return self.picture
 
     def _repr_html_(self) -> str | None:
         """A film or a drawing, and the table; nothing where there is a PNG, for notebooks show HTML in place of it."""
-        if self._repr_png_() is not None:
+        if self.picture is not None or self.output is None:
             return None
         kind, data, table = INLINE.get(self.output.suffix.lower()), self._read(), super()._repr_html_()
         if kind is None or data is None:
@@ -94,7 +93,7 @@ class PreviewReport(Shown):
     def _read(self) -> Content | None:
         """The file, unless it is too large for a notebook, or gone."""
         try:
-            return None if self.bytes > INLINE_BYTES_MAX else self.output.read_bytes()
+            return None if self.output is None or self.bytes > INLINE_BYTES_MAX else self.output.read_bytes()
         except OSError:
             return None
 
@@ -103,8 +102,11 @@ def preview(
     source: str | Path | Location | DatasetSpec,
     rows: Sequence[int] | None = None,
     *,
-    output: str | Path,
-    show: str = VIDEO,
+    output: str | Path | None = None,
+    show: str | Sequence[str] = VIDEO,
+    scale: float | None = None,
+    zoom: float = 1.0,
+    overlay: bool = True,
     class_name: str | None = None,
     split: str | None = None,
     storage_options: Mapping[str, str] | None = None,
@@ -120,13 +122,20 @@ def preview(
         A store, a folder or a URL, finished or not; or a spec, or a TOML or JSON file with one, to see what would come.
     rows : sequence of int, optional
         Which rows, at most 12; negative ones count from the end. By default the first written one of each class.
-    output : path-like
+    output : path-like, optional
         The file; replaced if it is there. ``.png``, ``.svg`` and ``.pdf`` are a contact sheet, of at most 8 cameras
         and 4 frames, chosen so that transients are seen. ``.gif`` and ``.mp4`` play all frames, of cameras in sync;
-        the last one stays and shows the future position.
-    show : {'video', 'segmentation', 'depth_map', 'flow', 'normals', 'amodal'}
-        What the pictures show: frames, or an annotation, whether or not the store holds it. The legend says what its
-        colours mean. Of flow, which is that to the next frame, the last frame has none and is left out.
+        the last one stays for two seconds and shows the future position. Without a file the report holds a contact
+        sheet as PNG, and a notebook shows it.
+    show : {'video', 'segmentation', 'depth_map', 'flow', 'normals', 'amodal'} or a sequence of these
+        What the pictures show: frames, or annotations, whether or not the store holds them. The legend says what their
+        colours mean. Flow leads to the next frame, so the last frame has none and is left out.
+    scale : float, optional
+        How many times their size frames are shown: 2 makes each pixel four. By default what suits the page.
+    zoom : float, default 1
+        At 2, pictures show half of the width and half of the height of a frame, around the target; and so on.
+    overlay : bool, default True
+        Whether path, boxes and future position are drawn over the pictures.
     class_name : str, optional
         Instead of rows: the first four samples of this class.
     split : {'train', 'val', 'test'}, optional
@@ -161,49 +170,85 @@ def preview(
     >>> report.rows, report.classes
     ((5,), ('Linear',))
     """
-    path = Path(output)
-    check_show([show])
-    check_output(path, ENDINGS, extra="preview")
+    shown = tuple(dict.fromkeys([show] if isinstance(show, str) else show))
+    check_show(shown)
+    _check_number("scale", scale, above=0.0)
+    _check_number("zoom", zoom, least=1.0)
+    path = None if output is None else Path(output)
+    if path is None:
+        check_installed(ENDINGS[".png"], extra="preview", what="preview")
+    else:
+        check_output(path, ENDINGS, extra="preview")
     samples = open_samples(source, storage_options=storage_options)
-    check_is_outside(path, samples.location)
-    if show != VIDEO:
+    if path is not None:
+        check_is_outside(path, samples.location)
+    if shown != (VIDEO,):
         check_computable(samples)
     chosen = choose_rows(samples, rows, class_name=class_name, split=split)
-    cameras = choose_cameras(samples.spec.video.cameras, most=CAMERAS_MAX)
-    clips = load(samples, chosen, cameras, ending=path.suffix.lower(), show=show)
-    data = draw(samples, clips, path.suffix.lower(), show, title=name_of(samples))
-    write_output(path, data)
-    return PreviewReport(path, chosen, tuple(clip.class_name for clip in clips), len(data))
+    cameras = choose_cameras(samples.spec.video.cameras, most=max(1, CAMERAS_MAX // len(shown)))
+    ending = ".png" if path is None else path.suffix.lower()
+    clips = load(samples, chosen, cameras, ending=ending, show=shown)
+    data = draw(
+        samples, clips, ending, shown, title=name_of(samples), scale=scale, zoom=zoom, overlay=overlay
+    )
+    if path is not None:
+        write_output(path, data)
+    classes = tuple(clip.class_name for clip in clips)
+    return PreviewReport(path, chosen, classes, len(data), data if ending == ".png" else None)
+
+
+def _check_number(name: str, value: float | None, *, above: float = -1.0, least: float = 0.0) -> None:
+    """Refuse a number that is too small."""
+    if value is not None and not (isfinite(value) and value > above and value >= least):
+        expected = f"above {above:g}" if above >= least else f"of at least {least:g}"
+        message = f"{name}: found {value:g}, expected a number {expected}"
+        raise SpecError(message)
 
 
 def load(
-    samples: Samples, rows: Sequence[int], cameras: Sequence[int], *, ending: str, show: str = VIDEO
+    samples: Samples,
+    rows: Sequence[int],
+    cameras: Sequence[int],
+    *,
+    ending: str,
+    show: Sequence[str] = (VIDEO,),
 ) -> list[Clip]:
     """Load what a file with this ending shows of some rows and cameras."""
     video = samples.spec.video
     most = SHEET_FRAMES if ending in STILL else FILM_FRAMES_MAX
     last = find_last(video.frames, show)
-    frames = choose_frames(video, rows=len(rows), cameras=len(cameras), most=most, last=last)
+    frames = choose_frames(video, rows=len(rows), cameras=len(cameras) * len(show), most=most, last=last)
     return list(load_clips(samples, rows, cameras=cameras, frames=frames, shows_transients=ending in STILL))
 
 
-def draw(samples: Samples, clips: list[Clip], ending: str, show: str = VIDEO, *, title: str) -> bytes:
+def draw(
+    samples: Samples,
+    clips: list[Clip],
+    ending: str,
+    show: Sequence[str] = (VIDEO,),
+    *,
+    title: str,
+    scale: float | None = None,
+    zoom: float = 1.0,
+    overlay: bool = True,
+) -> bytes:
     """The bytes of a file with this ending."""
-    # matplotlib takes a second to import: not before everything else is known to be right
+    # matplotlib takes half a second to import: not before everything else is known to be right
     from trajstore.pictures.encode import encode_gif, encode_mp4, encode_still
     from trajstore.pictures.film import draw_film
-    from trajstore.pictures.legend import Entry, list_colors
+    from trajstore.pictures.legend import list_colors
     from trajstore.pictures.sheet import draw_sheet
 
-    colors: list[list[Entry]] = []
-    if show != VIDEO:
-        clips, scale = color_clips(samples, clips, show)
-        colors = list_colors(show, scale, clips)
+    clips, scales = show_views(samples, clips, show)
+    colors = [line for name, measured in scales.items() for line in list_colors(name, measured, clips)]
+    if zoom > 1.0:
+        clips = [zoom_in(clip, zoom) for clip in clips]
+    style: dict[str, Any] = {"title": title, "colors": colors, "scale": scale, "overlay": overlay}
     if ending in STILL:
-        page = draw_sheet(clips, title=title, subtitle=_describe(samples.spec), colors=colors)
+        page = draw_sheet(clips, subtitle=_describe(samples.spec), **style)
         return encode_still(page, ending)
     encode = {".gif": encode_gif, ".mp4": encode_mp4}[ending]
-    return encode(draw_film(clips, title=title, colors=colors))
+    return encode(draw_film(clips, **style))
 
 
 def _describe(spec: DatasetSpec) -> str:

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from trajstore.errors import OutputError
-from trajstore.pictures.annotations import VIDEO, check_computable, check_show
+from trajstore.pictures.annotations import check_computable, check_show
 from trajstore.pictures.choose import choose_frames, choose_rows
-from trajstore.pictures.clips import load_clips
+from trajstore.pictures.clips import VIDEO, load_clips
 from trajstore.pictures.outputs import check_installed, check_is_outside, check_output, write_output
 from trajstore.pictures.recording import record, show_recording
 from trajstore.pictures.source import name_of, open_samples

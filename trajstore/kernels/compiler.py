@@ -58,7 +58,7 @@ class _KernelCache(FunctionCache):  # type: ignore[misc]
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Load what was compiled for a signature; None where it is not there whole."""
         found = None
-        # not numba's own, which first loads all it compiles with: 0.3 s in every process, and machine code needs none of it
+        # numba's own first loads all that it compiles with: 0.3 s in every process, and machine code needs none of it
         rtsys.initialize(target_context)
         try:
             with self._guard_against_spurious_io_errors():

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.errors import SpecError
-from trajstore.pictures.clips import Clip
+from trajstore.pictures.clips import VIDEO, Clip, View
 from trajstore.pictures.palette import BODIES, FAINT, GROUND, TARGET, to_rgb
 from trajstore.reading.samples import Samples
 from trajstore.storage.location import Location
@@ -32,9 +32,6 @@ Values = NDArray[Any]
 Picture = NDArray[np.uint8]
 Scale = tuple[float, float]
 """The smallest and the largest value that colours tell apart."""
-
-VIDEO: Final = "video"
-"""What is shown unless an annotation is asked for."""
 
 WHEEL: Final = (
     (0, "#FF0000"),
@@ -155,9 +152,9 @@ def check_computable(samples: Samples) -> None:
         check_generator(open_store(open_storage(samples.location)))
 
 
-def find_last(frames: int, show: str) -> int:
+def find_last(frames: int, show: Collection[str]) -> int:
     """The last of so many frames of which there is something to show: flow needs a next one."""
-    return max(1, frames - 1) if show == "flow" else frames
+    return max(1, frames - 1) if "flow" in show else frames
 
 
 def color_clips(samples: Samples, clips: Sequence[Clip], show: str) -> tuple[list[Clip], Scale]:
@@ -172,6 +169,24 @@ def color_clips(samples: Samples, clips: Sequence[Clip], show: str) -> tuple[lis
                 video[place, index] = coloring.color(take_frame(show, values, index), scale)
         colored.append(replace(clip, video=video))
     return colored, scale
+
+
+def show_views(
+    samples: Samples, clips: Sequence[Clip], show: Sequence[str]
+) -> tuple[list[Clip], dict[str, Scale]]:
+    """Clips that show frames and annotations of each camera beside each other, and the scale of each annotation."""
+    colored, scales = {VIDEO: list(clips)}, {}
+    for name in show:
+        if name != VIDEO:
+            colored[name], scales[name] = color_clips(samples, clips, name)
+    shown = []
+    for place, clip in enumerate(clips):
+        views = tuple(View(view.camera, name) for view in clip.views for name in show)
+        video = np.stack([colored[name][place].video for name in show], axis=1).reshape(
+            -1, *clip.video.shape[1:]
+        )
+        shown.append(replace(clip, views=views, video=video))
+    return shown, scales
 
 
 def measure(samples: Samples, clips: Sequence[Clip], show: str) -> Scale:

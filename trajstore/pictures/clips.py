@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from trajstore.spec import PATTERNS, SHAPES
 
 Color = tuple[int, int, int]
 Labels = Mapping[str, NDArray[Any]]
+
+VIDEO: Final = "video"
+"""What is shown unless an annotation is asked for."""
 
 LABELS: Final = (
     "class_label", "split", "radius", "object_color", "background_color",
@@ -159,14 +162,34 @@ class Body:
         return corners
 
 
+class View(NamedTuple):
+    """What is seen of a sample: the place of a camera among those of a clip, and frames or an annotation."""
+
+    camera: int
+    show: str
+
+    def name_lines(self, clip: Clip) -> list[str]:
+        """The camera and what is shown, as far as there are others."""
+        lines = []
+        if len({view.camera for view in clip.views}) > 1 or len(clip.views) == 1:
+            lines.append(f"camera {clip.cameras.numbers[self.camera]}")
+        if len({view.show for view in clip.views}) > 1:
+            lines.append(self.show.replace("_map", ""))
+        return lines
+
+
 @dataclass(frozen=True)
 class Clip:
     """One sample.
 
     Attributes
     ----------
-    video : (cameras, frames, 3, height, width) uint8
-        Of the chosen cameras and frames.
+    views : tuple of View
+        What the pictures show: one for each camera, or several.
+    video : (views, frames, 3, height, width) uint8
+        At the chosen frames; of a clip that is zoomed in, what is left of them.
+    corners : (cameras, frames, 2) int64
+        Where in the whole frames the top left corners of these pictures are, px.
     bodies : tuple of Body
         The target first.
     future_position : (3,) float32
@@ -185,7 +208,9 @@ class Clip:
     background_color: Color
     cameras: Cameras
     frames: tuple[int, ...]
+    views: tuple[View, ...]
     video: NDArray[np.uint8]
+    corners: NDArray[np.int64]
     bodies: tuple[Body, ...]
     future_position: NDArray[np.float32]
     future_pixel: NDArray[np.float64]
@@ -240,7 +265,9 @@ def load_clips(
             background_color=_to_color(label["background_color"]),
             cameras=placed,
             frames=shown,
+            views=tuple(View(place, VIDEO) for place in range(len(cameras))),
             video=samples.read([row], cameras=cameras, frames=shown)[0],
+            corners=np.zeros((len(cameras), len(shown), 2), np.int64),
             bodies=tuple(_look_at(body, placed, shown) for body in bodies),
             future_position=label["future_position"],
             future_pixel=placed.project(label["future_position"][None, None], [spec.video.frames])[:, 0, 0],
@@ -248,6 +275,20 @@ def load_clips(
             caption=samples.captions([row])[0] if has_world else "",
             facts=_describe(label, len(bodies)),
         )
+
+
+def zoom_in(clip: Clip, factor: float) -> Clip:
+    """The part of each frame around the target that is so many times smaller than the frame on each side."""
+    size = np.array([clip.cameras.width, clip.cameras.height])
+    part = np.maximum(np.round(size / factor), 1).astype(np.int64)
+    places = np.array(clip.frames) - 1
+    middle = clip.target.box[:, places].reshape(*clip.corners.shape[:2], 2, 2).mean(axis=2)
+    corners = np.clip(np.round(middle - part / 2), 0, size - part).astype(np.int64)
+    video = np.empty((*clip.video.shape[:3], part[1], part[0]), np.uint8)
+    for number, view in enumerate(clip.views):
+        for index, (left, top) in enumerate(corners[view.camera]):
+            video[number, index] = clip.video[number, index, :, top : top + part[1], left : left + part[0]]
+    return replace(clip, video=video, corners=corners)
 
 
 def _place_cameras(samples: Samples, numbers: Sequence[int], row: int | None = None) -> Cameras:

@@ -30,6 +30,7 @@ WIDTH_MIN: Final = 480
 WORLD_WIDTH_MIN: Final = 640
 PITCH_MIN: Final = 30
 TILE_MAX: Final = 200
+TILE_MIN: Final = 112
 TILES_WIDTH: Final = 800
 TILES_HEIGHT: Final = 640
 """Lengths on the page, px."""
@@ -40,23 +41,27 @@ class _Playing:
     """One camera's picture and what moves over it."""
 
     clip: Clip
-    camera: int
+    view: int
     tile: Tile
     path: Line2D
     boxes: tuple[Rectangle, ...]
     future: Line2D
+    overlay: bool
 
     def show(self, index: int) -> None:
         """Show a frame that was read, and what of the path is known by then."""
-        frame = self.clip.frames[index]
-        self.tile.page.paste_picture(self.tile.area, self.clip.video[self.camera, index])
-        known = self.tile.to_page(self.clip.target.pixel[self.camera, :frame])
-        self.path.set_data(known[:, 0], known[:, 1])
+        frame, camera = self.clip.frames[index], self.clip.views[self.view].camera
+        self.tile.page.paste_picture(self.tile.area, self.clip.video[self.view, index])
+        if not self.overlay:
+            return
+        self.tile.corner = self.clip.corners[camera, index]
+        self.path.set_data(self.tile.path_points(self.clip.target, camera, frame).T)
         for box, body in zip(self.boxes, self.clip.bodies, strict=True):
             box.set_visible(body.is_present(frame))
             if box.get_visible():
-                self.tile.move_box(box, body, self.camera, frame)
+                self.tile.move_box(box, body, camera, frame)
         self.future.set_visible(index == len(self.clip.frames) - 1)
+        self.future.set_data(self.tile.to_page(self.clip.future_pixel[[camera]]).T)
         for mark in self.marks:
             self.tile.page.axes.draw_artist(mark)
 
@@ -67,24 +72,31 @@ class _Playing:
 
 
 def draw_film(
-    clips: Sequence[Clip], *, title: str, colors: Sequence[Sequence[Entry]] = ()
+    clips: Sequence[Clip],
+    *,
+    title: str,
+    colors: Sequence[Sequence[Entry]] = (),
+    scale: float | None = None,
+    overlay: bool = True,
 ) -> Iterator[NDArray[np.uint8]]:
     """Draw a picture for each frame, (height, width, 3) uint8: a line of cameras for each sample.
 
     Both sides are even, as video codecs want them. The last picture shows the future position, too. Lines of a legend,
     ``colors``, say what the pictures show.
     """
-    cameras, count, _, height, width = clips[0].video.shape
-    largest = min(TILE_MAX, TILES_WIDTH // cameras - GAP, TILES_HEIGHT // len(clips))
-    tile = fit_tile(height, width, largest=largest)
+    views, count, _, height, width = clips[0].video.shape
+    room = min(TILES_WIDTH // views - GAP, TILES_HEIGHT // len(clips))
+    tile = fit_tile(height, width, largest=min(TILE_MAX, max(TILE_MIN, room)), scale=scale)
     line_height = CAPTION + tile[1] + MARGIN
-    has_world = clips[0].target.visible_pixels is not None
-    legend = [*([list_boxes(clips)] if has_world else []), *colors]
+    has_boxes = overlay and clips[0].target.visible_pixels is not None
+    legend = [*([list_boxes(clips)] if has_boxes else []), *colors]
     heights = [find_height(entries, LEGEND) for entries in legend]
     first_line = MARGIN + TITLE + sum(heights)
+    names = [view.name_lines(clips[0]) for view in clips[0].views]
+    footer = FOOTER * max(map(len, names))
     page = Page(
-        _even(max(WORLD_WIDTH_MIN if has_world else WIDTH_MIN, 2 * MARGIN + cameras * _pitch(tile) - GAP)),
-        _even(first_line + len(clips) * line_height + FOOTER),
+        _even(max(WORLD_WIDTH_MIN if legend else WIDTH_MIN, 2 * MARGIN + views * _pitch(tile) - GAP)),
+        _even(first_line + len(clips) * line_height + footer),
     )
     bottom = first_line - 10.0
     for height, entries in zip(reversed(heights), reversed(legend), strict=True):
@@ -92,22 +104,40 @@ def draw_film(
         bottom -= height
     room = page.width - 2 * MARGIN - NUMBER_WIDTH
     page.add_text(MARGIN, MARGIN, title, size=17, weight="bold", room=room)
-    for camera, of_dataset in enumerate(clips[0].cameras.numbers):
-        middle = MARGIN + camera * _pitch(tile) + tile[0] / 2
-        text = f"camera {of_dataset}" if tile[0] >= WORDS_MIN else str(of_dataset)
-        page.add_text(middle, page.height - MARGIN, text, size=14, ha="center", va="bottom", color=QUIET)
+    for place, lines in enumerate(names):
+        middle = MARGIN + place * _pitch(tile) + tile[0] / 2
+        shown = lines if tile[0] >= WORDS_MIN else [line.removeprefix("camera ") for line in lines]
+        for number, text in enumerate(shown):
+            top = page.height - MARGIN - footer + (number + 1) * FOOTER
+            page.add_text(
+                middle,
+                top,
+                text,
+                size=14,
+                ha="center",
+                va="bottom",
+                color=QUIET,
+                room=max(tile[0], PITCH_MIN),
+            )
     number = page.add_text(page.width - MARGIN, MARGIN + 1, "", size=16, ha="right", animated=True)
     playing = [
         part
         for line, clip in enumerate(clips)
-        for part in _lay_out(page, clip, tile, top=first_line + line * line_height, has_frames=bool(colors))
+        for part in _lay_out(
+            page,
+            clip,
+            tile,
+            top=first_line + line * line_height,
+            has_frames=bool(colors),
+            overlay=overlay,
+        )
     ]
     start_anew = page.keep()
     frames, last = clips[0].frames, clips[0].last_frame
     for index in range(count):
         start_anew()
         text = f"frame {frames[index]} of {last}"
-        number.set_text(f"{text}, × future" if index == count - 1 else text)
+        number.set_text(f"{text}, × future" if overlay and index == count - 1 else text)
         page.axes.draw_artist(number)
         for part in playing:
             part.show(index)
@@ -115,28 +145,25 @@ def draw_film(
 
 
 def _lay_out(
-    page: Page, clip: Clip, size: tuple[int, int], *, top: float, has_frames: bool
+    page: Page, clip: Clip, size: tuple[int, int], *, top: float, has_frames: bool, overlay: bool
 ) -> Iterator[_Playing]:
     """A line of cameras, and what the sample is above them."""
     name = page.add_text(MARGIN, top, clip.class_name, size=15, weight="bold")
     page.add_text(page.end_of(name) + 10, top, f"row {clip.row:,}, split {clip.split}", size=15, color=QUIET)
-    for camera in range(len(clip.cameras.numbers)):
-        left = MARGIN + camera * _pitch(size)
-        tile = Tile(
-            page,
-            Area(left, top + CAPTION, *size),
-            height=clip.cameras.height,
-            width=clip.cameras.width,
-        )
+    *_, height, width = clip.video.shape
+    for number, (camera, _) in enumerate(clip.views):
+        left = MARGIN + number * _pitch(size)
+        tile = Tile(page, Area(left, top + CAPTION, *size), height=height, width=width)
         if has_frames:
             page.add_frame(tile.area)
         part = _Playing(
             clip=clip,
-            camera=camera,
+            view=number,
             tile=tile,
-            path=tile.mark_path(clip.target.pixel[camera]),
+            path=tile.mark_path(clip.target, camera, 1),
             boxes=tuple(tile.add_box(body) for body in clip.bodies),
             future=tile.mark_future(clip.future_pixel[camera]),
+            overlay=overlay,
         )
         for mark in part.marks:
             mark.set_animated(True)

@@ -43,11 +43,13 @@ class Entry:
     picture: Picture | None = None
 
 
-def list_entries(clips: Sequence[Clip]) -> list[list[Entry]]:
+def list_entries(clips: Sequence[Clip], *, has_boxes: bool = True) -> list[list[Entry]]:
     """The lines of a legend: one where there is nothing but a sphere, else another for the boxes."""
     clip, last = clips[0], clips[0].last_frame
     path = Entry("line", f"path, frames 1 to {last}" if last > 1 else "path, frame 1", PATH)
     future = Entry("cross", f"future position, {clip.when}", FUTURE)
+    if not has_boxes:
+        return [[path, future]]
     if clip.target.visible_pixels is None:
         return [[path, Entry("box", "box of the silhouette", BOX), future]]
     return [[path, future], list_boxes(clips)]

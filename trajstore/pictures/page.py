@@ -19,11 +19,15 @@ from matplotlib.text import Text
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
+from trajstore.errors import SpecError
 from trajstore.pictures.palette import FAINT, FONT, INK, PAPER
 
 DPI: Final = 100
 """Pixels per inch: what is placed by the pixel, pictures of samples above all, stays sharp."""
 
+
+SIDE_MAX: Final = 16_000
+"""The longest side of a page, px."""
 
 SMALLEST: Final = 0.7
 """How much smaller a line of text may be set to fit."""
@@ -53,6 +57,12 @@ class Page:
     """A figure of so many pixels, all of which one pair of axes covers."""
 
     def __init__(self, width: int, height: int) -> None:
+        if max(width, height) > SIDE_MAX:
+            message = (
+                f"scale: found a page of {width:,} × {height:,} px, expected at most {SIDE_MAX:,} px a side; "
+                "choose a smaller scale, or fewer rows"
+            )
+            raise SpecError(message)
         self.width, self.height = width, height
         self.figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI, facecolor=PAPER)
         self.figure.set_layout_engine("none")  # whatever the style says

@@ -14,7 +14,6 @@ from trajstore.errors import OutputError
 from trajstore.pictures.annotations import (
     COLORINGS,
     DEPTH_COLORS,
-    VIDEO,
     Scale,
     annotate,
     body_colors,
@@ -22,7 +21,7 @@ from trajstore.pictures.annotations import (
     measure,
     take_frame,
 )
-from trajstore.pictures.clips import HIDDEN, PARTLY, VISIBLE, Body, Clip
+from trajstore.pictures.clips import HIDDEN, PARTLY, VIDEO, VISIBLE, Body, Clip
 from trajstore.pictures.palette import FUTURE, PATH, ROLES, to_rgb
 from trajstore.pictures.shapes import CONE_FACES, CUBE_HALF, CYLINDER_HALF
 from trajstore.reading.samples import Samples

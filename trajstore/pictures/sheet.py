@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, log
 from textwrap import wrap
 from typing import Any, Final
@@ -18,6 +19,7 @@ from trajstore.pictures.world import CUBE_SPAN, draw_path, draw_rig
 MARGIN: Final = 26
 GAP: Final = 5
 GUTTER: Final = 88
+GUTTER_SHOWS: Final = 120
 CAPTION: Final = 39
 LINE: Final = 19
 HEADING: Final = 24
@@ -33,11 +35,18 @@ WORDS_MIN: Final = 88
 LETTER: Final = 8.2
 """Lengths on the page, px."""
 
-WORLD_WIDTH: Final = 330
 TILE_MAX: Final = 160
+TILE_MIN: Final = 112
+TILE_ALONE: Final = 256
 TILES_HEIGHT: Final = 520
-STACKED_MIN: Final = 500
+"""About how large pictures are: of many cameras, of very many, of one, and those of all cameras together, px."""
+
+STACKED_MIN: Final = 380
 """From this height of the pictures on, the two drawings of the world stand above one another."""
+
+PATH_SHARE: Final = 0.6
+PATH_HEIGHT_MAX: Final = 400
+"""Of that height, what the upper one has; px."""
 
 CAPTION_LINES: Final = 2
 """Lines of a sample in a sentence."""
@@ -48,10 +57,16 @@ ASPECT: Final = 16 / 10
 
 @dataclass(frozen=True)
 class Plan:
-    """How large everything of a sample is, px, and how many samples stand beside each other."""
+    """How large everything of a sample is, px, and how many samples stand beside each other.
+
+    Each camera has a line of pictures; the pictures of one camera alone go on in the next line.
+    """
 
     tile: tuple[int, int]
     cell: tuple[int, int]
+    pitch: tuple[int, int]
+    across: int
+    gutter: int
     tiles: tuple[int, int]
     path: tuple[int, int]
     rig: tuple[int, int]
@@ -74,7 +89,7 @@ class Plan:
     def block(self) -> tuple[int, int]:
         """Of all that belongs to one sample."""
         world = self.path[0] if self.is_stacked else self.path[0] + self.rig[0]
-        return GUTTER + self.tiles[0] + WORLD_GAP + world, self.caption + HEADING + self.inner_height
+        return self.gutter + self.tiles[0] + WORLD_GAP + world, self.caption + HEADING + self.inner_height
 
     @property
     def caption(self) -> int:
@@ -92,26 +107,41 @@ class Plan:
 def plan_sheet(
     count: int,
     *,
-    cameras: int,
+    views: int,
     frames: int,
     height: int,
     width: int,
+    scale: float | None = None,
+    gutter: int = GUTTER,
     caption_lines: int = 1,
     legend: int = LEGEND,
 ) -> Plan:
     """Find sizes that suit any number of samples, cameras and frames."""
-    tile = fit_tile(height, width, largest=min(TILE_MAX, TILES_HEIGHT // cameras - GAP))
+    if views == 1:
+        largest = round(TILE_ALONE * min(max(1.0, width / height), 4 / 3))
+    else:
+        largest = min(TILE_MAX, max(TILE_MIN, TILES_HEIGHT // views - GAP))
+    tile = fit_tile(height, width, largest=largest, scale=scale)
     cell = (max(tile[0], CELL_MIN[0]), max(tile[1], CELL_MIN[1]))
-    tiles = (frames * (cell[0] + GAP) - GAP, cameras * (cell[1] + GAP) - GAP)
+    across = min(frames, 2) if views == 1 else frames
+    lines = views * frames // across
+    heading = HEADING if views == 1 else 0
+    pitch = (cell[0] + GAP, cell[1] + GAP + heading)
+    tiles = (across * pitch[0] - GAP, lines * pitch[1] - GAP - heading)
+    gutter = gutter if views > 1 or cell[0] < WORDS_MIN else 0
     if tiles[1] >= STACKED_MIN:
-        path_height = round(WORLD_WIDTH * CUBE_SPAN[1] / CUBE_SPAN[0])
-        path, rig = (WORLD_WIDTH, path_height), (WORLD_WIDTH, tiles[1] - path_height)
+        path_height = round(min(PATH_SHARE * tiles[1], PATH_HEIGHT_MAX))
+        path_width = round(path_height * CUBE_SPAN[0] / CUBE_SPAN[1])
+        path, rig = (path_width, path_height), (path_width, min(tiles[1] - path_height, path_width))
     else:
         side = max(250, tiles[1])
         path, rig = (side, side), (round(1.25 * side), side)
 
     def arrange(columns: int) -> Plan:
-        return Plan(tile, cell, tiles, path, rig, columns, ceil(count / columns), caption_lines, legend)
+        lines = ceil(count / columns)
+        return Plan(
+            tile, cell, pitch, across, gutter, tiles, path, rig, columns, lines, caption_lines, legend
+        )
 
     # no column more than the lines need, so that none stays empty
     plans = [arrange(columns) for columns in range(1, count + 1)]
@@ -119,27 +149,47 @@ def plan_sheet(
     return min(full, key=lambda plan: abs(log(plan.page[0] / plan.page[1] / ASPECT)))
 
 
-def fit_tile(height: int, width: int, *, largest: int) -> tuple[int, int]:
-    """How large a picture is shown: a whole multiple of its size, or smaller than it is."""
-    longer = max(height, width)
-    if longer <= 1.35 * largest:
-        factor = max(1, round(largest / longer))
-        return factor * width, factor * height
-    return max(1, round(width * largest / longer)), max(1, round(height * largest / longer))
+def fit_tile(height: int, width: int, *, largest: int, scale: float | None = None) -> tuple[int, int]:
+    """How large a picture is shown: ``scale`` times its size, or a whole multiple or part of it near a largest one.
+
+    Examples
+    --------
+    >>> fit_tile(64, 64, largest=160), fit_tile(256, 256, largest=112), fit_tile(64, 64, largest=160, scale=3)
+    ((128, 128), (128, 128), (192, 192))
+    """
+    if scale is None:
+        longer = max(height, width)
+        scale = max(1, round(largest / longer)) / max(1, round(longer / largest))
+    return max(1, round(scale * width)), max(1, round(scale * height))
 
 
 def draw_sheet(
-    clips: Sequence[Clip], *, title: str, subtitle: str, colors: Sequence[Sequence[Entry]] = ()
+    clips: Sequence[Clip],
+    *,
+    title: str,
+    subtitle: str,
+    colors: Sequence[Sequence[Entry]] = (),
+    scale: float | None = None,
+    overlay: bool = True,
 ) -> Page:
     """Draw a contact sheet; ``colors`` are lines of the legend that say what its pictures show."""
-    cameras, frames, _, height, width = clips[0].video.shape
-    sizes = {"cameras": cameras, "frames": frames, "height": height, "width": width}
-    block_width, _ = plan_sheet(1, **sizes).block
-    words, legend = [_say(clip, block_width) for clip in clips], [*list_entries(clips), *colors]
+    views, frames, _, height, width = clips[0].video.shape
+    has_shows = len({view.show for view in clips[0].views}) > 1
+    plan_some = partial(
+        plan_sheet,
+        views=views,
+        frames=frames,
+        height=height,
+        width=width,
+        scale=scale,
+        gutter=GUTTER_SHOWS if has_shows else GUTTER,
+    )
+    block_width, _ = plan_some(1).block
+    words = [_say(clip, block_width) for clip in clips]
+    legend = [*list_entries(clips, has_boxes=overlay), *colors]
     heights = [find_height(line, LEGEND_LINE) for line in legend]
-    plan = plan_sheet(
+    plan = plan_some(
         len(clips),
-        **sizes,
         caption_lines=max(map(len, words)),
         legend=LEGEND - LEGEND_LINE + sum(heights),
     )
@@ -154,7 +204,7 @@ def draw_sheet(
         top = MARGIN + TITLE + line * (block_height + BLOCK_GAP[1])
         area = Area(left, top, block_width, block_height)
         _write_caption(page, area, clip, words[place])
-        _draw_block(page, area, plan, clip, has_frames=bool(colors))
+        _draw_block(page, area, plan, clip, has_frames=bool(colors), overlay=overlay)
     bottom = page.height - MARGIN + LEGEND_LINE / 2 - 10.0
     for height, entries in zip(reversed(heights), reversed(legend), strict=True):
         draw_line(page, MARGIN, bottom - height / 2, entries)
@@ -162,11 +212,11 @@ def draw_sheet(
     return page
 
 
-def _draw_block(page: Page, area: Area, plan: Plan, clip: Clip, *, has_frames: bool) -> None:
+def _draw_block(page: Page, area: Area, plan: Plan, clip: Clip, *, has_frames: bool, overlay: bool) -> None:
     """All that belongs to one sample, below its labels in words."""
     top = area.top + plan.caption + HEADING
-    tiles = Area(area.left + GUTTER, top, *plan.tiles)
-    _draw_tiles(page, tiles, plan, clip, has_frames=has_frames)
+    tiles = Area(area.left + plan.gutter, top, *plan.tiles)
+    _draw_tiles(page, tiles, plan, clip, has_frames=has_frames, overlay=overlay)
     path = Area(tiles.right + WORLD_GAP, top, *plan.path)
     rig = Area(path.left, path.bottom, *plan.rig) if plan.is_stacked else Area(path.right, top, *plan.rig)
     draw_path(page, path, clip)
@@ -191,26 +241,32 @@ def _write_caption(page: Page, area: Area, clip: Clip, words: list[str]) -> None
         page.add_text(area.left, top, line, size=15, color=QUIET, room=area.width)
 
 
-def _draw_tiles(page: Page, area: Area, plan: Plan, clip: Clip, *, has_frames: bool) -> None:
+def _draw_tiles(page: Page, area: Area, plan: Plan, clip: Clip, *, has_frames: bool, overlay: bool) -> None:
     """Cameras × frames, in thin frames where their background may be as bright as the paper."""
     (width, height), (cell_width, cell_height) = plan.tile, plan.cell
+    views, frames, _, rows, columns = clip.video.shape
     style: dict[str, Any] = {"size": TYPE, "color": QUIET}
     has_words = cell_width >= WORDS_MIN
-    if not has_words:
-        page.add_text(area.left - 10, area.top - 6, "frame", ha="right", va="bottom", **style)
-    middles = [area.left + j * (cell_width + GAP) + cell_width / 2 for j in range(len(clip.frames))]
-    for frame, middle in zip(clip.frames, middles, strict=True):
-        text = f"frame {frame}" if has_words else str(frame)
-        page.add_text(middle, area.top - 6, text, ha="center", va="bottom", **style)
-    for i, camera in enumerate(clip.cameras.numbers):
-        line = area.top + i * (cell_height + GAP) + cell_height / 2
-        page.add_text(area.left - 10, line, f"camera {camera}", ha="right", va="center", **style)
-        for j, (frame, middle) in enumerate(zip(clip.frames, middles, strict=True)):
-            place = Area(round(middle - width / 2), round(line - height / 2), width, height)
-            tile = Tile(page, place, height=clip.cameras.height, width=clip.cameras.width)
-            page.add_picture(place, clip.video[i, j])
-            if has_frames:
-                page.add_frame(place)
-            tile.mark_boxes(clip.bodies, i, frame)
-        tile.mark_path(clip.target.pixel[i])
-        tile.mark_future(clip.future_pixel[i])
+    for number in range(views * frames):
+        (view, place), (line, column) = divmod(number, frames), divmod(number, plan.across)
+        camera, frame = clip.views[view].camera, clip.frames[place]
+        middle = area.left + column * plan.pitch[0] + cell_width / 2
+        top = area.top + line * plan.pitch[1]
+        if view == 0:
+            text = f"frame {frame}" if has_words else str(frame)
+            page.add_text(middle, top - 6, text, ha="center", va="bottom", **style)
+            if column == 0 and not has_words:
+                page.add_text(area.left - 10, top - 6, "frame", ha="right", va="bottom", **style)
+        if column == 0 and views > 1:
+            text = "\n".join(clip.views[view].name_lines(clip))
+            page.add_text(area.left - 10, top + cell_height / 2, text, ha="right", va="center", **style)
+        shown = Area(round(middle - width / 2), round(top + (cell_height - height) / 2), width, height)
+        page.add_picture(shown, clip.video[view, place])
+        if has_frames:
+            page.add_frame(shown)
+        if overlay:
+            tile = Tile(page, shown, height=rows, width=columns, corner=clip.corners[camera, place])
+            tile.mark_boxes(clip.bodies, camera, frame)
+            if place == frames - 1:
+                tile.mark_path(clip.target, camera, frame)
+                tile.mark_future(clip.future_pixel[camera])

@@ -26,21 +26,31 @@ Mark = TypeVar("Mark", bound=Artist)
 
 
 class Tile:
-    """A picture whose pixels are known on the page: what is drawn over it is given in the picture's px."""
+    """A picture whose pixels are known on the page: what is drawn over it is given in px of the whole frame.
 
-    def __init__(self, page: Page, area: Area, *, height: int, width: int) -> None:
-        self.page, self.area = page, area
+    A picture may be a part of a frame, with its top left corner at ``corner``.
+    """
+
+    def __init__(
+        self, page: Page, area: Area, *, height: int, width: int, corner: ArrayLike = (0.0, 0.0)
+    ) -> None:
+        self.page, self.area, self.corner = page, area, np.asarray(corner)
         self._scale = np.array([area.width / width, area.height / height])
 
     def to_page(self, pixel: ArrayLike) -> NDArray[np.float64]:
-        """Where points of the picture, (..., 2), lie on the page; pixel centres are at half-integers."""
-        corner = np.array([self.area.left, self.area.top])
-        points: NDArray[np.float64] = np.asarray(pixel, np.float64) * self._scale + corner
+        """Where points of the frame, (..., 2), lie on the page; pixel centres are at half-integers."""
+        origin = np.array([self.area.left, self.area.top])
+        points: NDArray[np.float64] = (np.asarray(pixel, np.float64) - self.corner) * self._scale + origin
         return points
 
-    def mark_path(self, pixel: NDArray[np.float32]) -> Line2D:
-        """Draw a projected path, (frames, 2), px of the picture."""
-        return self._clip(self.page.add_line(self.to_page(pixel), color=PATH, width=2.2, outline=PAPER))
+    def mark_path(self, body: Body, camera: int, frame: int) -> Line2D:
+        """Draw the path of a body up to a frame, counted from 1."""
+        points = self.path_points(body, camera, frame)
+        return self._clip(self.page.add_line(points, color=PATH, width=2.2, outline=PAPER))
+
+    def path_points(self, body: Body, camera: int, frame: int) -> NDArray[np.float64]:
+        """The path of a body up to its box at a frame, so that the body is seen, (n, 2), px of the page."""
+        return self.to_page(cut_path(body.pixel[camera, :frame], body.box[camera, frame - 1]))
 
     def mark_boxes(self, bodies: Sequence[Body], camera: int, frame: int) -> None:
         """Draw the boxes of all bodies that are there at a frame, counted from 1, that of the target on top."""
@@ -65,7 +75,7 @@ class Tile:
         return Area(left, top, right - left, bottom - top)
 
     def mark_future(self, pixel: NDArray[np.float64]) -> Line2D:
-        """Mark the projected future position, px of the picture, with a cross."""
+        """Mark the projected future position, px of the frame, with a cross."""
         return self._clip(self.page.add_cross(self.to_page(pixel), color=FUTURE, size=11.0))
 
     def _clip(self, mark: Mark) -> Mark:
@@ -75,3 +85,22 @@ class Tile:
             Rectangle((frame.left, frame.top), frame.width, frame.height, transform=self.page.axes.transData)
         )
         return mark
+
+
+def cut_path(pixel: NDArray[np.float32], box: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A path, (n, 2), px, without what of its end lies in a box.
+
+    Examples
+    --------
+    >>> path = np.array([(0, 0), (4, 0), (8, 0), (9, 0)], np.float32)
+    >>> cut_path(path, np.array([6, -2, 10, 2], np.float32)).tolist()
+    [[0.0, 0.0], [4.0, 0.0], [6.0, 0.0]]
+    """
+    is_outside = ((pixel < box[:2]) | (pixel > box[2:])).any(axis=-1)
+    count = int(np.flatnonzero(is_outside).max(initial=-1)) + 1
+    if count in (0, len(pixel)):
+        return pixel[:count]
+    start, end = pixel[count - 1], pixel[count]
+    way = np.where(end == start, np.float32(1.0), end - start)
+    into = np.where(start < box[:2], box[:2], np.where(start > box[2:], box[2:], start))
+    return np.concatenate([pixel[:count], [start + ((into - start) / way).max() * (end - start)]])

@@ -7,7 +7,7 @@ mplot3d numbers cover one another and what is drawn beside them, cameras are cut
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import floor, log10
+from math import ceil, floor, log10
 from typing import Any, Final
 
 import numpy as np
@@ -31,6 +31,9 @@ CUBE_SPAN: Final = (2.9, 2.75)
 
 CUBE_MIDDLE: Final = (-0.02, -0.32)
 """The middle of that, to the right and up from the origin."""
+
+DOT_GAP: Final = 10.0
+"""Between the dots of a path, px: where bodies are slow or frames many, only every few frames have one."""
 
 RIG_PADDING: Final = (26.0, 26.0)
 """Room for the numbers of the cameras, px."""
@@ -81,7 +84,9 @@ def draw_path(page: Page, area: Area, clip: Clip) -> None:
         stem = outlook.to_page([point, _drop(point)])
         page.add_lines([stem], color=color, width=1.0, linestyles=[(0, (2.0, 2.0))])
     line = outlook.to_page(path)
-    page.add_line(line, color=PATH, width=2.2, marker="o", markersize=3.4)
+    step = float(np.median(np.hypot(*np.diff(line, axis=0).T))) if len(line) > 1 else DOT_GAP
+    every = ceil(min(DOT_GAP / max(step, 1e-9), len(line)))
+    page.add_line(line, color=PATH, width=2.0, marker="o", markersize=3.4, markevery=every)
     _draw_body(page, outlook, target, 1, width=1.5, edgecolor=PATH, fill=False, zorder=2.5)
     object_color = tuple(level / 255 for level in target.color)
     style: dict[str, Any] = {"edgecolor": PATH, "facecolor": object_color, "zorder": 3.0}
