@@ -254,10 +254,9 @@ def draw(
 def _describe(spec: DatasetSpec) -> str:
     """Describe a dataset in a line."""
     video = spec.video
+    counts = {"sample": spec.dataset.samples, "camera": video.cameras, "frame": video.frames}
     numbers = [
-        f"{format_count(spec.dataset.samples)} samples",
-        f"{video.cameras} camera{'' if video.cameras == 1 else 's'}",
-        f"{video.frames} frame{'' if video.frames == 1 else 's'}",
+        *(f"{format_count(count)} {name}{'' if count == 1 else 's'}" for name, count in counts.items()),
         f"{video.height} × {video.width} px",
         f"seed {spec.dataset.seed}",
     ]

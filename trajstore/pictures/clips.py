@@ -168,6 +168,10 @@ class View(NamedTuple):
     camera: int
     show: str
 
+    def is_marked(self, clip: Clip) -> bool:
+        """Whether marks are drawn over it: where frames are seen, too, only over these."""
+        return self.show == VIDEO or all(view.show != VIDEO for view in clip.views)
+
     def name_lines(self, clip: Clip) -> list[str]:
         """The camera and what is shown, as far as there are others."""
         lines = []

@@ -163,7 +163,7 @@ def _lay_out(
             path=tile.mark_path(clip.target, camera, 1),
             boxes=tuple(tile.add_box(body) for body in clip.bodies),
             future=tile.mark_future(clip.future_pixel[camera]),
-            overlay=overlay,
+            overlay=overlay and clip.views[number].is_marked(clip),
         )
         for mark in part.marks:
             mark.set_animated(True)

@@ -46,13 +46,13 @@ class Entry:
 def list_entries(clips: Sequence[Clip], *, has_boxes: bool = True) -> list[list[Entry]]:
     """The lines of a legend: one where there is nothing but a sphere, else another for the boxes."""
     clip, last = clips[0], clips[0].last_frame
-    path = Entry("line", f"path, frames 1 to {last}" if last > 1 else "path, frame 1", PATH)
+    path = [Entry("line", f"path, frames 1 to {last}", PATH)] if last > 1 else []
     future = Entry("cross", f"future position, {clip.when}", FUTURE)
     if not has_boxes:
-        return [[path, future]]
+        return [[*path, future]]
     if clip.target.visible_pixels is None:
-        return [[path, Entry("box", "box of the silhouette", BOX), future]]
-    return [[path, future], list_boxes(clips)]
+        return [[*path, Entry("box", "box of the silhouette", BOX), future]]
+    return [[*path, future], list_boxes(clips)]
 
 
 def list_boxes(clips: Sequence[Clip]) -> list[Entry]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from math import ceil, log
+from math import ceil, log, sqrt
 from textwrap import wrap
 from typing import Any, Final
 
@@ -35,17 +35,20 @@ WORDS_MIN: Final = 88
 LETTER: Final = 8.2
 """Lengths on the page, px."""
 
-TILE_MAX: Final = 160
+TILE_MAX: Final = 192
 TILE_MIN: Final = 112
 TILE_ALONE: Final = 256
-TILES_HEIGHT: Final = 520
+TILES_HEIGHT: Final = 640
 """About how large pictures are: of many cameras, of very many, of one, and those of all cameras together, px."""
+
+LONG_MAX: Final = 1.7
+"""How much longer than that the longer side of a picture may be."""
 
 STACKED_MIN: Final = 380
 """From this height of the pictures on, the two drawings of the world stand above one another."""
 
 PATH_SHARE: Final = 0.6
-PATH_HEIGHT_MAX: Final = 400
+PATH_HEIGHT_MAX: Final = 480
 """Of that height, what the upper one has; px."""
 
 CAPTION_LINES: Final = 2
@@ -117,10 +120,8 @@ def plan_sheet(
     legend: int = LEGEND,
 ) -> Plan:
     """Find sizes that suit any number of samples, cameras and frames."""
-    if views == 1:
-        largest = round(TILE_ALONE * min(max(1.0, width / height), 4 / 3))
-    else:
-        largest = min(TILE_MAX, max(TILE_MIN, TILES_HEIGHT // views - GAP))
+    most = TILE_ALONE if views == 1 else TILE_MAX
+    largest = min(most, max(TILE_MIN, TILES_HEIGHT // views - GAP))
     tile = fit_tile(height, width, largest=largest, scale=scale)
     cell = (max(tile[0], CELL_MIN[0]), max(tile[1], CELL_MIN[1]))
     across = min(frames, 2) if views == 1 else frames
@@ -150,7 +151,7 @@ def plan_sheet(
 
 
 def fit_tile(height: int, width: int, *, largest: int, scale: float | None = None) -> tuple[int, int]:
-    """How large a picture is shown: ``scale`` times its size, or a whole multiple or part of it near a largest one.
+    """How large a picture is shown: ``scale`` times its size, or a whole multiple or part of it about so large.
 
     Examples
     --------
@@ -158,8 +159,8 @@ def fit_tile(height: int, width: int, *, largest: int, scale: float | None = Non
     ((128, 128), (128, 128), (192, 192))
     """
     if scale is None:
-        longer = max(height, width)
-        scale = max(1, round(largest / longer)) / max(1, round(longer / largest))
+        side = max(sqrt(height * width), max(height, width) / LONG_MAX)
+        scale = max(1, round(largest / side)) / max(1, round(side / largest))
     return max(1, round(scale * width)), max(1, round(scale * height))
 
 
@@ -264,7 +265,7 @@ def _draw_tiles(page: Page, area: Area, plan: Plan, clip: Clip, *, has_frames: b
         page.add_picture(shown, clip.video[view, place])
         if has_frames:
             page.add_frame(shown)
-        if overlay:
+        if overlay and clip.views[view].is_marked(clip):
             tile = Tile(page, shown, height=rows, width=columns, corner=clip.corners[camera, place])
             tile.mark_boxes(clip.bodies, camera, frame)
             if place == frames - 1:
