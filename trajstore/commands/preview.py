@@ -23,9 +23,8 @@ from trajstore.text import format_count
 
 STILL: Final = (".png", ".svg", ".pdf")
 ENDINGS: Final[dict[str, tuple[str, ...]]] = {
-    **dict.fromkeys(STILL, ("matplotlib",)),
-    ".gif": ("matplotlib", "imageio"),
-    ".mp4": ("matplotlib", "imageio", "av"),
+    **dict.fromkeys([*STILL, ".gif"], ("matplotlib",)),
+    ".mp4": ("matplotlib", "av"),
 }
 """The files that can be written, and the modules that each needs."""
 
@@ -236,11 +235,11 @@ def draw(
     # matplotlib takes half a second to import: not before everything else is known to be right
     from trajstore.pictures.encode import encode_gif, encode_mp4, encode_still
     from trajstore.pictures.film import draw_film
-    from trajstore.pictures.legend import list_colors
+    from trajstore.pictures.legend import list_all_colors
     from trajstore.pictures.sheet import draw_sheet
 
     clips, scales = show_views(samples, clips, show)
-    colors = [line for name, measured in scales.items() for line in list_colors(name, measured, clips)]
+    colors = list_all_colors(scales, clips)
     if zoom > 1.0:
         clips = [zoom_in(clip, zoom) for clip in clips]
     style: dict[str, Any] = {"title": title, "colors": colors, "scale": scale, "overlay": overlay}

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from io import BytesIO
 from typing import Any, Final
 
 import numpy as np
 from matplotlib import rc_context
 from numpy.typing import NDArray
+from PIL import Image
 
+from trajstore.pictures.choose import spread
 from trajstore.pictures.page import DPI, Page
 
 FRAMES_PER_SECOND: Final = 10
 LAST_SECONDS: Final = 2.0
 """How long the last frame stays, with the future position marked."""
+
+COLORS: Final = 255
+"""Colours of an animation; one more says that a pixel stays as it is."""
+
+COMMON: Final = 64
+"""Colours of an animation that are kept as they are."""
+
+PALETTE_FRAMES: Final = 8
+"""Frames that the colours are chosen from."""
 
 Picture = NDArray[np.uint8]
 
@@ -35,19 +46,55 @@ def encode_still(page: Page, ending: str) -> bytes:
 
 def encode_gif(pictures: Iterable[Picture]) -> bytes:
     """Encode an animation that plays again and again."""
-    import imageio.v3
-
     frames = list(pictures)
-    each, last = 1000 // FRAMES_PER_SECOND, round(1000 * LAST_SECONDS)
-    data: bytes = imageio.v3.imwrite(
-        "<bytes>",
-        np.stack(frames),
-        extension=".gif",
-        plugin="pillow",
-        duration=[*[each] * (len(frames) - 1), last] if len(frames) > 1 else last,
+    # all frames have the same colours: what stands still is the same in each, and only what moves is kept
+    colors = _choose_colors([frames[place] for place in spread(len(frames), PALETTE_FRAMES)])
+    nearest = _find_nearest(frames, colors)
+    images = [Image.fromarray(nearest[_cells(frame)]) for frame in frames]
+    for image in images:
+        image.putpalette(colors.tobytes())
+    stream = BytesIO()
+    images[0].save(
+        stream,
+        "gif",
+        save_all=True,
+        append_images=images[1:],
+        duration=[*[1000 // FRAMES_PER_SECOND] * (len(frames) - 1), round(1000 * LAST_SECONDS)],
         loop=0,
+        optimize=True,
     )
-    return data
+    return stream.getvalue()
+
+
+def _choose_colors(frames: Sequence[Picture]) -> Picture:
+    """Colours (n, 3) of an animation: the commonest as they are, paper above all, and means of the others."""
+    page = Image.fromarray(np.concatenate(frames))
+    counted: list[tuple[int, Any]] = page.getcolors(page.width * page.height) or []
+    common = [color for _, color in sorted(counted, reverse=True)[:COMMON]]
+    means = page.quantize(COLORS - len(common)).getpalette() or []
+    return np.array([*common, *zip(*[iter(means)] * 3, strict=True)], np.uint8)[:COLORS]
+
+
+def _find_nearest(frames: Sequence[Picture], colors: Picture) -> NDArray[np.uint8]:
+    """Which of some colours is nearest to each cell of which frames have colours; to its own cell, each is."""
+    is_seen = np.zeros(64**3, bool)
+    for frame in frames:
+        is_seen[_cells(frame)] = True
+    seen = np.flatnonzero(is_seen)
+    middles = 4.0 * np.stack(np.unravel_index(seen, (64, 64, 64)), axis=-1) + 1.5
+    levels = colors.astype(np.float64)
+    nearest = np.zeros(64**3, np.uint8)
+    nearest[seen] = ((levels**2).sum(axis=-1) - 2.0 * middles @ levels.T).argmin(axis=-1)
+    own = _cells(colors)
+    nearest[own[::-1]] = np.arange(len(colors), dtype=np.uint8)[::-1]
+    return nearest
+
+
+def _cells(colors: Picture) -> NDArray[np.int64]:
+    """The cell of each colour (…, 3), of 64 × 64 × 64."""
+    red, green, blue = np.moveaxis(colors >> 2, -1, 0).astype(np.int64)
+    cells: NDArray[np.int64] = red << 12 | green << 6 | blue
+    return cells
 
 
 def encode_mp4(pictures: Iterable[Picture]) -> bytes:

@@ -107,8 +107,8 @@ def draw_film(
     for place, lines in enumerate(names):
         middle = MARGIN + place * _pitch(tile) + tile[0] / 2
         shown = lines if tile[0] >= WORDS_MIN else [line.removeprefix("camera ") for line in lines]
-        for number, text in enumerate(shown):
-            top = page.height - MARGIN - footer + (number + 1) * FOOTER
+        for line, text in enumerate(shown):
+            top = page.height - MARGIN - footer + (line + 1) * FOOTER
             page.add_text(
                 middle,
                 top,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -62,6 +62,17 @@ def list_boxes(clips: Sequence[Clip]) -> list[Entry]:
     if len(boxes) > 1:
         boxes += [Entry("box", "partly hidden", QUIET, PARTLY), Entry("box", "hidden", QUIET, HIDDEN)]
     return boxes
+
+
+def list_all_colors(scales: Mapping[str, Scale], clips: Sequence[Clip]) -> list[list[Entry]]:
+    """The lines of a legend of some annotations, in which nothing is said twice."""
+    said: set[str] = set()
+    lines = []
+    for show, scale in scales.items():
+        for line in list_colors(show, scale, clips):
+            lines.append([entry for entry in line if entry.text not in said])
+            said |= {entry.text for entry in line}
+    return lines
 
 
 def list_colors(show: str, scale: Scale, clips: Sequence[Clip]) -> list[list[Entry]]:
