@@ -731,13 +731,19 @@ def preview(
     _print_message(report.describe_preview(done))
 
 
-@_command("view store.zarr", "view store.zarr 17 42", "view store.zarr --class Circular -o circular.rrd")
+@_command(
+    "view store.zarr", "view store.zarr 17 42 --web", "view store.zarr --class Circular -o circular.rrd"
+)
 def view(
     source: SourceArgument,
     rows: RowsArgument = None,
     output: Annotated[
         Path | None, Option("--output", "-o", metavar="FILE.rrd", help="Save a recording; needs no screen.")
     ] = None,
+    web: Annotated[
+        bool,
+        Option("--web", help="Serve the viewer to a browser of this machine until Ctrl-C; needs no screen."),
+    ] = False,
     show: Annotated[
         list[str] | None,
         Option(metavar=SHOWN, help="What the cameras show, repeatable. [default: video]", show_default=False),
@@ -754,9 +760,11 @@ def view(
     location = _locate(source, storage_option)
     with show_progress(busy="drawing"):
         done = trajstore.view(
-            location, rows, output=output, show=show or ["video"], class_name=class_name, split=split
+            location, rows, output=output, web=web, show=show or ["video"], class_name=class_name, split=split
         )
     _print_message(report.describe_view(done))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # the server ends with this process
+    done.wait()
 
 
 def _locate(store: str, options: list[str] | None) -> Location:

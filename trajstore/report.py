@@ -399,6 +399,8 @@ def describe_preview(report: PreviewReport) -> str:
 def describe_view(report: ViewReport) -> str:
     """Describe what is shown in the viewer."""
     rows = _list_rows(report.rows, report.classes)
+    if report.url is not None:
+        return f"in a browser of this machine, until Ctrl-C: {report.url} ({rows})"
     if report.output is None:
         return f"in the viewer: {rows}"
     command = f"rerun {quote(str(report.output))}"

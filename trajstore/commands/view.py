@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-from trajstore.errors import OutputError
+from trajstore.errors import OutputError, SpecError
 from trajstore.pictures.annotations import check_computable, check_show
 from trajstore.pictures.choose import choose_frames, choose_rows
 from trajstore.pictures.clips import VIDEO, load_clips
 from trajstore.pictures.outputs import check_installed, check_is_outside, check_output, write_output
-from trajstore.pictures.recording import record, show_recording
+from trajstore.pictures.recording import record, serve_recording, show_recording
 from trajstore.pictures.source import name_of, open_samples
 from trajstore.show import Shown
 from trajstore.spec import DatasetSpec
@@ -34,13 +36,15 @@ class ViewReport(Shown):
     Attributes
     ----------
     output : Path or None
-        The recording; None if it is shown on the screen.
+        The recording; None if it is shown on the screen or in a browser.
     rows : tuple of int
         The rows.
     classes : tuple of str
         The class of each.
     bytes : int
         Size of the recording; 0 if it is shown on the screen.
+    url : str or None
+        Where browsers of this machine find the viewer, until Python ends.
     """
 
     _shown = "output rows classes bytes"
@@ -49,6 +53,14 @@ class ViewReport(Shown):
     rows: tuple[int, ...]
     classes: tuple[str, ...]
     bytes: int
+    url: str | None = None
+    server: subprocess.Popen[Any] | None = field(default=None, repr=False, compare=False)
+
+    def wait(self) -> None:
+        """Serve browsers until the server ends or somebody interrupts it."""
+        if self.server is not None:
+            with suppress(KeyboardInterrupt):
+                self.server.wait()
 
 
 def view(
@@ -56,12 +68,13 @@ def view(
     rows: Sequence[int] | None = None,
     *,
     output: str | Path | None = None,
+    web: bool = False,
     show: Sequence[str] = (VIDEO,),
     class_name: str | None = None,
     split: str | None = None,
     storage_options: Mapping[str, str] | None = None,
 ) -> ViewReport:
-    """Show some samples in the Rerun viewer, or save a recording for it.
+    """Show some samples in the Rerun viewer, on the screen or in a browser, or save a recording for it.
 
     The world has the bodies while they are there, and the cameras where they stand at each frame; the box of a body
     that others hide has a thinner line.
@@ -74,6 +87,9 @@ def view(
         Which rows, at most 12; negative ones count from the end. By default the first written one of each class.
     output : path-like, optional
         A file ending in ``.rrd`` to save the recording to, which needs no screen; replaced if it is there.
+    web : bool, default False
+        Serve the viewer to a browser of this machine, which needs no screen. To look from another machine, forward
+        the two ports: ``ssh -L 9090:127.0.0.1:9090 -L 9876:127.0.0.1:9876 HOST``.
     show : sequence of {'video', 'segmentation', 'depth_map', 'flow', 'normals', 'amodal'}
         What the cameras show beside each other: frames, or annotations, whether or not the store holds them. Flow, to
         the next frame, is arrows on the frames; depth has the world's unit.
@@ -102,12 +118,18 @@ def view(
     MissingExtraError
         If rerun-sdk is not installed.
     """
-    shown = tuple(dict.fromkeys(show))
+    shown = tuple(dict.fromkeys([show] if isinstance(show, str) else show))
     check_show(shown)
+    if web and output is not None:
+        message = (
+            f"view: found both a browser and the file {output} to show samples in, expected one or the other"
+        )
+        raise SpecError(message)
     path = None if output is None else Path(output)
     if path is None:
         check_installed(("rerun",), extra="view", what="view")
-        _check_screen(source)
+        if not web:
+            _check_screen(source)
     else:
         check_output(path, ENDINGS, extra="view")
     samples = open_samples(source, storage_options=storage_options)
@@ -121,6 +143,10 @@ def view(
     clips = list(load_clips(samples, chosen, cameras=range(video.cameras), frames=frames))
     classes = tuple(clip.class_name for clip in clips)
     title = name_of(samples)
+    if web:
+        data = record(samples, clips, title, show=shown)
+        url, server = serve_recording(data, instead=_save_command(source))
+        return ViewReport(None, chosen, classes, len(data), url, server)
     if path is None:
         show_recording(samples, clips, title, show=shown, instead=_save_command(source))
         return ViewReport(None, chosen, classes, 0)
@@ -134,13 +160,17 @@ def _check_screen(source: str | Path | Location | DatasetSpec) -> None:
     if not sys.platform.startswith("linux") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         return
     message = (
-        "view: found no screen (neither DISPLAY nor WAYLAND_DISPLAY is set); "
-        f"save a recording with: {_save_command(source)}, and open it where there is one with: rerun FILE.rrd"
+        "view: found no screen (neither DISPLAY nor WAYLAND_DISPLAY is set); look from a browser with: "
+        f"trajstore view {_place(source)} --web, or save a recording with: {_save_command(source)}"
     )
     raise OutputError(message)
 
 
 def _save_command(source: str | Path | Location | DatasetSpec) -> str:
     """The command that saves a recording."""
-    place = "STORE" if isinstance(source, DatasetSpec) else Location.parse(source).argument
-    return f"trajstore view {place} -o FILE.rrd"
+    return f"trajstore view {_place(source)} -o FILE.rrd"
+
+
+def _place(source: str | Path | Location | DatasetSpec) -> str:
+    """What to call the source in a command."""
+    return "STORE" if isinstance(source, DatasetSpec) else Location.parse(source).argument

@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+import atexit
+import socket
+import subprocess
 import sysconfig
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote_plus
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +44,17 @@ FRAMES_PER_SECOND: Final = 10.0
 WORDS: Final = {VISIBLE: "", PARTLY: ", partly hidden", HIDDEN: ", hidden"}
 WIDTHS: Final = {VISIBLE: 1.5, PARTLY: 1.0, HIDDEN: 0.5}
 """What the name of a body goes on with, and how wide the line of its box is, by how much is seen of it."""
+
+LOCAL: Final = "127.0.0.1"
+WEB_PORT: Final = 9090
+STREAM_PORT: Final = 9876
+"""Where browsers find the viewer, and where that finds the recording; rerun's own ports, unless they are taken."""
+
+VIEWERS: Final = ("Rerun.app/Contents/MacOS/Rerun", "rerun.exe", "rerun")
+"""The viewer in its package, on macOS, Windows and Linux."""
+
+START_SECONDS: Final = 30.0
+"""How long the viewer may take to start."""
 
 VIEWS_MAX: Final = 8
 """Views of cameras; the cameras that have none are seen in the world."""
@@ -73,6 +92,59 @@ def show_recording(
         raise OutputError(message) from error
     _log(recording, samples, clips, show)
     recording.flush()
+
+
+def serve_recording(data: bytes, *, instead: str) -> tuple[str, subprocess.Popen[bytes]]:
+    """Serve a recording to browsers of this machine alone: the address, and the process that serves it.
+
+    The process ends with this one. ``instead`` is a command for where it does not start.
+    """
+    folder = TemporaryDirectory(prefix="trajstore-")
+    path, log = Path(folder.name, "recording.rrd"), Path(folder.name, "log")
+    path.write_bytes(data)
+    page, stream = _find_port(WEB_PORT), _find_port(STREAM_PORT)
+    # rerun.serve_grpc would listen to other machines, too
+    options = ["--serve-web", "--bind", LOCAL, "--web-viewer-port", str(page), "--port", str(stream)]
+    with log.open("wb") as output:
+        server = subprocess.Popen([_find_viewer(), str(path), *options], stdout=output, stderr=output)
+    atexit.register(_end, server, folder)
+    until = monotonic() + START_SECONDS
+    while server.poll() is None and monotonic() < until:
+        with suppress(OSError), socket.create_connection((LOCAL, page), timeout=1.0):
+            source = quote_plus(f"rerun+http://{LOCAL}:{stream}/proxy")
+            return f"http://{LOCAL}:{page}?url={source}", server
+        sleep(0.05)
+    reason = (log.read_text(errors="replace").strip().splitlines() or ["it says nothing"])[-1]
+    _end(server, folder)
+    message = f"view: the viewer did not start: {reason}; save a recording with: {instead}"
+    raise OutputError(message)
+
+
+def _end(server: subprocess.Popen[bytes], folder: TemporaryDirectory[str]) -> None:
+    """End a server, and remove its recording."""
+    server.kill()
+    server.wait()
+    folder.cleanup()
+
+
+def _find_port(wanted: int) -> int:
+    """A port that is free: the wanted one, if it is."""
+    for port in (wanted, 0):
+        with suppress(OSError), socket.socket() as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind((LOCAL, port))
+            found: int = tried.getsockname()[1]
+            return found
+    message = "view: found no free port on this machine, expected one for the viewer; close other programs"
+    raise OutputError(message)
+
+
+def _find_viewer() -> str:
+    """The viewer itself: the command ``rerun`` starts another process, which would outlive it."""
+    package = find_spec("rerun_cli")
+    folders = (package and package.submodule_search_locations) or []
+    found = [path for folder in folders for name in VIEWERS if (path := Path(folder, name)).exists()]
+    return str(found[0]) if found else "rerun"
 
 
 def _start(title: str) -> rerun.RecordingStream:
