@@ -444,16 +444,26 @@ def test_options_of_preview_and_view_become_arguments(
     done = command(name, "s.toml", "3", "7", "--output", "a.x")
     assert done.out.startswith("a.x: 1.00 KB, row 3 Linear\n")
     bucket = ["s3://bucket/s.zarr", "--storage-option", "region=x"]
-    shown = ["--show", "flow", *(["--show", "normals"] if name == "view" else [])]
-    command(name, *bucket, "-o", "a.x", "--class", "Helical", "--split", "val", *shown)
+    shown = ["--show", "flow", "--show", "normals"]
+    drawn = {"preview": ["--scale", "3", "--zoom", "2", "--no-overlay"], "view": ["--web"]}[name]
+    command(name, *bucket, "-o", "a.x", "--class", "Helical", "--split", "val", *shown, *drawn)
+    style: dict[str, tuple[Any, Any]] = {
+        "preview": (
+            {"scale": None, "zoom": 1.0, "overlay": True},
+            {"scale": 3.0, "zoom": 2.0, "overlay": False},
+        ),
+        "view": ({"web": False}, {"web": True}),
+    }
+    plain, styled = style[name]
     rows, choice = calls
     assert rows == (
         (Location("s.toml"), [3, 7]),
         {
             "output": Path("a.x"),
-            "show": "video" if name == "preview" else ["video"],
+            "show": ["video"],
             "class_name": None,
             "split": None,
+            **plain,
         },
     )
     (source, none), options = choice
@@ -461,9 +471,10 @@ def test_options_of_preview_and_view_become_arguments(
     assert not none
     assert options == {
         "output": Path("a.x"),
-        "show": "flow" if name == "preview" else ["flow", "normals"],
+        "show": ["flow", "normals"],
         "class_name": "Helical",
         "split": "val",
+        **styled,
     }
 
 

@@ -69,13 +69,13 @@ def count_color(page: Pixels, color: str) -> int:
 def tile_areas(count: int, clip: Clip) -> list[tuple[int, int, Area]]:
     """Where the first sample's pictures lie on a sheet: camera, place of the frame, area."""
     cameras, frames, _, height, width = clip.video.shape
-    plan = plan_sheet(count, cameras=cameras, frames=frames, height=height, width=width)
+    plan = plan_sheet(count, views=cameras, frames=frames, height=height, width=width)
     assert plan.cell == plan.tile
-    left, top = sheet.MARGIN + sheet.GUTTER, sheet.MARGIN + sheet.TITLE + plan.caption + sheet.HEADING
+    left, top = sheet.MARGIN + plan.gutter, sheet.MARGIN + sheet.TITLE + plan.caption + sheet.HEADING
+    places = [divmod(number, plan.across) for number in range(cameras * frames)]
     return [
-        (i, j, Area(left + j * (plan.tile[0] + sheet.GAP), top + i * (plan.tile[1] + sheet.GAP), *plan.tile))
-        for i in range(cameras)
-        for j in range(frames)
+        (*divmod(number, frames), Area(left + j * plan.pitch[0], top + i * plan.pitch[1], *plan.tile))
+        for number, (i, j) in enumerate(places)
     ]
 
 
@@ -132,9 +132,8 @@ def test_a_sheet_shows_pictures_pixel_by_pixel_and_marks_where_the_labels_say():
             assert count_color(found, FUTURE) == count_color(found, PATH) == 0
         else:
             future = tile.to_page(clip.future_pixel[i])
-            visible = [
-                point for point in tile.to_page(clip.target.pixel[i]) if np.hypot(*(point - future)) > 10
-            ]
+            path = tile.path_points(clip.target, i, frame)
+            visible = [point for point in path if np.hypot(*(point - future)) > 10]
             assert visible
             for point in visible:
                 assert_color(shown, point.tolist(), PATH)
@@ -152,9 +151,13 @@ def test_pixel_coordinates_are_those_of_the_labels():
 def test_marks_stay_inside_their_picture():
     page = Page(100, 60)
     tile = Tile(page, Area(20, 20, 20, 20), height=10, width=10)
-    tile.mark_path(np.array([(-40, 5), (40, 5)], np.float32))
-    (clip,) = make_clips([0], shown=1, cameras=1, frames=1)
-    body = replace(clip.target, box=np.array([[[-3, -3, 5, 5]]], np.float32))
+    (clip,) = make_clips([0], shown=1, cameras=1, frames=2)
+    body = replace(
+        clip.target,
+        pixel=np.array([[(-40, 5), (40, 5)]], np.float32),
+        box=np.array([[[-3, -3, 5, 5], [38, 3, 42, 7]]], np.float32),
+    )
+    tile.mark_path(body, 0, 2)
     tile.mark_boxes([body], 0, 1)
     tile.mark_future(np.array([10.0, 10.0]))
     page.keep()
@@ -273,23 +276,26 @@ def test_a_sheet_says_what_a_sample_is():
 
 
 @given(height=st.integers(1, 2000), width=st.integers(1, 2000), largest=st.integers(48, 200))
-def test_pictures_are_enlarged_by_whole_numbers_or_shrunk(height: int, width: int, largest: int):
+def test_pictures_are_enlarged_by_whole_numbers_or_divided(height: int, width: int, largest: int):
     shown = fit_tile(height, width, largest=largest)
-    assert max(shown) <= 1.5 * largest
-    if max(height, width) <= largest:
+    assert max(shown) <= 1.5 * sheet.LONG_MAX * largest + 1
+    if np.sqrt(shown[0] * shown[1]) < 0.6 * largest:  # unless it is so long
+        assert max(height, width) > sheet.LONG_MAX * min(height, width)
+    if max(shown) >= max(height, width):
         assert shown[0] % width == shown[1] % height == 0
         assert shown[0] // width == shown[1] // height
-    elif min(shown) > 20:
-        assert abs(shown[0] / shown[1] * height / width - 1) < 0.05
+    elif min(shown) > 1:
+        assert abs(width / shown[0] - round(width / shown[0])) < 0.5 * width / shown[0] ** 2
 
 
 @given(
     count=st.integers(1, 12), cameras=st.integers(1, 8), frames=st.integers(1, 4), side=st.integers(1, 300)
 )
 def test_blocks_have_room_for_all_and_no_empty_column(count: int, cameras: int, frames: int, side: int):
-    plan = plan_sheet(count, cameras=cameras, frames=frames, height=side, width=side)
+    plan = plan_sheet(count, views=cameras, frames=frames, height=side, width=side)
     assert plan.columns * plan.lines >= count > plan.columns * (plan.lines - 1)
     assert plan.inner_height >= plan.tiles[1] >= cameras * plan.tile[1]
+    assert plan.tiles[0] * plan.tiles[1] >= cameras * frames * plan.tile[0] * plan.tile[1]
     assert plan.page[0] >= plan.columns * plan.block[0]
     assert plan.page[1] >= plan.lines * plan.block[1]
     assert min(*plan.path, *plan.rig) >= 150
@@ -442,7 +448,7 @@ def test_a_film_shows_each_frame_and_the_future_at_its_end():
                 expected = resize(clip.video[camera, index], *tile)[:, :, :3]
                 is_free = ~marked(where, clip, camera, index + 1)
                 if 0 < index < 5:
-                    for point in where.to_page(clip.target.pixel[camera, : index + 1]):
+                    for point in where.path_points(clip.target, camera, index + 1):
                         assert_color(picture, point.tolist(), PATH)
                 is_path = np.abs(found.astype(int) - expected).max(axis=-1) > 0
                 assert is_path[is_free].mean() < 0.15  # the path alone covers what is free

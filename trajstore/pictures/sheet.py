@@ -124,8 +124,8 @@ def plan_sheet(
     largest = min(most, max(TILE_MIN, TILES_HEIGHT // views - GAP))
     tile = fit_tile(height, width, largest=largest, scale=scale)
     cell = (max(tile[0], CELL_MIN[0]), max(tile[1], CELL_MIN[1]))
-    across = min(frames, 2) if views == 1 else frames
-    lines = views * frames // across
+    across = ceil(frames / 2) if views == 1 and frames > 3 else frames
+    lines = ceil(views * frames / across)
     heading = HEADING if views == 1 else 0
     pitch = (cell[0] + GAP, cell[1] + GAP + heading)
     tiles = (across * pitch[0] - GAP, lines * pitch[1] - GAP - heading)
