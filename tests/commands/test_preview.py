@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from importlib.util import find_spec
+from io import BytesIO
 from pathlib import Path
 
 import imageio.v3
@@ -13,6 +14,7 @@ from PIL import Image
 from support.faults import assert_same_bytes, small_disk, tree
 
 import trajstore
+from trajstore.commands.preview import draw, load
 from trajstore.errors import (
     CorruptDataError,
     DriftError,
@@ -157,6 +159,89 @@ def test_what_cannot_be_shown_is_refused_before_anything_is_opened(tmp_path: Pat
         SpecError, match="show: found 'depth', expected one of video, segmentation, depth_map,"
     ):
         trajstore.preview("no such store", output=tmp_path / "a.png", show="depth")
+
+
+# ---------------------------------------------------------------------------------------------- options
+
+
+def test_without_a_file_the_report_holds_the_picture(small_spec: DatasetSpec):
+    report = trajstore.preview(small_spec, [0])
+    assert report.output is None
+    assert report.picture is not None
+    assert report._repr_png_() == report.picture
+    assert len(report.picture) == report.bytes
+    with Image.open(BytesIO(report.picture)) as image:
+        assert image.format == "PNG"
+    assert len(repr(report)) < 200
+
+
+def test_a_scale_enlarges_frames(tmp_path: Path, small_spec: DatasetSpec):
+    widths = []
+    for scale in (5, 20):
+        trajstore.preview(small_spec, [0], output=tmp_path / "a.gif", scale=scale)
+        with Image.open(tmp_path / "a.gif") as image:
+            widths.append(image.size)
+    (_, low), (_, high) = widths
+    assert high - low == 15 * 16
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scale": 0}, "scale: found 0, expected a number above 0"),
+        ({"scale": float("nan")}, "scale: found nan, expected a number above 0"),
+        ({"zoom": 0.5}, "zoom: found 0.5, expected a number of at least 1"),
+        ({"scale": 1e5}, "scale: found a page of .* px, expected at most 16,000 px a side; choose a smaller"),
+    ],
+)
+def test_scales_that_cannot_be_drawn_are_refused(
+    tmp_path: Path, small_spec: DatasetSpec, options: dict[str, float], message: str
+):
+    with pytest.raises(SpecError, match=message):
+        trajstore.preview(small_spec, [0], output=tmp_path / "a.png", **options)  # type: ignore[arg-type]
+    assert tree(tmp_path) == {".": None}
+
+
+@pytest.mark.parametrize("ending", [".png", ".gif"])
+def test_without_overlay_frames_are_as_they_are(small_spec: DatasetSpec, ending: str):
+    shares = []
+    samples = open_samples(small_spec)
+    clips = load(samples, [0], [0], ending=ending)
+    for overlay in (True, False):
+        data = draw(samples, clips, ending, title="a", scale=8, overlay=overlay)
+        frames = imageio.v3.imread(data, extension=ending, index=None).astype(int)
+        box = np.abs(frames - [0, 0x9E, 0x73]).max(axis=-1) < 12
+        shares.append(int(box.sum()))
+    marked, plain = shares
+    assert marked > 50
+    assert plain == 0
+
+
+def test_several_annotations_stand_beside_each_other(tmp_path: Path, small_spec: DatasetSpec):
+    sizes = []
+    for show in (["video"], ["video", "segmentation", "depth_map", "flow"]):
+        trajstore.preview(small_spec, [0], output=tmp_path / "a.gif", show=show, scale=12)
+        with Image.open(tmp_path / "a.gif") as image:
+            sizes.append((image.n_frames, image.width))
+    assert sizes == [(3, 480), (2, 2 * 14 + 4 * (12 * 16 + 4) - 4)]
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg", ".gif", ".mp4"])
+def test_extremes_are_drawn(tmp_path: Path, ending: str):
+    spec = DatasetSpec.from_fields(samples=1, cameras=1, frames=1, height=1, width=1)
+    report = trajstore.preview(spec, output=tmp_path / f"a{ending}", show=["video", "flow"], zoom=9)
+    assert (report.rows, report.classes) == ((0,), ("Linear",))
+    assert (tmp_path / f"a{ending}").stat().st_size == report.bytes
+
+
+def test_frames_of_a_store_are_drawn_without_numba(tmp_path: Path, tiny_store: Path):
+    program = (
+        "import sys\n"
+        "import trajstore\n"
+        f"trajstore.preview({str(tiny_store)!r}, [0])\n"
+        "assert not {'numba', 'zarr', 'matplotlib.pyplot', 'imageio'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
 
 
 # ---------------------------------------------------------------------------------------------- bad input

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -350,8 +352,51 @@ def test_without_a_screen_it_says_how_to_save_a_recording(tiny_store: Path, monk
     monkeypatch.setattr("sys.platform", "linux")
     for name in ("DISPLAY", "WAYLAND_DISPLAY"):
         monkeypatch.delenv(name, raising=False)
-    with pytest.raises(OutputError, match=rf"found no screen .*trajstore view {tiny_store} -o FILE\.rrd"):
+    ways = rf"trajstore view {tiny_store} --web, .*trajstore view {tiny_store} -o FILE\.rrd"
+    with pytest.raises(OutputError, match=rf"found no screen .*{ways}"):
         trajstore.view(tiny_store)
+
+
+def test_a_browser_of_this_machine_gets_the_viewer(tiny_store: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("sys.platform", "linux")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    report = trajstore.view(tiny_store, [5], web=True)
+    assert report.url is not None
+    assert report.server is not None
+    try:
+        address = urlsplit(report.url)
+        assert address.hostname == "127.0.0.1"
+        with urlopen(report.url, timeout=20) as page:
+            assert b"<html" in page.read()
+        options = report.server.args
+        assert options[options.index("--bind") + 1] == "127.0.0.1"  # type: ignore[union-attr, index]
+    finally:
+        report.server.kill()
+    report.wait()
+    assert report.rows == (5,)
+
+
+def test_a_server_that_does_not_start_says_why(
+    tiny_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    viewer = tmp_path / "viewer"
+    viewer.write_text("#!/bin/sh\necho out of order\n")
+    viewer.chmod(0o755)
+    monkeypatch.setattr("trajstore.pictures.recording._find_viewer", lambda: str(viewer))
+    with pytest.raises(OutputError, match="the viewer did not start: out of order; save a recording with"):
+        trajstore.view(tiny_store, [0], web=True)
+
+
+def test_a_browser_and_a_file_are_not_asked_for_together(tiny_store: Path, tmp_path: Path):
+    with pytest.raises(SpecError, match="found both a browser and the file .*a.rrd"):
+        trajstore.view(tiny_store, output=tmp_path / "a.rrd", web=True)
+
+
+def test_extremes_are_recorded(tmp_path: Path):
+    spec = DatasetSpec.from_fields(samples=1, cameras=1, frames=1, height=1, width=1)
+    report = trajstore.view(spec, output=tmp_path / "a.rrd", show=["video", "flow"])
+    assert (report.rows, report.classes) == ((0,), ("Linear",))
 
 
 def test_on_a_screen_the_viewer_gets_everything(

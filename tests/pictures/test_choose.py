@@ -40,10 +40,16 @@ def first_rows(samples: Samples, label: int, split: str | None, count: int) -> l
 
 @pytest.mark.parametrize("split", [None, *SPLIT_NAMES])
 def test_without_rows_it_is_the_first_of_each_class(samples: Samples, split: str | None):
-    expected = [row for label in range(4) for row in first_rows(samples, label, split, 1)]
+    expected = [row for label in range(4) for row in first_rows(samples, label, split or "train", 1)]
     assert len(expected) == 4
     assert list(choose_rows(samples, split=split)) == expected
     assert list(choose_rows(samples, [], split=split)) == expected
+
+
+def test_where_a_class_is_not_trained_on_it_is_the_first_of_any_split():
+    samples = open_samples(DatasetSpec.from_fields(samples=4, train=0.5, val=0.5, test=0.0))
+    classes = samples.column("class_label")
+    assert [classes[row] for row in choose_rows(samples)] == sorted(classes)
 
 
 @pytest.mark.parametrize("split", [None, "train", "test"])

@@ -120,7 +120,8 @@ def preview(
     source : path-like, Location or DatasetSpec
         A store, a folder or a URL, finished or not; or a spec, or a TOML or JSON file with one, to see what would come.
     rows : sequence of int, optional
-        Which rows, at most 12; negative ones count from the end. By default the first written one of each class.
+        Which rows, at most 12; negative ones count from the end. By default the first written one of each class,
+        of the split train where that has all classes.
     output : path-like, optional
         The file; replaced if it is there. ``.png``, ``.svg`` and ``.pdf`` are a contact sheet, of at most 8 cameras
         and 4 frames, chosen so that transients are seen. ``.gif`` and ``.mp4`` play all frames, of cameras in sync;

@@ -84,7 +84,8 @@ def view(
     source : path-like, Location or DatasetSpec
         A store, a folder or a URL, finished or not; or a spec, or a TOML or JSON file with one, to see what would come.
     rows : sequence of int, optional
-        Which rows, at most 12; negative ones count from the end. By default the first written one of each class.
+        Which rows, at most 12; negative ones count from the end. By default the first written one of each class,
+        of the split train where that has all classes.
     output : path-like, optional
         A file ending in ``.rrd`` to save the recording to, which needs no screen; replaced if it is there.
     web : bool, default False

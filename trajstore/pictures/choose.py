@@ -53,6 +53,9 @@ def choose_rows(
         raise SpecError(message)
     check_split(split)
     found = _find_first(samples, class_name, split)
+    if class_name is None and split is None and samples.spec.splits.train > 0.0:
+        trained_on = _find_first(samples, None, "train")
+        found = trained_on if len(trained_on) == len(found) else found
     if not found:
         raise _explain_none(samples, class_name, split)
     return found

@@ -105,9 +105,10 @@ def encode_mp4(pictures: Iterable[Picture]) -> bytes:
     with av.open(stream, "w", format="mp4") as container:
         track: Any = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
         track.pix_fmt = "yuv420p"
-        packets = []
+        packets: list[Any] = []
         for picture in pictures:
-            track.height, track.width, _ = picture.shape
+            if not track.codec_context.is_open:
+                track.height, track.width, _ = picture.shape
             packets += track.encode(av.VideoFrame.from_ndarray(picture, format="rgb24"))
         packets += track.encode()
         last = max(packets, key=lambda packet: packet.pts)
