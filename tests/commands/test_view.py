@@ -389,7 +389,7 @@ def test_a_server_that_does_not_start_says_why(
 
 
 def test_a_browser_and_a_file_are_not_asked_for_together(tiny_store: Path, tmp_path: Path):
-    with pytest.raises(SpecError, match="found both a browser and the file .*a.rrd"):
+    with pytest.raises(SpecError, match=r"found both a browser and the file .*a\.rrd"):
         trajstore.view(tiny_store, output=tmp_path / "a.rrd", web=True)
 
 
