@@ -26,6 +26,7 @@ from trajstore.errors import (
 )
 from trajstore.pictures.annotations import COLORINGS
 from trajstore.pictures.encode import FRAMES_PER_SECOND, LAST_SECONDS
+from trajstore.pictures.palette import BOX, FUTURE, INK, PAPER, to_rgb
 from trajstore.pictures.source import open_samples
 from trajstore.spec import DatasetSpec
 
@@ -70,6 +71,15 @@ def test_a_gif_plays_all_frames_and_stays_at_the_last(tmp_path: Path, tiny_store
         assert image.info["loop"] == 0
     each = 1000 / FRAMES_PER_SECOND
     assert durations == [each, each, each, 1000 * LAST_SECONDS]
+
+
+def test_a_gif_has_the_colours_of_marks(tmp_path: Path, tiny_store: Path):
+    trajstore.preview(tiny_store, [1, 5, 9, 12], output=tmp_path / "a.gif")
+    first, *_, last = imageio.v3.imread(tmp_path / "a.gif", index=None)
+    for color in (PAPER, INK, BOX, FUTURE):
+        counts = [(frame == to_rgb(color)).all(axis=-1).sum() for frame in (first, last)]
+        assert (counts[0] > 0) == (color != FUTURE)
+        assert counts[1] > 10
 
 
 def test_a_gif_of_a_single_frame(tmp_path: Path):

@@ -13,6 +13,7 @@ from PIL import Image
 
 from trajstore.pictures.choose import spread
 from trajstore.pictures.page import DPI, Page
+from trajstore.pictures.palette import MARKS, to_rgb
 
 FRAMES_PER_SECOND: Final = 10
 LAST_SECONDS: Final = 2.0
@@ -21,7 +22,7 @@ LAST_SECONDS: Final = 2.0
 COLORS: Final = 255
 """Colours of an animation; one more says that a pixel stays as it is."""
 
-COMMON: Final = 64
+COMMON: Final = 32
 """Colours of an animation that are kept as they are."""
 
 PALETTE_FRAMES: Final = 8
@@ -67,11 +68,12 @@ def encode_gif(pictures: Iterable[Picture]) -> bytes:
 
 
 def _choose_colors(frames: Sequence[Picture]) -> Picture:
-    """Colours (n, 3) of an animation: the commonest as they are, paper above all, and means of the others."""
+    """Colours (n, 3) of an animation: those of marks and the commonest as they are, and means of the others."""
     page = Image.fromarray(np.concatenate(frames))
     counted: list[tuple[int, Any]] = page.getcolors(page.width * page.height) or []
-    common = [color for _, color in sorted(counted, reverse=True)[:COMMON]]
-    means = page.quantize(COLORS - len(common)).getpalette() or []
+    common = [*map(to_rgb, MARKS), *(color for _, color in sorted(counted, reverse=True)[:COMMON])]
+    # of Pillow's methods, the one that is nearest to small bodies
+    means = page.quantize(COLORS - len(common), Image.Quantize.FASTOCTREE).getpalette() or []
     return np.array([*common, *zip(*[iter(means)] * 3, strict=True)], np.uint8)[:COLORS]
 
 

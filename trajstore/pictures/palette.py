@@ -46,6 +46,9 @@ SHADOW: Final = "#A6A6A6"
 FAINT: Final = "#C8C8C8"
 PAPER: Final = "#FFFFFF"
 
+MARKS: Final = (PAPER, INK, QUIET, PATH, FUTURE, *ROLES.values())
+"""What is written and drawn over pictures."""
+
 FONT: Final = "DejaVu Sans"
 """Comes with matplotlib, so that pictures are the same everywhere."""
 
