@@ -266,7 +266,7 @@ def _describe(name: str, family: Family) -> FamilyRecord:
             parameters=tuple(parameters),
         )
     except ValidationError as error:
-        message = f"family {name}: {'; '.join(describe_invalid(error))}"
+        message = f"family {name}: {'; '.join(describe_invalid(error, FamilyRecord))}"
         raise SpecError(message) from None
 
 

@@ -551,7 +551,7 @@ class DatasetSpec(_Section):
             # through JSON, where an array is a tuple but 1.0 is no integer and "1" no number
             return cls.model_validate_json(json.dumps(data, default=_to_plain))
         except ValidationError as error:
-            message = f"{source}: {'; '.join(describe_invalid(error))}"
+            message = f"{source}: {'; '.join(describe_invalid(error, cls))}"
             raise SpecError(message) from None
 
     @classmethod

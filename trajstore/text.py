@@ -6,11 +6,12 @@ import os
 import re
 import shlex
 import textwrap
+from collections.abc import Iterable, Mapping
 from reprlib import repr as shorten
-from typing import TYPE_CHECKING, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final, TextIO, get_args
 
 if TYPE_CHECKING:
-    from pydantic import ValidationError
+    from pydantic import BaseModel, ValidationError
     from pydantic_core import ErrorDetails
 
 UNBROKEN: Final = re.compile(r"(?:(?<=: )|^)(?:trajstore|python|rm) .*|`[^`]*`")
@@ -70,9 +71,53 @@ def format_seconds(seconds: float) -> str:
     return f"{hours} h {minutes} min"
 
 
-def describe_invalid(error: ValidationError) -> list[str]:
-    """One sentence for each thing that pydantic found wrong: where, what is there, what should be."""
-    return [_describe_detail(detail) for detail in error.errors(include_url=False)]
+def describe_invalid(error: ValidationError, model: type[BaseModel] | None = None) -> list[str]:
+    """One sentence for each thing that pydantic found wrong: where, what is there, what should be.
+
+    With the model, a field that it does not have is answered with those that it has.
+    """
+    return [_describe_detail(detail, model) for detail in error.errors(include_url=False)]
+
+
+def describe_unknown(name: object, known: Iterable[str], *, hint: str = "") -> str:
+    """Say that a name is none of those that are known, and give a hint: by default which of them is close to it.
+
+    Examples
+    --------
+    >>> print(describe_unknown("tarin", ["train", "val", "test"]))
+    found 'tarin', expected one of train, val, test; did you mean train?
+    """
+    names = list(known)
+    return f"found {name!r}, expected one of {', '.join(names)}{hint or suggest(name, names)}"
+
+
+def suggest(name: object, known: Iterable[str] | Mapping[str, str]) -> str:
+    """Ask whether a known name was meant, where one is close; of a mapping, its values are what is shown.
+
+    Examples
+    --------
+    >>> suggest("lineer", ["Linear", "Circular"]), suggest("Cubic", ["Linear"])
+    ('; did you mean Linear?', '')
+    """
+    from difflib import get_close_matches  # only where something is wrong
+
+    shown = known if isinstance(known, Mapping) else dict(zip(names := list(known), names, strict=True))
+    folded = {
+        each.casefold(): each for each in reversed(list(shown))
+    }  # of two that differ in case only, the first
+    close = get_close_matches(str(name).casefold(), folded, 1)
+    return f"; did you mean {shown[folded[close[0]]]}?" if close else ""
+
+
+def explain_install(extra: str) -> str:
+    """How to get the packages of an extra.
+
+    Examples
+    --------
+    >>> print(explain_install("preview"))
+    get it, in a clone of trajstore, with: pip install '.[preview]'
+    """
+    return f"get it, in a clone of trajstore, with: pip install '.[{extra}]'"
 
 
 def escape(text: str) -> str:
@@ -144,13 +189,13 @@ def fit(text: str, stream: TextIO) -> str:
     return wrap(text, width) if width else text
 
 
-def _describe_detail(detail: ErrorDetails) -> str:
+def _describe_detail(detail: ErrorDetails, model: type[BaseModel] | None) -> str:
     """One sentence for one thing that pydantic found wrong."""
     place = ".".join(map(str, detail["loc"]))
     message = detail["msg"].removeprefix("Value error, ")
     match detail["type"]:
         case "extra_forbidden":
-            message = "unknown field, expected one that its schema names (see schemas/)"
+            message = _describe_extra(detail["loc"], model)
         case "missing":
             message = "found nothing, expected a value"
         case "value_error" if named := re.match(r"(\w+)\.\w+", message):
@@ -161,9 +206,35 @@ def _describe_detail(detail: ErrorDetails) -> str:
             return ".".join([*outer, message])
         case "value_error" | "json_invalid":
             pass
+        case "literal_error":
+            choices = re.findall("'([^']*)'", detail["ctx"]["expected"])
+            message = describe_unknown(detail["input"], choices)
         case _:
             message = f"found {shorten(detail['input'])}; {message[0].lower()}{message[1:]}"
     return f"{place}: {message}" if place else message
+
+
+def _describe_extra(place: tuple[int | str, ...], model: type[BaseModel] | None) -> str:
+    """What should be in place of a field that a model, or one inside it, does not have."""
+    siblings = list(_list_fields(model, place[:-1]))
+    if not siblings:
+        return "unknown field, expected none of that name"
+    inner = {
+        name: f"{outer}.{name}" for outer in _list_fields(model) for name in _list_fields(model, (outer,))
+    }
+    close = suggest(place[-1], inner | dict(zip(siblings, siblings, strict=True)))
+    return f"unknown field, expected some of {', '.join(siblings)}{close}"
+
+
+def _list_fields(model: Any, place: tuple[int | str, ...] = ()) -> Iterable[str]:
+    """Names of the fields of a model, or of the one at a place inside it; none where there is another value."""
+    for part in place:
+        if isinstance(part, str):
+            fields = getattr(model, "model_fields", {})
+            model = fields[part].annotation if part in fields else None
+        else:  # an item of a tuple
+            model = next(iter(get_args(model)), None)
+    return getattr(model, "model_fields", {})
 
 
 def _wrap_line(line: str, width: int) -> str:

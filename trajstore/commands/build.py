@@ -76,7 +76,7 @@ def build(
     workers : int, optional
         Threads that compute, or processes of a local Dask cluster; by default one for each processor.
     executor : {'threads', 'dask'}
-        What computes: this process, or a Dask cluster (``pip install 'trajstore[dask]'``).
+        What computes: this process, or a Dask cluster (extra ``dask``).
     scheduler : str, optional
         Address of the cluster's scheduler, such as ``tcp://host:8786``. Without one, workers are started here and end
         with the build.

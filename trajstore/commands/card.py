@@ -31,7 +31,7 @@ from trajstore.show import Shown
 from trajstore.storage.disk_space import explain_failed_write
 from trajstore.storage.durable import make_folders, publish_all
 from trajstore.storage.location import Location
-from trajstore.text import quote
+from trajstore.text import explain_install, quote
 
 README, CROISSANT, _, PICTURE, SPEC = CARD_FILES
 
@@ -168,9 +168,7 @@ def card(
     picture = _draw(subject, title)
     tally.add(1, stored_bytes=0)
     if picture is None:
-        notes.append(
-            "no picture, for matplotlib is not installed; get it with: pip install 'trajstore[preview]'"
-        )
+        notes.append(f"no picture, for matplotlib is not installed; {explain_install('preview')}")
     proof = render_checksums(digests)
     size = sum(found.size for found in checksums.values())
     files = {

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from trajstore.errors import MissingExtraError, SpecError
 from trajstore.executors.run import RunOptions
 from trajstore.executors.threads import ThreadExecutor
-from trajstore.text import hide_secrets
+from trajstore.text import describe_unknown, explain_install, hide_secrets
 
 _ADDRESS = re.compile(r"((tcp|tls|ucx|ws|wss)://)?([\w.-]+|\[[0-9a-fA-F:.%\w]+\]):(?P<port>\d{1,5})")
 
@@ -19,7 +19,7 @@ def check_options(options: RunOptions, store: object) -> None:
     ThreadExecutor(workers)  # checks the number
     message, shown = "", hide_secrets(scheduler or "")
     if executor not in ("threads", "dask"):
-        message = f"executor: found {executor!r}, expected one of threads, dask"
+        message = f"executor: {describe_unknown(executor, ('threads', 'dask'))}"
     elif scheduler is not None and executor != "dask":
         message = f"scheduler: found {shown!r} without the executor that uses it; add: --executor dask"
     elif scheduler is not None and workers is not None:
@@ -36,5 +36,5 @@ def check_options(options: RunOptions, store: object) -> None:
     if message:
         raise SpecError(message)
     if executor == "dask" and find_spec("distributed") is None:
-        message = "executor dask: Dask is not installed; get it with: pip install 'trajstore[dask]'"
+        message = f"executor dask: Dask is not installed; {explain_install('dask')}"
         raise MissingExtraError(message)

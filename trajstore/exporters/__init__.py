@@ -16,6 +16,7 @@ from trajstore.exporters.interface import Encoder, Format, Part
 from trajstore.exporters.pt import TorchFiles
 from trajstore.exporters.videofolder import VideoFolder
 from trajstore.exporters.webdataset import WebDataset
+from trajstore.text import describe_unknown, explain_install
 
 __all__ = ["FORMATS", "Encoder", "Format", "Part", "check_installed", "find_format"]
 
@@ -32,7 +33,7 @@ FORMATS: Final[dict[str, Format]] = {
 def find_format(name: str) -> Format:
     """Find a format by its name."""
     if name not in FORMATS:
-        message = f"format: found {name!r}, expected one of {', '.join(FORMATS)}"
+        message = f"format: {describe_unknown(name, FORMATS)}"
         raise SpecError(message)
     return FORMATS[name]
 
@@ -45,7 +46,6 @@ def check_installed(name: str, options: Mapping[str, str]) -> None:
             version(package)
         except PackageNotFoundError:
             message = (
-                f"format {name}: needs {package}, which is not installed; "
-                f"get it with: pip install 'trajstore[{writer.extra}]'"
+                f"format {name}: needs {package}, which is not installed; {explain_install(writer.extra)}"
             )
             raise MissingExtraError(message) from None

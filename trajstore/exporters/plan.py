@@ -46,7 +46,7 @@ from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.handle import StoreHandle, open_store
 from trajstore.store.layout import FRAMES
-from trajstore.text import describe_invalid, format_count, quote
+from trajstore.text import describe_invalid, describe_unknown, format_count, quote
 
 METADATA_FILE: Final = "metadata.json"
 UNFINISHED_FILE: Final = "unfinished.json"
@@ -298,8 +298,9 @@ def _choose_annotations(
         raise SpecError(message)
     for name in names:
         if name not in present:
-            known = f"expected some of {', '.join(present)}" if present else "the store has none"
-            message = f"annotations: found {name!r}, {known}{reader.explain_absent(name)}"
+            hint = reader.explain_absent(name)
+            wrong = f"found {name!r}, the store has none{hint}"
+            message = f"annotations: {describe_unknown(name, present, hint=hint) if present else wrong}"
             raise SpecError(message)
     return tuple(name for name in present if name in names)
 

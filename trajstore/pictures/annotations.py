@@ -24,6 +24,7 @@ from trajstore.reading.samples import Samples
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.handle import check_generator, open_store
+from trajstore.text import describe_unknown
 
 if TYPE_CHECKING:
     from trajstore.scene.scene import Scene
@@ -141,8 +142,12 @@ def check_show(names: Collection[str]) -> None:
     known = (VIDEO, *COLORINGS)
     unknown = [name for name in names if name not in known]
     if unknown or not names:
-        found = repr(unknown[0]) if unknown else "nothing"
-        message = f"show: found {found}, expected one of {', '.join(known)}"
+        wrong = (
+            describe_unknown(unknown[0], known)
+            if unknown
+            else f"found nothing, expected one of {', '.join(known)}"
+        )
+        message = f"show: {wrong}"
         raise SpecError(message)
 
 

@@ -15,7 +15,7 @@ from trajstore.scene.order import SPLIT_NAMES
 from trajstore.spec import VideoSection
 from trajstore.storage.location import Location
 from trajstore.store.layout import FRAMES
-from trajstore.text import format_count, quote
+from trajstore.text import describe_unknown, format_count, quote
 
 ROWS_MAX: Final = 12
 """Rows that are shown at a time."""
@@ -49,7 +49,7 @@ def choose_rows(
         return chosen
     names = samples.spec.dataset.classes
     if class_name is not None and class_name not in names:
-        message = f"class: found {class_name!r}, expected one of {', '.join(names)}"
+        message = f"class: {describe_unknown(class_name, names)}"
         raise SpecError(message)
     check_split(split)
     found = _find_first(samples, class_name, split)

@@ -11,7 +11,7 @@ from trajstore.errors import MissingExtraError, OutputError, SpecError
 from trajstore.storage.disk_space import explain_failed_write
 from trajstore.storage.durable import publish
 from trajstore.storage.location import Location
-from trajstore.text import quote
+from trajstore.text import explain_install, quote
 
 
 def check_output(path: Path, endings: Mapping[str, tuple[str, ...]], *, extra: str) -> None:
@@ -38,10 +38,7 @@ def check_installed(modules: tuple[str, ...], *, extra: str, what: str) -> None:
     """Check that some modules are there, without importing them."""
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
-        message = (
-            f"{what}: needs {' and '.join(missing)}, not installed here; "
-            f"get what is missing with: pip install 'trajstore[{extra}]'"
-        )
+        message = f"{what}: needs {' and '.join(missing)}, not installed here; {explain_install(extra)}"
         raise MissingExtraError(message)
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from trajstore.errors import SpecError
 from trajstore.scene.order import SPLIT_NAMES
+from trajstore.text import describe_unknown
 
 Rows = str | range | slice | tuple[int, int]
 """``"a:b"``, or the same as a range, a slice or a pair."""
@@ -52,5 +53,5 @@ def _split(rows: Rows | None) -> tuple[int | None, int | None]:
 def check_split(split: str | None) -> None:
     """Check the name of a split; None stands for all rows."""
     if split is not None and split not in SPLIT_NAMES:
-        message = f"split: found {split!r}, expected one of {', '.join(SPLIT_NAMES)}"
+        message = f"split: {describe_unknown(split, SPLIT_NAMES)}"
         raise SpecError(message)

@@ -30,6 +30,7 @@ from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
 from trajstore.store.columns import Column, Layout
 from trajstore.store.layout import FRAMES, plan_layout
+from trajstore.text import describe_unknown
 
 THREADS_MAX: Final = 8
 """Threads that a batch is spread over unless the caller says otherwise."""
@@ -513,8 +514,7 @@ class Samples(Shown, ABC):
         if key in self._selections:
             return self._selections[key]
         if column not in self._sharded:
-            known = ", ".join(self._sharded)
-            message = f"column: found {column!r}, expected one of {known}{self.explain_absent(column)}"
+            message = f"column: {describe_unknown(column, self._sharded, hint=self.explain_absent(column))}"
             raise SpecError(message)
         found = self._sharded[column]
         choices = {"camera": (cameras, 0), "frame": (frames, 1)}
@@ -543,9 +543,7 @@ class Samples(Shown, ABC):
     ) -> tuple[Selection, ...]:
         """Check the same choice of each array of a group that is stored in shards, or of one such array by its name."""
         if name not in self.groups and name not in self._sharded:
-            message = (
-                f"group: found {name!r}, expected one of {', '.join(self.groups)}{self.explain_absent(name)}"
-            )
+            message = f"group: {describe_unknown(name, self.groups, hint=self.explain_absent(name))}"
             raise SpecError(message)
         return tuple(
             self.select(
@@ -632,7 +630,7 @@ class Samples(Shown, ABC):
 def _check_name(name: str, known: Collection[str]) -> None:
     """Raise unless a column is known."""
     if name not in known:
-        message = f"column: found {name!r}, expected one of {', '.join(known)}"
+        message = f"column: {describe_unknown(name, known)}"
         raise SpecError(message)
 
 

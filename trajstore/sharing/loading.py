@@ -148,7 +148,7 @@ clip = dataset.video[0].values
 train = dataset.isel(sample=(dataset.split == 0).values)
 ```
 
-With PyTorch (`pip install 'trajstore[torch]'`):
+With PyTorch and trajstore:
 
 ```python
 from torch.utils.data import DataLoader

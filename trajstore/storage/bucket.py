@@ -17,7 +17,7 @@ from trajstore.errors import MissingExtraError, NotAStoreError, SpecError, Store
 from trajstore.executors.threads import ThreadExecutor
 from trajstore.storage.interface import ByteRange, Bytes, Change, Check
 from trajstore.storage.location import Location
-from trajstore.text import hide_secrets
+from trajstore.text import explain_install, hide_secrets
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -275,7 +275,7 @@ def _connect(location: Location, *, patient: bool = True) -> ObjectStore:
         import obstore
         from obstore.store import MemoryStore, from_url
     except ImportError:
-        message = f"{location}: buckets need obstore, which is not installed: pip install 'trajstore[cloud]'"
+        message = f"{location}: buckets need obstore, which is not installed; {explain_install('cloud')}"
         raise MissingExtraError(message) from None
     _check_process(location)
     if location.url.startswith("memory://"):

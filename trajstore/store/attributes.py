@@ -154,7 +154,7 @@ def parse_attributes(root: Mapping[str, Any], location: Location) -> StoreAttrib
     try:
         return StoreAttributes.model_validate_json(text)
     except ValidationError as error:
-        problem = f"{location}/zarr.json: attribute {NAMESPACE}.{describe_invalid(error)[0]}"
+        problem = f"{location}/zarr.json: attribute {NAMESPACE}.{describe_invalid(error, StoreAttributes)[0]}"
     if newer is not None:
         message = f"{problem}; {describe_newer(newer)}"
         raise NewerStoreError(message)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from math import prod
 from typing import Any, Final
 
@@ -23,7 +22,7 @@ from trajstore.store.handle import StoreHandle, check_generator, check_is_free, 
 from trajstore.store.layout import FRAMES, plan_layout
 from trajstore.store.shard import index_size
 from trajstore.store.write import measure_rows
-from trajstore.text import format_count
+from trajstore.text import describe_unknown, format_count
 
 TASKS_MAX: Final = 2**22
 """A store with more tasks in a group is refused: each has files and a flag of its own, and every list of them grows."""
@@ -217,9 +216,7 @@ def check_annotations(names: Collection[str]) -> tuple[Annotation, ...]:
     """Refuse names that are none of an annotation; in the order of their list."""
     for name in names:
         if name not in ANNOTATIONS:
-            close = get_close_matches(name, ANNOTATIONS, 1)
-            hint = f"; did you mean {close[0]}?" if close else ""
-            message = f"annotation: found {name!r}, expected some of {', '.join(ANNOTATIONS)}{hint}"
+            message = f"annotation: {describe_unknown(name, ANNOTATIONS)}"
             raise SpecError(message)
     if not names:
         message = f"annotation: found none, expected some of {', '.join(ANNOTATIONS)}"

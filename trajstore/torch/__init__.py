@@ -21,7 +21,9 @@ What knows tensors is here; how samples are read is not, but in `trajstore.readi
 try:
     import torch  # noqa: F401
 except ImportError as error:  # pragma: no cover
-    message = "trajstore.torch needs PyTorch, which is not installed: pip install 'trajstore[torch]'"
+    from trajstore.text import explain_install
+
+    message = f"trajstore.torch needs PyTorch, which is not installed; {explain_install('torch')}"
     raise ImportError(message) from error
 
 from trajstore.torch.datasets import Batch, GeneratedDataset, TrajectoryDataset, collate

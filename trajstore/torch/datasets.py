@@ -25,7 +25,7 @@ from trajstore.scene.captions import CAPTION
 from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
 from trajstore.store.layout import FRAMES
-from trajstore.text import format_count
+from trajstore.text import describe_unknown, format_count
 from trajstore.torch.buffers import BufferPool, Loan, Room, Sample, SharedBatch
 
 Transform = Callable[[Sample], Any]
@@ -420,6 +420,6 @@ def _check_column(name: str, samples: Samples) -> None:
     annotations = {group: columns for group, columns in samples.groups.items() if group != FRAMES}
     arrays = {column.name for columns in annotations.values() for column in columns}
     if name not in arrays | annotations.keys():
-        known = ", ".join((*samples.columns, CAPTION, *annotations))
-        message = f"columns: found {name!r}, expected some of {known}{samples.explain_absent(name)}"
+        known = (*samples.columns, CAPTION, *annotations)
+        message = f"columns: {describe_unknown(name, known, hint=samples.explain_absent(name))}"
         raise SpecError(message)
