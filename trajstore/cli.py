@@ -17,7 +17,7 @@ from typer import Argument, Option
 
 import trajstore
 from trajstore import report
-from trajstore.errors import DamageError, SpecError, TrajstoreError, describe_failure, is_full
+from trajstore.errors import DamageError, OutputError, SpecError, TrajstoreError, describe_failure, is_full
 from trajstore.progress import ignore, show_progress
 from trajstore.storage.location import Location, parse_options
 from trajstore.streams import BestEffort, lenient_streams
@@ -242,6 +242,48 @@ def build(
             **given,
         )
     _print_message(report.describe_build(done, part=part, location=location))
+
+
+@_command("spec -o spec.toml", "spec store.zarr")
+def spec(
+    source: Annotated[
+        str | None,
+        Argument(
+            metavar="[STORE]",
+            help="A store, or a file with a spec. [default: the spec of the default dataset]",
+            show_default=False,
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, Option("--output", "-o", metavar="FILE", help="A new file to write it to.")
+    ] = None,
+    storage_option: StorageOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Print a spec as TOML to start from, with what each field means and may be.
+
+    Change what you like, leave out the rest, and build it with: trajstore build STORE --spec FILE
+    """
+    if source is None:
+        found = trajstore.DatasetSpec()
+    else:
+        from trajstore.pictures.source import open_samples
+
+        found = open_samples(_locate(source, storage_option)).spec
+    text = found.to_toml(comments=True)
+    if output is None:
+        print(text, end="")  # noqa: T201  as it is: a line that is broken would be another
+        return
+    from trajstore.storage.durable import publish
+
+    try:
+        publish(output, text.encode(), exclusive=True)
+    except FileExistsError:
+        message = f"output {output}: found a file, expected none of this name; name another, or remove it"
+        raise OutputError(message) from None
+    _print_message(
+        f"{output}: written; build it with: trajstore build store.zarr --spec {quote(str(output))}"
+    )
 
 
 @_command(

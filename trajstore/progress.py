@@ -7,11 +7,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, TextIO
-
+from functools import wraps
+from trajstore.errors import SpecError
 from trajstore.text import fit, format_bytes, format_count, format_rate, format_seconds
+from typing import Any, Final, ParamSpec, TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,6 +26,9 @@ BAR_MIN: Final = 10
 
 STEPS: Final = "steps"
 """The unit of what is not equally long, so that there is no rate."""
+
+Parameters = ParamSpec("Parameters")
+Value = TypeVar("Value")
 
 LINE_SECONDS: Final = 3.0
 """At least this long between two plain lines."""
@@ -182,6 +186,26 @@ def advance(samples: float = 1.0) -> None:
 
 def ignore(_: Progress) -> None:
     """Show nothing."""
+
+
+def shows_progress(function: Callable[Parameters, Value]) -> Callable[Parameters, Value]:
+    """Let a function that reports to its argument ``progress`` take True for a bar, and False for nothing, as well."""
+
+    @wraps(function)
+    def call(*args: Parameters.args, **kwargs: Parameters.kwargs) -> Value:
+        progress = kwargs.get("progress")
+        if callable(progress):
+            return function(*args, **kwargs)
+        if not isinstance(progress, bool | None):
+            message = (
+                f"progress: found {progress!r}, expected True, False, None or a function that receives events"
+            )
+            raise SpecError(message)
+        with show_progress() if progress else nullcontext() as report:
+            kwargs["progress"] = report
+            return function(*args, **kwargs)
+
+    return call
 
 
 @contextmanager

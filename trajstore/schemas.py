@@ -5,12 +5,8 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
 import json
 import sys
-from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +17,7 @@ from trajstore.exporters.records import ExportRecord, Label, Source
 from trajstore.exporters.traj import TrajLabel
 from trajstore.spec import DatasetSpec
 from trajstore.store.attributes import StoreAttributes
+from trajstore.toml import read_docstrings
 
 MODELS: dict[str, type[BaseModel]] = {
     "label": Label,
@@ -55,21 +52,9 @@ class _Described(GenerateJsonSchema):
         made = super().model_schema(schema)
         for model in schema["cls"].__mro__:
             if issubclass(model, BaseModel) and model is not BaseModel:
-                for name, text in _read_docstrings(model).items():
+                for name, text in read_docstrings(model).items():
                     made["properties"][name].setdefault("description", text)
         return made
-
-
-def _read_docstrings(model: type[BaseModel]) -> Mapping[str, str]:
-    """The docstrings of the fields that a class adds."""
-    (definition,) = ast.parse(inspect.getsource(model)).body
-    assert isinstance(definition, ast.ClassDef)
-    return {
-        field.target.id: inspect.cleandoc(str(below.value.value))
-        for field, below in pairwise(definition.body)
-        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-        if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
-    }
 
 
 if __name__ == "__main__":

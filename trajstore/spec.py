@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, get_args
+from typing import Annotated, Any, Final, Literal, Self, TypedDict, Unpack, get_args
 
 import numpy as np
 from pydantic import (
@@ -26,7 +27,8 @@ from pydantic_core import to_jsonable_python
 
 from trajstore.errors import SpecError
 from trajstore.families import FamilyRecord, record_families
-from trajstore.text import describe_invalid
+from trajstore.text import describe_invalid, suggest
+from trajstore.toml import render_commented, render_toml
 from trajstore.trajectories import DEFAULT_CLASSES, FAMILIES
 
 GENERATOR_VERSION: Final = 1
@@ -89,6 +91,7 @@ def check_names(field: str, names: tuple[str, ...], records: tuple[FamilyRecord,
     if unknown:
         message = (
             f"{field}: unknown class {', '.join(map(repr, unknown))}, expected some of {', '.join(FAMILIES)}"
+            f"{suggest(unknown[0], FAMILIES)}"
         )
         raise ValueError(message)
     _check_distinct(names, f"{field}: a class")
@@ -155,14 +158,15 @@ class DatasetSection(_Section):
     """Trajectory families, by name; the label of a class is its place in this list, counted from 0."""
 
     weights: Annotated[tuple[Count, ...], Field(strict=False), Since("0.2")] = ()
-    """How often each class occurs in every aligned group of as many rows as all weights make together; by default each
-    once."""
+    """How often each class occurs in every aligned group of as many rows as all weights make together, which are at
+    most 1000; by default each once."""
 
     motion_labels: Annotated[bool, Since("0.2")] = False
     """Whether speed, path length, direction and the numbers that describe a path are stored as labels, too."""
 
     families: Annotated[tuple[FamilyRecord, ...], Field(strict=False), Since("0.2")] = ()
-    """What families of one's own among the classes and the motions of bodies were; recorded by itself."""
+    """What families of one's own among the classes and the motions of bodies were. Leave it out: trajstore records it
+    when a store is built."""
 
     @field_validator("families")
     @classmethod
@@ -217,10 +221,11 @@ class SceneSection(_Section):
     """What moves, and how far."""
 
     radius: Range = (0.08, 0.16)
-    """Smallest and largest radius of the sphere, world units."""
+    """Smallest and largest radius of the sphere, world units: more than 0, less than 1."""
 
     size: Range = (0.5, 0.9)
-    """Half of a path's extent, smallest and largest, as a share of the room that the unit ball leaves the sphere."""
+    """Half of a path's extent, smallest and largest, as a share of the room that the unit ball leaves the sphere: more
+    than 0, less than 1."""
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:
@@ -260,7 +265,7 @@ class CameraSection(_Section):
 
     orbit: Annotated[NumberOrRange, Since("0.2")] = (0.0, 0.0)
     """How far the cameras travel around the z axis from the first to the last seen frame, degrees, smallest and
-    largest; drawn by row, the same for all cameras."""
+    largest; drawn by row, the same for all cameras. From -36000 to 36000."""
 
     @model_validator(mode="after")
     def _check_camera(self) -> Self:
@@ -302,7 +307,8 @@ class RenderSection(_Section):
     """Brightness of a surface that is turned away from the light, as a share of full brightness."""
 
     contrast: int = Field(default=40, ge=1, le=255)
-    """In at least one channel every pixel of the sphere differs from the background by at least this many levels."""
+    """In at least one channel every pixel of the sphere differs from the background by at least this many levels. How
+    many are possible depends on `ambient`."""
 
     light: Annotated[tuple[float, float, float], Field(strict=False)] = (0.4, -0.3, 0.85)
     """Direction towards the light in the world; its length does not matter."""
@@ -329,13 +335,15 @@ class BodiesSection(_Section):
     """What else moves beside the target, which is body 0, and what all bodies are."""
 
     distractors: CountOrRange = (0, 0)
-    """Bodies beside the target that are there during the whole clip, fewest and most; drawn by row."""
+    """Bodies beside the target that are there during the whole clip, fewest and most; drawn by row. A row has at most
+    254 bodies."""
 
     transients: CountOrRange = (0, 0)
     """Bodies that are there for a few frames only, fewest and most; drawn by row."""
 
     transient_frames: CountOrRange = (1, 3)
-    """How many successive frames a transient is there, fewest and most; drawn by body."""
+    """How many successive frames a transient is there, fewest and most; drawn by body. At least 1, at most the frames
+    of the clip."""
 
     shapes: Annotated[tuple[Shape, ...], Field(strict=False, min_length=1)] = ("sphere",)
     """Shapes of bodies, the target among them; drawn by body. The radius is that of the sphere that encloses a body."""
@@ -388,7 +396,7 @@ class BackgroundSection(_Section):
 
     cell: NumberOrRange = (0.1, 0.3)
     """Size of a checker's field, and distance of the points that value noise is interpolated between, smallest and
-    largest, as a share of the image's shorter side; drawn by row."""
+    largest, as a share of the image's shorter side; drawn by row. From 0.01 to 10."""
 
     @field_validator("patterns")
     @classmethod
@@ -405,11 +413,12 @@ class SensorSection(_Section):
     """What a real sensor adds."""
 
     noise: NumberOrRange = (0.0, 0.0)
-    """Standard deviation of the noise of each pixel and channel, levels, smallest and largest; drawn by row."""
+    """Standard deviation of the noise of each pixel and channel, levels, smallest and largest; drawn by row. From 0
+    to 255."""
 
     blur: NumberOrRange = (0.0, 0.0)
     """How long the shutter is open, as a share of the time between two frames, shortest and longest; drawn by row. The
-    labels are those of the middle of that time."""
+    labels are those of the middle of that time. From 0 to 1."""
 
     @model_validator(mode="after")
     def _check_sensor(self) -> Self:
@@ -489,6 +498,57 @@ class AnnotationsSection(_Section):
         return tuple(sorted(names, key=ANNOTATIONS.index))
 
 
+class SpecFields(TypedDict, total=False):
+    """Single fields of a spec by name, as `trajstore.build` takes them; `DatasetSpec` says what each means."""
+
+    samples: int
+    seed: int
+    classes: Sequence[str]
+    weights: Sequence[int]
+    motion_labels: bool
+    families: Sequence[Mapping[str, Any]]
+    cameras: int
+    frames: int
+    height: int
+    width: int
+    horizon: int
+    radius: Sequence[float]
+    size: Sequence[float]
+    distance: float
+    elevation: float
+    azimuth: float
+    margin: float
+    azimuth_jitter: float
+    elevation_jitter: float
+    distance_jitter: float
+    roll_jitter: float
+    orbit: float | Sequence[float]
+    ambient: float
+    contrast: int
+    light: Sequence[float]
+    light_jitter: float
+    train: float
+    val: float
+    test: float
+    samples_per_shard: int | None
+    compression_level: int
+    encoder: Literal["motion", "zstd"] | None
+    chunk: Literal["camera", "sample"] | None
+    distractors: int | Sequence[int]
+    transients: int | Sequence[int]
+    transient_frames: int | Sequence[int]
+    shapes: Sequence[Shape]
+    orientation: Literal["fixed", "tumbling"]
+    motion: Sequence[str]
+    clearance: float | None
+    patterns: Sequence[Pattern]
+    cell: float | Sequence[float]
+    noise: float | Sequence[float]
+    blur: float | Sequence[float]
+    groups: Sequence[Annotation]
+    points: int
+
+
 class DatasetSpec(_Section):
     """Everything that decides a dataset.
 
@@ -499,6 +559,8 @@ class DatasetSpec(_Section):
     16
     >>> spec.fingerprint == DatasetSpec.from_fields(samples=200, seed=7, frames=16).fingerprint
     True
+    >>> spec
+    DatasetSpec.from_fields(samples=100, seed=7, frames=16)
     """
 
     dataset: DatasetSection = DatasetSection()
@@ -555,7 +617,43 @@ class DatasetSpec(_Section):
             raise SpecError(message) from None
 
     @classmethod
-    def from_fields(cls, **fields: Any) -> Self:
+    def from_any(cls, spec: SpecLike) -> Self:
+        """Take a spec in any form: as it is, as nested sections, or from a file.
+
+        Parameters
+        ----------
+        spec : DatasetSpec, mapping or path-like
+            A spec; what `from_mapping` takes; or what `from_file` reads.
+
+        Returns
+        -------
+        DatasetSpec
+            The spec.
+
+        Raises
+        ------
+        SpecError
+            If it is something else, or `from_mapping` or `from_file` refuses it.
+
+        Examples
+        --------
+        >>> DatasetSpec.from_any({"video": {"frames": 16}})
+        DatasetSpec.from_fields(frames=16)
+        """
+        if isinstance(spec, cls):
+            return spec
+        if isinstance(spec, Mapping):
+            return cls.from_mapping(spec)
+        if isinstance(spec, str | Path):
+            return cls.from_file(spec)
+        message = (
+            f"spec: found {type(spec).__name__}, expected a DatasetSpec, the path of a TOML or JSON file, or sections "
+            'such as {"video": {"frames": 16}}'
+        )
+        raise SpecError(message)
+
+    @classmethod
+    def from_fields(cls, **fields: Unpack[SpecFields]) -> Self:
         """Build a spec from field names alone; each name occurs in one section only.
 
         Parameters
@@ -595,6 +693,9 @@ class DatasetSpec(_Section):
             If the file cannot be read or parsed, or the spec is invalid.
         """
         path = Path(path)
+        if path.suffix in {".yaml", ".yml"}:
+            message = f"spec file {path}: found YAML, expected TOML or JSON; to see what one looks like: trajstore spec"
+            raise SpecError(message)
         kind = "JSON" if path.suffix == ".json" else "TOML"
         try:
             text = path.read_text(encoding="utf-8")
@@ -610,7 +711,31 @@ class DatasetSpec(_Section):
             raise SpecError(message)
         return cls.from_mapping(data, source=f"spec file {path}")
 
-    def replace(self, **fields: Any) -> Self:
+    def to_toml(self, comments: bool = False) -> str:
+        """Write the spec as TOML, which `from_file` reads back as the same spec.
+
+        Parameters
+        ----------
+        comments : bool
+            Also say above each field what it means, what it may be and what it is by default, and write those fields
+            as well that change nothing as they are.
+
+        Returns
+        -------
+        str
+            Sections with one field a line.
+
+        Examples
+        --------
+        >>> text = DatasetSpec.from_fields(samples=100, seed=7).to_toml()
+        >>> print(text[:32])
+        [dataset]
+        samples = 100
+        seed = 7
+        """
+        return render_commented(self) if comments else render_toml(self)
+
+    def replace(self, **fields: Unpack[SpecFields]) -> Self:
         """Copy with some fields changed, by field name.
 
         Parameters
@@ -632,7 +757,7 @@ class DatasetSpec(_Section):
         section_of = {path[-1]: path[0] for path, _ in self.walk()}
         for name, value in fields.items():
             if name not in section_of:
-                message = f"unknown field {name!r}, expected some of {', '.join(section_of)}"
+                message = f"unknown field {name!r}, expected some of {', '.join(section_of)}{suggest(name, section_of)}"
                 raise SpecError(message)
             data.setdefault(section_of[name], {})[name] = value
         spec = self.from_mapping(data)
@@ -656,6 +781,30 @@ class DatasetSpec(_Section):
         for section, values in self:
             for name, value in values:
                 yield (section, name), to_jsonable_python(value)
+
+    @property
+    def changes(self) -> dict[tuple[str, str], Any]:
+        """The fields that have another value than by default, as `walk` gives them."""
+        default = dict(type(self)().walk())
+        return {path: value for path, value in self.walk() if value != default[path]}
+
+    def __repr__(self) -> str:
+        """What `from_fields` makes the spec from."""
+        changes = ", ".join(f"{path[-1]}={value!r}" for path, value in self.changes.items())
+        return f"{type(self).__name__}.from_fields({changes})" if changes else f"{type(self).__name__}()"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """A table of the fields that have another value than by default, for notebooks."""
+        default = dict(type(self)().walk())
+        rows = "".join(
+            f"<tr><td>{'.'.join(path)}</td><td>{escape(repr(value))}</td><td>{escape(repr(default[path]))}</td></tr>"
+            for path, value in self.changes.items()
+        )
+        head = "<tr><th>field</th><th>value</th><th>default</th></tr>"
+        body = f"<table>{head}{rows}</table>" if rows else "<p>All fields have their defaults.</p>"
+        return f"<b>{type(self).__name__}</b>{body}"
 
     def differences(self, other: Self) -> list[str]:
         """Name every field in which another spec differs.
@@ -692,6 +841,10 @@ class DatasetSpec(_Section):
         """SHA-256 of `content`, in hexadecimal: equal fingerprints mean equal rows."""
         canonical = json.dumps(self.content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+SpecLike = DatasetSpec | Mapping[str, Any] | str | Path
+"""A spec in any form; `DatasetSpec.from_any` takes it."""
 
 
 def _record_families(data: Mapping[str, Any], source: str) -> Mapping[str, Any]:

@@ -12,7 +12,7 @@ from trajstore.commands.build import BuildReport, run_build
 from trajstore.executors.options import check_options
 from trajstore.executors.run import RunOptions
 from trajstore.families import load_family
-from trajstore.progress import Report
+from trajstore.progress import Report, shows_progress
 from trajstore.show import Shown
 from trajstore.spec import ANNOTATIONS
 from trajstore.storage.disk_space import explain_failed_write
@@ -34,6 +34,7 @@ PROBE_ROWS: Final = 16
 """Rows that are computed to estimate the size of annotations that are not there."""
 
 
+@shows_progress
 def annotate(
     path: str | Path | Location,
     *names: str,
@@ -42,7 +43,7 @@ def annotate(
     executor: str = "threads",
     scheduler: str | None = None,
     part: str | None = None,
-    progress: Report | None = None,
+    progress: Report | bool | None = None,
     force: bool = False,
     should_stop: Callable[[], int] | None = None,
     storage_options: Mapping[str, str] | None = None,
@@ -63,8 +64,8 @@ def annotate(
         See `trajstore.build`.
     part : str, optional
         ``"i/n"``: only the i-th of n slices, counted from 1, so that n annotators can share the work.
-    progress : callable, optional
-        Receives `trajstore.progress.Progress` events.
+    progress : bool or callable, optional
+        True shows a bar; a function receives `trajstore.progress.Progress` events.
     force : bool
         Go on although the estimate says that it will not fit.
     should_stop : callable, optional

@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from trajstore.commands.info import Summary, summarize
 from trajstore.executors.options import check_options
 from trajstore.executors.run import RunOptions, open_workers
-from trajstore.progress import Report
+from trajstore.progress import Report, shows_progress
 from trajstore.show import Shown
-from trajstore.spec import DatasetSpec
+from trajstore.spec import DatasetSpec, SpecFields, SpecLike
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.fill import explain_error, fill_store
@@ -51,19 +51,20 @@ class BuildReport(Shown):
         return self.new_rows.get("video", 0)
 
 
+@shows_progress
 def build(
     path: str | Path | Location,
-    spec: DatasetSpec | None = None,
+    spec: SpecLike | None = None,
     *,
     workers: int | None = None,
     executor: str = "threads",
     scheduler: str | None = None,
     part: str | None = None,
-    progress: Report | None = None,
+    progress: Report | bool | None = None,
     force: bool = False,
     should_stop: Callable[[], int] | None = None,
     storage_options: Mapping[str, str] | None = None,
-    **fields: Any,
+    **fields: Unpack[SpecFields],
 ) -> BuildReport:
     """Build a store, or what is missing of it: running it again is resuming it.
 
@@ -71,8 +72,9 @@ def build(
     ----------
     path : path-like
         The store: a folder, or a URL such as ``s3://bucket/store.zarr``.
-    spec : DatasetSpec, optional
-        The dataset. By default that of the store, where there is one, or the default spec.
+    spec : DatasetSpec, mapping or path-like, optional
+        The dataset: a spec, sections such as ``{"video": {"frames": 16}}``, or a TOML or JSON file. By default the spec
+        of the store, where there is one, or the default spec.
     workers : int, optional
         Threads that compute, or processes of a local Dask cluster; by default one for each processor.
     executor : {'threads', 'dask'}
@@ -82,8 +84,8 @@ def build(
         with the build.
     part : str, optional
         ``"i/n"``: only the i-th of n slices, counted from 1, so that n builders can share the work.
-    progress : callable, optional
-        Receives `trajstore.progress.Progress` events.
+    progress : bool or callable, optional
+        True shows a bar; a function receives `trajstore.progress.Progress` events.
     force : bool
         Go on although the estimate says that it will not fit.
     should_stop : callable, optional
@@ -125,7 +127,10 @@ def build(
     options = RunOptions(workers, executor, scheduler, progress, should_stop, force)
     location = Location.parse(path, storage_options)
     check_options(options, location)
-    return run_build(plan_build(open_storage(location), spec, part=part, **fields), options, started=started)
+    wanted = None if spec is None else DatasetSpec.from_any(spec)
+    return run_build(
+        plan_build(open_storage(location), wanted, part=part, **fields), options, started=started
+    )
 
 
 def run_build(plan: BuildPlan, options: RunOptions, *, started: float) -> BuildReport:

@@ -20,11 +20,11 @@ from trajstore.executors.threads import ThreadExecutor
 from trajstore.exporters.records import CARD_FILES
 from trajstore.pictures.choose import ROWS_MAX, choose_cameras
 from trajstore.pictures.outputs import check_installed
-from trajstore.progress import STEPS, Report, Tally
+from trajstore.progress import Report, STEPS, Tally, shows_progress
 from trajstore.sharing.checksums import CHECKSUM_FILE, Checksum, hash_files, list_files, render_checksums
 from trajstore.sharing.croissant import write_croissant
 from trajstore.sharing.licenses import check_license
-from trajstore.sharing.readme import MARK, render_spec, write_readme
+from trajstore.sharing.readme import MARK, write_readme
 from trajstore.sharing.shortcuts import Shortcut, measure_shortcut
 from trajstore.sharing.subject import Subject, open_subject
 from trajstore.show import Shown
@@ -79,6 +79,7 @@ class CardReport(Shown):
     seconds: float
 
 
+@shows_progress
 def card(
     path: str | Path | Location,
     output: str | Path | None = None,
@@ -86,7 +87,7 @@ def card(
     license: str | None = None,  # noqa: A002
     name: str | None = None,
     workers: int | None = None,
-    progress: Report | None = None,
+    progress: Report | bool | None = None,
     should_stop: Callable[[], int] | None = None,
     storage_options: Mapping[str, str] | None = None,
 ) -> CardReport:
@@ -110,8 +111,8 @@ def card(
         What to call the dataset; by default as its folder without an ending.
     workers : int, optional
         Threads; by default one for each processor.
-    progress : callable, optional
-        Receives `trajstore.progress.Progress` events.
+    progress : bool or callable, optional
+        True shows a bar; a function receives `trajstore.progress.Progress` events.
     should_stop : callable, optional
         Asked before each task; anything but 0 is the number of a signal, and stops: nothing is written then.
     storage_options : mapping, optional
@@ -145,7 +146,7 @@ def card(
     identifier = check_license(license)
     options = RunOptions(workers=workers, progress=progress, should_stop=should_stop)
     ThreadExecutor(workers)  # checks the number
-    check_installed(("yaml", "tomli_w"), extra="card", what="card")
+    check_installed(("yaml",), extra="card", what="card")
     location = Location.parse(path, storage_options)
     subject = open_subject(location)
     title = _check_name(
@@ -190,7 +191,7 @@ def card(
             proof=Checksum(hashlib.sha256(proof).hexdigest(), len(proof)),
         ),
         CHECKSUM_FILE: proof,
-        SPEC: render_spec(subject.spec).encode(),
+        SPEC: subject.spec.to_toml().encode(),
         **({} if picture is None else {PICTURE: picture}),
     }
     _write(folder, files)

@@ -22,7 +22,7 @@ from trajstore.exporters.write import (
     finish_export,
     tidy_export,
 )
-from trajstore.progress import Report
+from trajstore.progress import Report, shows_progress
 from trajstore.reading.rows import Rows
 from trajstore.show import Shown
 from trajstore.storage.disk_space import check_space, inspect_filesystem
@@ -59,6 +59,7 @@ class ExportReport(Shown):
     seconds: float
 
 
+@shows_progress
 def export(
     store: str | Path | Location,
     folder: str | Path,
@@ -75,7 +76,7 @@ def export(
     workers: int | None = None,
     executor: str = "threads",
     scheduler: str | None = None,
-    progress: Report | None = None,
+    progress: Report | bool | None = None,
     allow_partial: bool = False,
     force: bool = False,
     should_stop: Callable[[], int] | None = None,
@@ -114,8 +115,8 @@ def export(
         Threads that compute, or processes of a local Dask cluster; by default one for each processor.
     executor, scheduler : str
         See `trajstore.build`.
-    progress : callable, optional
-        Receives `trajstore.progress.Progress` events.
+    progress : bool or callable, optional
+        True shows a bar; a function receives `trajstore.progress.Progress` events.
     allow_partial : bool
         Export what is written of a store that is not finished.
     force : bool

@@ -11,7 +11,7 @@ from trajstore.errors import SpecError
 from trajstore.executors.options import check_options
 from trajstore.executors.run import RunOptions
 from trajstore.families import load_family
-from trajstore.progress import Report
+from trajstore.progress import Report, shows_progress
 from trajstore.spec import DatasetSpec
 from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
@@ -22,6 +22,7 @@ from trajstore.store.plan import BuildPlan, check_fits, make_plan
 from trajstore.text import format_count
 
 
+@shows_progress
 def extend(
     path: str | Path | Location,
     samples: int,
@@ -29,7 +30,7 @@ def extend(
     workers: int | None = None,
     executor: str = "threads",
     scheduler: str | None = None,
-    progress: Report | None = None,
+    progress: Report | bool | None = None,
     force: bool = False,
     should_stop: Callable[[], int] | None = None,
     storage_options: Mapping[str, str] | None = None,
@@ -47,8 +48,8 @@ def extend(
         Threads that compute, or processes of a local Dask cluster; by default one for each processor.
     executor, scheduler : str
         See `trajstore.build`.
-    progress : callable, optional
-        Receives `trajstore.progress.Progress` events.
+    progress : bool or callable, optional
+        True shows a bar; a function receives `trajstore.progress.Progress` events.
     force : bool
         Go on although the estimate says that it will not fit.
     should_stop : callable, optional

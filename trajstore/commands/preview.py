@@ -17,7 +17,7 @@ from trajstore.pictures.outputs import check_installed, check_is_outside, check_
 from trajstore.pictures.source import name_of, open_samples
 from trajstore.reading.samples import Samples
 from trajstore.show import Shown
-from trajstore.spec import DatasetSpec
+from trajstore.spec import DatasetSpec, SpecLike
 from trajstore.storage.location import Location
 from trajstore.text import format_count
 
@@ -98,7 +98,7 @@ class PreviewReport(Shown):
 
 
 def preview(
-    source: str | Path | Location | DatasetSpec,
+    source: SpecLike | Location,
     rows: Sequence[int] | None = None,
     *,
     output: str | Path | None = None,
@@ -117,7 +117,7 @@ def preview(
 
     Parameters
     ----------
-    source : path-like, Location or DatasetSpec
+    source : path-like, Location, DatasetSpec or mapping
         A store, a folder or a URL, finished or not; or a spec, or a TOML or JSON file with one, to see what would come.
     rows : sequence of int, optional
         Which rows, at most 12; negative ones count from the end. By default the first written one of each class,

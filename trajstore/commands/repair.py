@@ -29,11 +29,11 @@ from trajstore.integrity.checks import TaskState, choose_sample
 from trajstore.integrity.findings import Finding
 from trajstore.integrity.inspect import Inspection, check_tasks, inspect
 from trajstore.integrity.metadata import adopt, read_storage, salvage, settle
-from trajstore.progress import Report
+from trajstore.progress import Report, shows_progress
 from trajstore.reading.store import StoreReader
 from trajstore.scene.scene import make_scene
 from trajstore.show import Shown
-from trajstore.spec import DatasetSpec
+from trajstore.spec import DatasetSpec, SpecLike
 from trajstore.storage.interface import Check, Storage
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
@@ -97,16 +97,17 @@ class RepairReport(Shown):
     seconds: float
 
 
+@shows_progress
 def repair(
     path: str | Path | Location,
     *,
-    spec: DatasetSpec | None = None,
+    spec: SpecLike | None = None,
     report: VerifyReport | dict[str, Any] | None = None,
     deep: bool = False,
     workers: int | None = None,
     executor: str = "threads",
     scheduler: str | None = None,
-    progress: Report | None = None,
+    progress: Report | bool | None = None,
     force: bool = False,
     should_stop: Callable[[], int] | None = None,
     storage_options: Mapping[str, str] | None = None,
@@ -117,7 +118,7 @@ def repair(
     ----------
     path : path-like
         The store.
-    spec : DatasetSpec, optional
+    spec : DatasetSpec, mapping or path-like, optional
         What the store was built from, for a store whose root ``zarr.json`` is lost.
     report : VerifyReport or dict, optional
         Of an earlier verification, or its JSON: only the tasks that it names are checked and repaired.
@@ -127,8 +128,8 @@ def repair(
         Threads that compute, or processes of a local Dask cluster; by default one for each processor.
     executor, scheduler : str
         See `trajstore.build`.
-    progress : callable, optional
-        Receives `trajstore.progress.Progress` events.
+    progress : bool or callable, optional
+        True shows a bar; a function receives `trajstore.progress.Progress` events.
     force : bool
         Go on although the estimate says that it will not fit.
     should_stop : callable, optional
@@ -172,7 +173,7 @@ def repair(
     check_options(options, location)
     storage = open_storage(location)
     root = _read_root(storage)
-    store, is_lost = _open(storage, spec)
+    store, is_lost = _open(storage, None if spec is None else DatasetSpec.from_any(spec))
     only = None if report is None or is_lost else _named(report)
     with open_workers(options) as ready:
         return _mend(store, root, ready, deep=deep, only=only, is_lost=is_lost, started=started)

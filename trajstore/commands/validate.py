@@ -9,18 +9,19 @@ from trajstore.executors import ThreadExecutor
 from trajstore.executors.run import RunOptions
 from trajstore.exporters.check import ValidationReport, check_is_export, inspect_folder
 from trajstore.exporters.faults import FAULTS_MAX
-from trajstore.progress import Report
+from trajstore.progress import Report, shows_progress
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
 from trajstore.store.handle import open_store
 
 
+@shows_progress
 def validate(
     folder: str | Path,
     against: str | Path | Location | None = None,
     *,
     workers: int | None = None,
-    progress: Report | None = None,
+    progress: Report | bool | None = None,
     max_faults: int = FAULTS_MAX,
     should_stop: Callable[[], int] | None = None,
     storage_options: Mapping[str, str] | None = None,
@@ -36,8 +37,8 @@ def validate(
         A store: compare the contents with it, row by row; frames bit for bit, or by their PSNR in a lossy format.
     workers : int, optional
         Threads; by default one for each processor.
-    progress : callable, optional
-        Receives `trajstore.progress.Progress` events.
+    progress : bool or callable, optional
+        True shows a bar; a function receives `trajstore.progress.Progress` events.
     max_faults : int
         The most faults that the report lists; all are counted.
     should_stop : callable, optional

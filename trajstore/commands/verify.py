@@ -12,7 +12,7 @@ from trajstore.executors.options import check_options
 from trajstore.executors.run import RunOptions, open_workers
 from trajstore.integrity.findings import KINDS, Finding
 from trajstore.integrity.inspect import inspect
-from trajstore.progress import Report
+from trajstore.progress import Report, shows_progress
 from trajstore.show import Shown
 from trajstore.storage.location import Location
 from trajstore.storage.open import open_storage
@@ -92,6 +92,7 @@ class VerifyReport(Shown):
         }
 
 
+@shows_progress
 def verify(
     path: str | Path | Location,
     *,
@@ -99,7 +100,7 @@ def verify(
     workers: int | None = None,
     executor: str = "threads",
     scheduler: str | None = None,
-    progress: Report | None = None,
+    progress: Report | bool | None = None,
     should_stop: Callable[[], int] | None = None,
     storage_options: Mapping[str, str] | None = None,
 ) -> VerifyReport:
@@ -117,8 +118,8 @@ def verify(
         Threads that compute, or processes of a local Dask cluster; by default one for each processor.
     executor, scheduler : str
         See `trajstore.build`.
-    progress : callable, optional
-        Receives `trajstore.progress.Progress` events.
+    progress : bool or callable, optional
+        True shows a bar; a function receives `trajstore.progress.Progress` events.
     should_stop : callable, optional
         Asked before each task; anything but 0 is the number of a signal, and stops the verification.
     storage_options : mapping, optional

@@ -11,7 +11,7 @@ from typing import Any
 from trajstore.errors import ExportError
 from trajstore.executors.run import RunOptions
 from trajstore.executors.threads import ThreadExecutor
-from trajstore.progress import Report
+from trajstore.progress import Report, shows_progress
 from trajstore.sharing.checksums import hash_files, list_files, read_checksums
 from trajstore.show import Shown
 from trajstore.storage.location import Location
@@ -88,12 +88,13 @@ class CopyReport(Shown):
         }
 
 
+@shows_progress
 def verify_copy(
     path: str | Path | Location,
     against: str | Path,
     *,
     workers: int | None = None,
-    progress: Report | None = None,
+    progress: Report | bool | None = None,
     should_stop: Callable[[], int] | None = None,
     storage_options: Mapping[str, str] | None = None,
 ) -> CopyReport:
@@ -108,8 +109,8 @@ def verify_copy(
         the copy are refused.
     workers : int, optional
         Threads; by default one for each processor.
-    progress : callable, optional
-        Receives `trajstore.progress.Progress` events.
+    progress : bool or callable, optional
+        True shows a bar; a function receives `trajstore.progress.Progress` events.
     should_stop : callable, optional
         Asked before each file; anything but 0 is the number of a signal, and stops.
     storage_options : mapping, optional

@@ -19,7 +19,7 @@ from trajstore.pictures.outputs import check_installed, check_is_outside, check_
 from trajstore.pictures.recording import record, serve_recording, show_recording
 from trajstore.pictures.source import name_of, open_samples
 from trajstore.show import Shown
-from trajstore.spec import DatasetSpec
+from trajstore.spec import DatasetSpec, SpecLike
 from trajstore.storage.location import Location
 
 ENDINGS: Final[dict[str, tuple[str, ...]]] = {".rrd": ("rerun",)}
@@ -64,7 +64,7 @@ class ViewReport(Shown):
 
 
 def view(
-    source: str | Path | Location | DatasetSpec,
+    source: SpecLike | Location,
     rows: Sequence[int] | None = None,
     *,
     output: str | Path | None = None,
@@ -81,7 +81,7 @@ def view(
 
     Parameters
     ----------
-    source : path-like, Location or DatasetSpec
+    source : path-like, Location, DatasetSpec or mapping
         A store, a folder or a URL, finished or not; or a spec, or a TOML or JSON file with one, to see what would come.
     rows : sequence of int, optional
         Which rows, at most 12; negative ones count from the end. By default the first written one of each class,
@@ -156,7 +156,7 @@ def view(
     return ViewReport(path, chosen, classes, len(data))
 
 
-def _check_screen(source: str | Path | Location | DatasetSpec) -> None:
+def _check_screen(source: SpecLike | Location) -> None:
     """Raise unless a window can be opened."""
     if not sys.platform.startswith("linux") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
         return
@@ -167,11 +167,11 @@ def _check_screen(source: str | Path | Location | DatasetSpec) -> None:
     raise OutputError(message)
 
 
-def _save_command(source: str | Path | Location | DatasetSpec) -> str:
+def _save_command(source: SpecLike | Location) -> str:
     """The command that saves a recording."""
     return f"trajstore view {_place(source)} -o FILE.rrd"
 
 
-def _place(source: str | Path | Location | DatasetSpec) -> str:
+def _place(source: SpecLike | Location) -> str:
     """What to call the source in a command."""
-    return "STORE" if isinstance(source, DatasetSpec) else Location.parse(source).argument
+    return "STORE" if isinstance(source, DatasetSpec | Mapping) else Location.parse(source).argument

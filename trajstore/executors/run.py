@@ -31,7 +31,7 @@ class RunOptions:
     workers: int | None = None
     executor: str = "threads"
     scheduler: str | None = None
-    progress: Report | None = None
+    progress: Report | bool | None = None
     should_stop: Callable[[], int] | None = None
     force: bool = False
     cluster: DaskExecutor | None = None
@@ -45,7 +45,7 @@ class RunOptions:
     @property
     def report(self) -> Report:
         """Who receives progress; events say how many workers a cluster has."""
-        progress, cluster = self.progress or ignore, self.cluster
+        progress, cluster = self.progress if callable(self.progress) else ignore, self.cluster
         if cluster is None:
             return progress
         return lambda event: progress(replace(event, workers=cluster.workers))

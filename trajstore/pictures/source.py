@@ -8,19 +8,17 @@ from typing import Final
 
 from trajstore.reading.samples import Samples
 from trajstore.reading.store import StoreReader, open_reader
-from trajstore.spec import DatasetSpec
+from trajstore.spec import DatasetSpec, SpecLike
 from trajstore.storage.location import Location
 
-SPEC_ENDINGS: Final = {".toml", ".json"}
-"""A file that ends so is a spec."""
+SPEC_ENDINGS: Final = {".toml", ".json", ".yaml", ".yml"}
+"""A file that ends so is a spec, or meant to be one."""
 
 
-def open_samples(
-    source: str | Path | Location | DatasetSpec, *, storage_options: Mapping[str, str] | None = None
-) -> Samples:
+def open_samples(source: SpecLike | Location, *, storage_options: Mapping[str, str] | None = None) -> Samples:
     """Open what samples come from."""
-    if isinstance(source, DatasetSpec):
-        return _generate(source, "spec")
+    if isinstance(source, DatasetSpec | Mapping):
+        return _generate(DatasetSpec.from_any(source), "spec")
     location = Location.parse(source, storage_options)
     path = location.folder
     if path is None or path.suffix not in SPEC_ENDINGS or path.is_dir():

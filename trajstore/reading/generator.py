@@ -13,7 +13,7 @@ from trajstore.reading.samples import Samples, Selection
 from trajstore.scene.cameras import Rig, place_cameras
 from trajstore.scene.order import label_rows, split_rows
 from trajstore.scene.scene import Scene, make_scene
-from trajstore.spec import ANNOTATIONS, DatasetSpec
+from trajstore.spec import ANNOTATIONS, DatasetSpec, SpecLike
 from trajstore.storage.caching import LoadingCache, PerProcess
 from trajstore.store.columns import Column, Layout
 from trajstore.store.layout import plan_layout
@@ -30,8 +30,8 @@ class SampleGenerator(Samples):
 
     Parameters
     ----------
-    spec : DatasetSpec
-        The dataset.
+    spec : DatasetSpec, mapping or path-like
+        The dataset, as `trajstore.build` takes it.
     threads : int, optional
         Threads that a batch is spread over; by default one for each processor, at most 8.
 
@@ -43,8 +43,8 @@ class SampleGenerator(Samples):
     ((4, 4, 3, 16, 16), (8, 3))
     """
 
-    def __init__(self, spec: DatasetSpec, *, threads: int | None = None) -> None:
-        super().__init__("generated samples", spec, threads=threads)
+    def __init__(self, spec: SpecLike, *, threads: int | None = None) -> None:
+        super().__init__("generated samples", DatasetSpec.from_any(spec), threads=threads)
         self._blocks = PerProcess(partial(LoadingCache[int, Scene], BLOCKS_MAX))
 
     @cached_property

@@ -15,7 +15,7 @@ from trajstore.scene.appearance import choose_looks, choose_patterns, is_dark
 from trajstore.scene.bodies import ROLES, choose_shapes, make_bodies
 from trajstore.scene.order import label_rows
 from trajstore.scene.randomness import Stream, uniforms
-from trajstore.spec import PATTERNS, SHAPES, DatasetSpec
+from trajstore.spec import PATTERNS, SHAPES, DatasetSpec, SpecLike
 from trajstore.trajectories import FAMILIES, FAMILY_UNIFORMS
 
 CAPTION: Final = "caption"
@@ -66,13 +66,13 @@ STRAIGHT: Final = ("Linear", "Helical")
 """Families that rise or fall all the way, or at every turn, and not only from their first to their last point."""
 
 
-def caption(spec: DatasetSpec, row: int) -> str:
+def caption(spec: SpecLike, row: int) -> str:
     """Describe a row in one English sentence.
 
     Parameters
     ----------
-    spec : DatasetSpec
-        The dataset.
+    spec : DatasetSpec, mapping or path-like
+        The dataset, as `trajstore.build` takes it.
     row : int
         Which row, counted from 0.
 
@@ -92,6 +92,7 @@ def caption(spec: DatasetSpec, row: int) -> str:
     >>> trajstore.caption(trajstore.DatasetSpec.from_fields(seed=7), 3)
     'A blue sphere moves along a straight line, falling, in front of a dark plain background, seen by 4 cameras.'
     """
+    spec = DatasetSpec.from_any(spec)
     if not 0 <= row < spec.dataset.samples:
         message = f"row {row} is out of range, expected 0 … {spec.dataset.samples - 1}"
         raise RowRangeError(message)

@@ -9,7 +9,6 @@ from trajstore.sharing.licenses import OTHER, SPDX, UNKNOWN
 from trajstore.sharing.loading import list_configs, write_loading
 from trajstore.sharing.shortcuts import Shortcut
 from trajstore.sharing.subject import ZARR, Subject
-from trajstore.spec import DatasetSpec
 from trajstore.text import format_bytes, format_count, quote
 
 MARK: Final = "<!-- written by trajstore card, which replaces this file when it is run again -->"
@@ -122,21 +121,6 @@ def describe_license(name: str) -> str:
     if name == OTHER:
         return "The terms are in the file [LICENSE](LICENSE)."
     return f"[{SPDX[name]}](https://spdx.org/licenses/{SPDX[name]}.html)"
-
-
-def render_spec(spec: DatasetSpec) -> str:
-    """A spec as TOML, which gives the same spec when it is read."""
-    import tomli_w
-
-    data = _leave_out_none(spec.model_dump(mode="json"))
-    return tomli_w.dumps(data)
-
-
-def _leave_out_none(value: Any) -> Any:
-    """The same without what TOML has no word for; it is the default."""
-    if isinstance(value, dict):
-        return {key: _leave_out_none(each) for key, each in value.items() if each is not None}
-    return [_leave_out_none(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def _write_front(subject: Subject, name: str, license: str) -> str:  # noqa: A002
@@ -280,7 +264,7 @@ def _write_making(subject: Subject) -> str:
         lines.append(
             "Its spec names families of motion of its own: the package that defines them has to be installed, too."
         )
-    lines.append(f"```toml\n{render_spec(subject.spec).strip()}\n```")
+    lines.append(f"```toml\n{subject.spec.to_toml().strip()}\n```")
     return "\n\n".join(lines)
 
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
-from typing import Any, Final
+from typing import Final, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.errors import SpecError, SpecMismatchError
-from trajstore.spec import ANNOTATIONS, Annotation, AnnotationsSection, DatasetSpec
+from trajstore.spec import ANNOTATIONS, Annotation, AnnotationsSection, DatasetSpec, SpecFields
 from trajstore.storage.disk_space import Estimate, check_space, fits, inspect_filesystem, round_up
 from trajstore.storage.interface import Storage
 from trajstore.storage.location import Location
@@ -173,7 +173,11 @@ def _index_bytes(column: Column) -> int:
 
 
 def plan_build(
-    storage: Storage, spec: DatasetSpec | None = None, *, part: str | None = None, **fields: Any
+    storage: Storage,
+    spec: DatasetSpec | None = None,
+    *,
+    part: str | None = None,
+    **fields: Unpack[SpecFields],
 ) -> BuildPlan:
     """Find out what a build would do; writes nothing."""
     wanted_part = None if part is None else Part.parse(part)

@@ -22,7 +22,7 @@ from trajstore.errors import IncompleteStoreError, RowRangeError, SpecError
 from trajstore.reading.samples import Samples, Selection
 from trajstore.reading.store import open_reader
 from trajstore.scene.captions import CAPTION
-from trajstore.spec import DatasetSpec
+from trajstore.spec import SpecLike
 from trajstore.storage.location import Location
 from trajstore.store.layout import FRAMES
 from trajstore.text import describe_unknown, format_count
@@ -316,7 +316,7 @@ class GeneratedDataset(SampleDataset):
 
     Parameters
     ----------
-    spec : DatasetSpec
+    spec : DatasetSpec, mapping or path-like
         The dataset.
     split, cameras, frames, transform, layout, columns, threads
         See `TrajectoryDataset`.
@@ -329,7 +329,7 @@ class GeneratedDataset(SampleDataset):
 
     def __init__(
         self,
-        spec: DatasetSpec,
+        spec: SpecLike,
         *,
         split: str | None = None,
         cameras: Sequence[int] | None = None,
