@@ -249,7 +249,7 @@ def spec(
     source: Annotated[
         str | None,
         Argument(
-            metavar="[STORE]",
+            metavar="STORE",
             help="A store, or a file with a spec. [default: the spec of the default dataset]",
             show_default=False,
         ),

@@ -54,6 +54,11 @@ Pattern = Literal["plain", "gradient", "checker", "noise"]
 PATTERNS: Final[tuple[str, ...]] = get_args(Pattern)
 """Patterns of backgrounds; the code of a pattern is its place in this list."""
 
+SplitStart = Literal["each", "random"]
+SPLIT_STARTS: Final[tuple[SplitStart, ...]] = get_args(SplitStart)
+SPLIT_START: Final = SPLIT_STARTS[0]
+"""How the first splits are assigned where a spec leaves it open."""
+
 Annotation = Literal["segmentation", "depth_map", "flow", "normals", "amodal", "tracks"]
 ANNOTATIONS: Final[tuple[Annotation, ...]] = get_args(Annotation)
 """What can be stored beside the frames, in the order in which a store has it."""
@@ -449,6 +454,11 @@ class SplitsSection(_Section):
     test: float = Field(default=0.15, ge=0.0, le=1.0)
     """Share of the test split."""
 
+    start: Annotated[SplitStart | None, Since("0.2", before="random")] = None
+    """Which splits the first groups of classes go to: ``each`` gives one group to train, the next to val, the next to
+    test, as far as they have a share, so that small datasets have all splits; ``random`` draws these as all later ones,
+    as version 0.1 did. None is settled when a store is created: ``each``."""
+
     @model_validator(mode="after")
     def _check_sum(self) -> Self:
         total = self.train + self.val + self.test
@@ -530,6 +540,7 @@ class SpecFields(TypedDict, total=False):
     train: float
     val: float
     test: float
+    start: SplitStart | None
     samples_per_shard: int | None
     compression_level: int
     encoder: Literal["motion", "zstd"] | None
@@ -829,12 +840,13 @@ class DatasetSpec(_Section):
     def content(self) -> dict[str, Any]:
         """All that decides a row: the spec without its size, storage and annotations, with the generator's version.
 
-        A field that was added after 0.1 is part of it only where it has another value than its default.
+        A field that was added after 0.1 is part of it only where it has another value than 0.1 had without it.
         """
         data = self.model_dump(mode="json")
         del data["dataset"]["samples"], data["storage"]
         data.pop("annotations", None)  # they follow from the row
-        return {"generator_version": GENERATOR_VERSION, **data}
+        data["splits"].setdefault("start", SPLIT_START)
+        return {"generator_version": GENERATOR_VERSION, **leave_out_before(data)}
 
     @property
     def fingerprint(self) -> str:
@@ -842,6 +854,44 @@ class DatasetSpec(_Section):
         canonical = json.dumps(self.content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()
 
+
+def complete(data: Any) -> Any:
+    """Data of a spec as some version has written it, with the values that were fixed before a field was added."""
+    if isinstance(data, dict):
+        for section, before in _BEFORE.items():
+            if isinstance(fields := data.get(section, {}), dict):
+                data = {**data, section: before | fields}
+    return data
+
+
+def leave_out_before(data: dict[str, Any]) -> dict[str, Any]:
+    """Data of a spec without what versions that do not know a field make of it anyway: they read the rest."""
+    return {
+        section: {
+            name: value
+            for name, value in fields.items()
+            if name not in _BEFORE.get(section, {}) or value != _BEFORE[section][name]
+        }
+        for section, fields in data.items()
+    }
+
+
+_BEFORE: Final = {
+    section: before
+    for section, values in DatasetSpec()
+    if (
+        before := {
+            name: mark.before
+            for name, field in type(values).model_fields.items()
+            for mark in field.metadata
+            if isinstance(mark, Since) and mark.before is not None
+        }
+    )
+}
+"""Fields, by section, with the values that specs have which older versions have written."""
+
+WrittenSpec = Annotated[DatasetSpec, BeforeValidator(complete)]
+"""A spec that trajstore has written itself, maybe an older version."""
 
 SpecLike = DatasetSpec | Mapping[str, Any] | str | Path
 """A spec in any form; `DatasetSpec.from_any` takes it."""

@@ -20,7 +20,7 @@ import trajstore
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "store-0.1"
 ROWS = 12
 SPEC = trajstore.DatasetSpec.from_fields(
-    samples=ROWS, seed=3, frames=3, height=12, width=12, cameras=2, samples_per_shard=4
+    samples=ROWS, seed=3, frames=3, height=12, width=12, cameras=2, samples_per_shard=4, start="random"
 )
 
 
@@ -112,6 +112,20 @@ def test_damage_is_mended(finished: Path, digests: dict[str, str]) -> None:
     assert digest(finished) == digests
 
 
+def test_a_spec_that_says_nothing_about_the_first_splits_fits(
+    finished: Path, digests: dict[str, str]
+) -> None:
+    """Specs of 0.1 have no word for it, and a new store would have others."""
+    spec = SPEC.replace(start=None)
+    assert spec.fingerprint != SPEC.fingerprint
+    assert trajstore.build(finished, spec).new_samples == 0
+    (finished / "zarr.json").unlink()
+    report = trajstore.repair(finished, spec=spec)
+    assert [finding.key for finding in report.found] == ["zarr.json"]
+    assert trajstore.info(finished).fingerprint == SPEC.fingerprint
+    assert digest(finished) == digests
+
+
 def test_a_store_is_extended(finished: Path, digests: dict[str, str]) -> None:
     assert trajstore.extend(finished, 22).summary.written == {"labels": 22, "video": 22}
     assert trajstore.verify(finished, deep=True).findings == ()
@@ -133,7 +147,7 @@ from pathlib import Path
 import trajstore
 
 finished, half_built, neutral, other = sys.argv[1:]
-fields = dict(samples=12, seed=3, frames=3, height=12, width=12, cameras=2, samples_per_shard=4)
+fields = dict(samples=12, seed=3, frames=3, height=12, width=12, cameras=2, samples_per_shard=4, start="random")
 found = {}
 found["sound"] = trajstore.verify(finished, deep=True).is_sound
 found["resumed"] = trajstore.build(half_built).new_samples

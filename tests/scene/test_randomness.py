@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -78,15 +80,18 @@ def test_labels_and_splits_do_not_depend_on_slicing(seed: int, weights: tuple[in
     np.testing.assert_array_equal(np.concatenate([splits_of(r) for r in parts]), splits_of(range(400)))
 
 
+@pytest.mark.parametrize("start", ["each", "random"])
 @pytest.mark.parametrize("classes", [1, 2, 4, 5])
-def test_labels_and_splits_match_the_twin(classes: int):
-    rows = range(150, 260)
-    labels = class_labels(11, first=rows.start, count=len(rows), weights=(1,) * classes)
-    split = splits(11, first=rows.start, count=len(rows), group=classes, shares=DEFAULT_SHARES)
-    assert labels.tolist() == [naive.find_label(11, row=row, classes=classes) for row in rows]
-    assert split.tolist() == [
-        naive.find_split(11, row=row, classes=classes, per_block=(14, 3)) for row in rows
-    ]
+def test_labels_and_splits_match_the_twin(classes: int, start: Any):
+    labels = class_labels(11, first=150, count=110, weights=(1,) * classes)
+    assert labels.tolist() == [naive.find_label(11, row=row, classes=classes) for row in range(150, 260)]
+    for rows in (range(60), range(150, 260)):
+        split = splits(
+            11, first=rows.start, count=len(rows), group=classes, shares=DEFAULT_SHARES, start=start
+        )
+        assert split.tolist() == [
+            naive.find_split(11, row=row, classes=classes, per_block=(14, 3), start=start) for row in rows
+        ]
 
 
 @given(seeds, class_counts, st.integers(0, 10**9))
@@ -174,6 +179,21 @@ def test_odd_shares_hold_over_any_number_of_blocks(seed: int, classes: int, shar
     groups = np.bincount(split, minlength=3) / classes
     assert np.abs(groups - 20 * blocks * np.array(shares)).max() < 2
     assert not groups[np.array(shares) == 0.0].any()
+
+
+@given(
+    seeds, class_counts, st.sampled_from([DEFAULT_SHARES, (0.5, 0.0, 0.5), (0.0, 0.5, 0.5), (1.0, 0.0, 0.0)])
+)
+def test_each_split_with_a_share_has_one_of_the_first_groups(seed: int, classes: int, shares: tuple):
+    rows = {"count": 20 * classes, "group": classes, "shares": shares}
+    split = splits(seed, first=0, **rows)
+    present = [index for index, share in enumerate(shares) if share]
+    assert split[: len(present) * classes : classes].tolist() == present
+    drawn = splits(seed, first=0, **rows, start="random")
+    assert np.bincount(split, minlength=3).tolist() == np.bincount(drawn, minlength=3).tolist()
+    assert (split != drawn).sum() <= 2 * len(present) * classes  # the least that brings them there
+    later = {"first": 20 * classes, **rows}
+    assert splits(seed, **later).tolist() == splits(seed, **later, start="random").tolist()
 
 
 @given(seeds, class_counts, shares_of_all.map(normalise))

@@ -18,7 +18,7 @@ from trajstore.reading.samples import Samples
 from trajstore.scene.bodies import ABSENT, ROLES
 from trajstore.scene.column_names import MOTION_LABELS
 from trajstore.scene.order import SPLIT_NAMES
-from trajstore.spec import BODIES_MAX, SHAPES, Annotation, DatasetSpec, Shape
+from trajstore.spec import BODIES_MAX, SHAPES, Annotation, Shape, WrittenSpec
 from trajstore.store.columns import Column
 from trajstore.store.layout import plan_layout
 
@@ -322,7 +322,7 @@ class Source(Record):
     row_ranges: RowRanges
     fingerprint: Fingerprint
 
-    spec: DatasetSpec
+    spec: WrittenSpec
     """The spec of the store."""
 
     @property
@@ -413,7 +413,7 @@ class ExportRecord(Record):
     row_ranges: RowRanges | None = None
     fingerprint: Fingerprint | None = None
 
-    spec: DatasetSpec | None = None
+    spec: WrittenSpec | None = None
     """The spec of the store."""
 
     intrinsics: tuple[CameraMatrix, ...] | None = None

@@ -13,7 +13,8 @@ from zstandard import ZstdDecompressor
 from trajstore.errors import CorruptDataError, SpecError
 from trajstore.integrity.checks import classify, read_object
 from trajstore.integrity.findings import Finding
-from trajstore.spec import DatasetSpec
+from trajstore.scene.order import split_rows
+from trajstore.spec import SPLIT_STARTS, DatasetSpec, SplitStart
 from trajstore.store.attributes import (
     NAMESPACE,
     ROOT_KEY,
@@ -93,6 +94,21 @@ def adopt(spec: DatasetSpec, storage: dict[str, Any]) -> DatasetSpec:
         if list(plan_layout(fitting).column(FRAMES).chunk_shape) == chunk:
             return fitting
     return adopted
+
+
+def find_start(store: StoreHandle) -> SplitStart | None:
+    """How the first splits of a store were assigned, from those that it holds; None where they tell nothing."""
+    column = store.layout.column("split")
+    found = np.empty(column.chunk_shape, column.dtype)
+    try:
+        decode_chunk(store.storage.read(column.key(0)) or b"", found, ZstdDecompressor())
+    except (OSError, CorruptDataError):  # damage is found, and mended, later
+        return None
+    rows = range(min(len(found), store.spec.dataset.samples))
+    for start in SPLIT_STARTS:  # where both are right, it does not matter for these rows
+        if (found[: len(rows)] == split_rows(store.spec.replace(start=start), rows)).all():
+            return start
+    return None
 
 
 def read_storage(store: StoreHandle) -> dict[str, Any] | None:

@@ -10,11 +10,10 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     SerializerFunctionWrapHandler,
@@ -23,7 +22,7 @@ from pydantic import (
 )
 
 from trajstore.errors import FormatVersionError, NewerStoreError, NotAStoreError, StoreError
-from trajstore.spec import Annotation, DatasetSpec, Since, StorageSection
+from trajstore.spec import Annotation, DatasetSpec, WrittenSpec, complete, leave_out_before
 from trajstore.storage.location import Location
 from trajstore.store.groups.video import settle_storage
 from trajstore.store.layout import FORMAT_VERSION
@@ -34,23 +33,6 @@ ROOT_KEY: Final = "zarr.json"
 
 NAMESPACE: Final = "trajstore"
 """The root attribute under which all of this is stored."""
-
-
-def _find_before() -> dict[str, Any]:
-    """Fields of storage with the values that stores have which do not name them."""
-    return {
-        name: mark.before
-        for name, field in StorageSection.model_fields.items()
-        for mark in field.metadata
-        if isinstance(mark, Since) and mark.before is not None
-    }
-
-
-def _complete(spec: Any) -> Any:
-    """Data of a spec with all that decides how files are made, also where an older version has written it."""
-    if isinstance(spec, dict) and isinstance(storage := spec.get("storage", {}), dict):
-        return {**spec, "storage": _find_before() | storage}
-    return spec
 
 
 class _Record(BaseModel):
@@ -106,7 +88,7 @@ class StoreAttributes(_Record):
     fingerprint: str = Field(pattern="^[0-9a-f]{64}$")
     """SHA-256 over everything that decides a row's content; equal fingerprints mean equal rows."""
 
-    spec: Annotated[DatasetSpec, BeforeValidator(_complete)]
+    spec: WrittenSpec
     """The whole spec."""
 
     history: tuple[HistoryEntry, ...] = Field(min_length=1)
@@ -124,12 +106,8 @@ class StoreAttributes(_Record):
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for JSON, which older versions read if they could have made the store."""
-        data, before = self.model_dump(mode="json"), _find_before()
-        storage = data["spec"]["storage"]
-        data["spec"]["storage"] = {
-            name: value for name, value in storage.items() if name not in before or value != before[name]
-        }
-        return {NAMESPACE: data}
+        data = self.model_dump(mode="json")
+        return {NAMESPACE: data | {"spec": leave_out_before(data["spec"])}}
 
 
 def parse_attributes(root: Mapping[str, Any], location: Location) -> StoreAttributes:
@@ -169,7 +147,7 @@ def salvage_attributes(text: str) -> StoreAttributes | None:
     # each event by itself, so that one that is damaged takes no other with it
     history = list(find_readable([*_find_values(r'(?={\s*"event":)', ours)]))
     try:
-        attributes = StoreAttributes.created(DatasetSpec.model_validate_json(json.dumps(_complete(specs[0]))))
+        attributes = StoreAttributes.created(DatasetSpec.model_validate_json(json.dumps(complete(specs[0]))))
     except (IndexError, ValidationError):
         return None
     if f'"{attributes.fingerprint}"' not in ours:

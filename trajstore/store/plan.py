@@ -229,12 +229,13 @@ def check_annotations(names: Collection[str]) -> tuple[Annotation, ...]:
 
 
 def adopt_storage(spec: DatasetSpec, stored: DatasetSpec) -> DatasetSpec:
-    """A spec with what it leaves open about files, and annotations that it does not name, as a store has them."""
+    """A spec with what it leaves open, and with annotations that it does not name, as a store has them."""
     settled = {name: value for name, value in stored.storage if getattr(spec.storage, name) is None}
     named, present = spec.annotations, stored.annotations
     is_open = set(named.groups) <= set(present.groups)
     is_open &= named.points in (present.points, AnnotationsSection().points)
-    update = {"storage": spec.storage.model_copy(update=settled)}
+    splits = spec.splits.model_copy(update={"start": spec.splits.start or stored.splits.start})
+    update = {"storage": spec.storage.model_copy(update=settled), "splits": splits}
     return spec.model_copy(update=update | ({"annotations": present} if is_open else {}))
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from numpy.typing import NDArray
 
 from trajstore.errors import SpecError
-from trajstore.spec import COMPRESSION_LEVEL, DatasetSpec
+from trajstore.spec import COMPRESSION_LEVEL, SPLIT_START, DatasetSpec
 from trajstore.store.columns import FRAME_NOTE, Column, ColumnGroup
 from trajstore.text import format_bytes
 
@@ -42,7 +42,7 @@ FRAME_PIXELS_MAX: Final = 2**24
 
 
 def settle_storage(spec: DatasetSpec) -> DatasetSpec:
-    """The spec of a new store, with what it leaves open about files chosen."""
+    """The spec of a new store, with what it leaves open about files and splits chosen."""
     storage, samples = spec.storage, spec.dataset.samples
     raw = prod(_shape_sample(spec))
     fitting = max(1, int(SHARD_BYTES / _estimate_row(spec)))
@@ -50,7 +50,8 @@ def settle_storage(spec: DatasetSpec) -> DatasetSpec:
     encoder = "motion" if storage.compression_level == COMPRESSION_LEVEL else "zstd"
     settled = {"samples_per_shard": rows, "encoder": encoder, "chunk": "camera"}
     left_open = {name: value for name, value in settled.items() if getattr(storage, name) is None}
-    return spec.model_copy(update={"storage": storage.model_copy(update=left_open)})
+    splits = spec.splits.model_copy(update={"start": spec.splits.start or SPLIT_START})
+    return spec.model_copy(update={"storage": storage.model_copy(update=left_open), "splits": splits})
 
 
 def check_storage(spec: DatasetSpec) -> None:
