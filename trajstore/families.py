@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trajstore.errors import SpecError
-from trajstore.text import describe_invalid
+from trajstore.text import describe_invalid, suggest
 from trajstore.trajectories import FAMILIES, FAMILY_UNIFORMS, Family
 
 GROUP: Final = "trajstore.families"
@@ -72,12 +72,27 @@ class FamilyRecord(BaseModel):
     """Names of the numbers that describe its paths."""
 
 
+class _AbsentError(SpecError):
+    """A family cannot be imported; the reason is what was tried and found."""
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
 def load_family(name: str, records: Iterable[FamilyRecord]) -> Family:
     """The family of a name; one of one's own has to be what a spec records."""
     if name in FAMILIES:
         return FAMILIES[name]
-    family, found = _try_family(name)
     recorded = next(record for record in records if record.name == name)
+    try:
+        family, found = _try_family(name)
+    except _AbsentError as error:
+        message = (
+            f"family {name}: {error.reason}; the rows were made with its version {recorded.version!r} (source "
+            f"{recorded.source[:16]}), expected the same; {_explain_absent(name)}; reading needs no family"
+        )
+        raise SpecError(message) from None
     for field in ("version", "source", "is_upright", "parameters"):
         ours, theirs = (_shorten(getattr(record, field)) for record in (found, recorded))
         if ours != theirs:
@@ -212,8 +227,10 @@ def _import_family(name: str) -> Family:
         offered = {one.name: one.value for one in entry_points(group=GROUP)}
         if name not in offered:
             more = f" ({', '.join(sorted(offered))})" if offered else ""
-            message = f"unknown class {name!r}, expected {expected}{more}"
-            raise SpecError(message)
+            message = (
+                f"unknown class {name!r}, expected {expected}{more}{suggest(name, [*FAMILIES, *offered])}"
+            )
+            raise _AbsentError(message, reason="no installed package offers it")
         module_name, _, attribute = offered[name].partition(":")
     here = str(Path.cwd())  # as `python -m` has it: what lies in the working folder can be imported
     is_added = here not in sys.path and "" not in sys.path
@@ -224,11 +241,9 @@ def _import_family(name: str) -> Family:
         for part in attribute.split("."):
             found = getattr(found, part)
     except (Exception, SystemExit) as error:
-        message = (
-            f"family {name}: importing it raised {type(error).__name__}: {error}; expected {expected}, "
-            "installed or in the working folder"
-        )
-        raise SpecError(" ".join(message.split())) from error
+        reason = " ".join(f"importing it raised {type(error).__name__}: {error}".split())
+        message = f"family {name}: {reason}; expected {expected}, installed or in the working folder"
+        raise _AbsentError(message, reason=reason) from error
     finally:
         if is_added:
             sys.path.remove(here)
@@ -238,6 +253,14 @@ def _import_family(name: str) -> Family:
         message = f"family {name}: found {type(found).__name__}, expected a function or a trajstore.Family"
         raise SpecError(message)
     return Family(found)
+
+
+def _explain_absent(name: str) -> str:
+    """How to provide a family that cannot be imported."""
+    module, _, attribute = name.partition(":")
+    if attribute:
+        return f"install the package that has the module {module}, or run this in the folder that has it"
+    return f"install the package that offers {name} as an entry point of the group {GROUP}"
 
 
 def _describe(name: str, family: Family) -> FamilyRecord:

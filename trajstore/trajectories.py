@@ -159,7 +159,7 @@ def helical(uniforms: NDArray[np.float64], times: NDArray[np.float64]) -> NDArra
 
 
 def parabolic(uniforms: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Parabola as a thrown ball flies it: constant velocity along, constant acceleration across.
+    """Parabola: constant velocity along, constant acceleration across.
 
     Parameters
     ----------

@@ -21,12 +21,14 @@ from pydantic import (
     model_serializer,
 )
 
-from trajstore.errors import FormatVersionError, NewerStoreError, NotAStoreError, StoreError
+from trajstore.errors import FormatVersionError, NewerStoreError, NotAStoreError, SpecError, StoreError
+from trajstore.families import GROUP
 from trajstore.spec import Annotation, DatasetSpec, WrittenSpec, complete, leave_out_before
 from trajstore.storage.location import Location
 from trajstore.store.groups.video import settle_storage
 from trajstore.store.layout import FORMAT_VERSION
 from trajstore.text import describe_invalid
+from trajstore.trajectories import FAMILIES
 
 ROOT_KEY: Final = "zarr.json"
 """The object that holds them."""
@@ -136,8 +138,32 @@ def parse_attributes(root: Mapping[str, Any], location: Location) -> StoreAttrib
     if newer is not None:
         message = f"{problem}; {describe_newer(newer)}"
         raise NewerStoreError(message)
+    if unknown := _find_unknown_classes(found):
+        message = (
+            f"{location}: unknown class {', '.join(map(repr, unknown))}: the process that built the store had a family "
+            "of this name that cannot be imported, so that nothing of it is recorded; build the store again with a "
+            f"family that can: module:function, or an entry point of the group {GROUP}"
+        )
+        raise SpecError(message)
     message = f"{problem}; the attributes are damaged, mend them with: trajstore repair {location.argument}"
     raise StoreError(message)
+
+
+def _find_unknown_classes(found: dict[str, Any]) -> list[str]:
+    """Classes that are unknown here, where the fingerprint proves that there is no other damage."""
+    try:
+        dataset, motion = found["spec"]["dataset"], found["spec"].get("bodies", {}).get("motion", [])
+        records = dataset.get("families", [])
+        known = {*FAMILIES, *(record["name"] for record in records)}
+        unknown = [name for name in dict.fromkeys([*dataset["classes"], *motion]) if name not in known]
+        stubs = [{"name": name, "version": "", "source": "0" * 64} for name in unknown]
+        data = {**found["spec"], "dataset": {**dataset, "families": [*records, *stubs]}}
+        spec = DatasetSpec.model_validate_json(json.dumps(complete(data)))
+    except (LookupError, TypeError, AttributeError, ValidationError):
+        return []
+    families = spec.dataset.families[: len(records)]
+    spec = spec.model_copy(update={"dataset": spec.dataset.model_copy(update={"families": families})})
+    return unknown if spec.fingerprint == found.get("fingerprint") else []
 
 
 def salvage_attributes(text: str) -> StoreAttributes | None:
