@@ -409,7 +409,8 @@ def test_the_example_package_offers_a_family():
         found = np.count_nonzero(np.diff(turns.astype(int), prepend=0) == 1)
         assert found == (corners if label == 0 else 0)
         assert np.isnan(corners) == (label == 1)
-    with pytest.raises(SpecError, match=r"unknown class 'Zag', .*trajstore\.families \(Zigzag\)$"):
+    said = r"unknown class 'Zag', .*trajstore\.families \(Zigzag\); did you mean Zigzag\?$"
+    with pytest.raises(SpecError, match=said):
         DatasetSpec.from_fields(classes=["Zag"])
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from inspect import signature
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -19,7 +20,8 @@ from support.terminals import ESCAPE, Terminal
 
 import trajstore
 from trajstore import progress
-from trajstore.progress import Progress, Tally, _draw_bars, show_progress
+from trajstore.errors import SpecError
+from trajstore.progress import Progress, Tally, _draw_bars, show_progress, shows_progress
 
 
 @pytest.fixture
@@ -47,6 +49,38 @@ def show(stream: TextIO, events: Iterable[Progress]) -> None:
     with show_progress(stream) as report:
         for item in events:
             report(item)
+
+
+PUBLIC = {name: getattr(trajstore, name) for name in trajstore.__all__ if name.islower()}
+
+
+@pytest.mark.parametrize(
+    "name", [name for name, function in PUBLIC.items() if "progress" in signature(function).parameters]
+)
+def test_every_function_takes_true_for_a_bar(name: str, tmp_path: Path) -> None:
+    place = {"annotate": "a.zarr", "validate": "export"}.get(name, "a.zarr")
+    others = {"annotate": ["flow"], "export": [tmp_path / "out"], "extend": [4], "verify_copy": ["sums"]}
+    with pytest.raises(SpecError, match="progress: found 'yes', expected True, False, None or a function"):
+        PUBLIC[name](tmp_path / place, *others.get(name, []), progress="yes")
+
+
+def test_true_is_a_bar_and_false_is_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @shows_progress
+    def work(*, progress: Any = None) -> object:
+        if progress is not None:
+            progress(event(1000))
+        return progress
+
+    received: list[Progress] = []
+    for silent in (False, None):
+        assert work(progress=silent) is None
+    assert work() is None
+    assert work(progress=received.append) == received.append
+    assert (len(received), capsys.readouterr().err) == (1, "")
+    work(progress=True)
+    assert capsys.readouterr().err.startswith("video: 1,000 of 1,000 samples (100 %)")
 
 
 def test_plain_lines_say_everything_where_there_is_no_terminal() -> None:

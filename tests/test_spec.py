@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trajstore.errors import SpecError
-from trajstore.spec import DatasetSpec, SceneSection, Since, StorageSection, _Section
+from trajstore.spec import DatasetSpec, SceneSection, Since, SpecFields, StorageSection, _Section
 from trajstore.store.groups.video import settle_storage
 
 NOT_CONTENT = {
@@ -380,6 +380,118 @@ def test_any_spec_survives_json(seed: int, radius: list[float], distance: float,
     assert again == spec
     assert again.fingerprint == spec.fingerprint
     assert DatasetSpec.from_mapping(tomllib.loads(as_toml(spec.model_dump(mode="json")))) == spec
+
+
+def all_changed() -> DatasetSpec:
+    """A spec in which every field has another value than by default."""
+    fields = {path[1]: value for path, value in OTHER_VALUES.items()}
+    return DatasetSpec.from_fields(**fields | {"train": 0.6, "val": 0.1, "test": 0.3})
+
+
+@pytest.mark.parametrize("comments", [False, True])
+@pytest.mark.parametrize(
+    "spec",
+    [DatasetSpec(), settle_storage(DatasetSpec()), all_changed()],
+    ids=["default", "settled", "changed"],
+)
+def test_a_spec_survives_toml(spec: DatasetSpec, comments: bool, tmp_path: Path):
+    path = tmp_path / "spec.toml"
+    path.write_text(spec.to_toml(comments), encoding="utf-8")
+    again = DatasetSpec.from_file(path)
+    assert again == spec
+    assert again.fingerprint == spec.fingerprint
+
+
+@given(
+    st.floats(1.0, 1000.0, exclude_min=True),
+    st.lists(st.from_regex(r"[^\s,]+", fullmatch=True), min_size=1, max_size=3, unique=True),
+    st.text(st.characters(exclude_categories=["Cs"])),
+)
+def test_any_name_and_number_survives_toml(distance: float, names: list[str], version: str):
+    records = [RECORD | {"name": name, "version": version} for name in names]
+    spec = DatasetSpec.from_fields(distance=distance, classes=names, families=records)
+    assert DatasetSpec.from_mapping(tomllib.loads(spec.to_toml())) == spec
+
+
+def test_comments_say_what_a_field_means_may_be_and_is_by_default():
+    text = DatasetSpec.from_fields(frames=16).to_toml(comments=True)
+    assert max(map(len, text.splitlines())) <= 100
+    for (section, name), _ in DatasetSpec().walk():
+        assert re.search(rf"^# .*\n(# )?{name} = ", text, re.MULTILINE), (section, name)
+    for lines in (
+        "# Frames that are seen. Frames are numbered from 1: array index = frame − 1.\n",
+        "# From 1 to 100000. Default: 32.\nframes = 16\n",
+        '# One of "fixed", "tumbling". Default: "fixed".\norientation = "fixed"\n',
+        "# More than 1.0, at most 1000.0. Default: 4.0.\n",
+        '# Some of "sphere", "cube", "cylinder", "cone". Default: ["sphere"].\n',
+        "# Either true or false. Default: false.\n",
+        "# From 1 to 1000000. Default: left open.\n# samples_per_shard = …\n",
+    ):
+        assert lines in text
+
+
+def test_a_spec_shows_what_is_not_as_by_default():
+    spec = DatasetSpec.from_fields(samples=100, shapes=["cube"], noise=2.0)
+    assert (
+        repr(spec) == str(spec) == "DatasetSpec.from_fields(samples=100, shapes=['cube'], noise=[2.0, 2.0])"
+    )
+    assert repr(DatasetSpec()) == "DatasetSpec()"
+    assert eval(repr(all_changed())) == all_changed()
+    html = spec._repr_html_()
+    assert html.count("<tr>") == 4
+    assert "<td>dataset.samples</td><td>100</td><td>10000</td>" in html
+    assert "&#x27;cube&#x27;" in html
+    assert "defaults" in DatasetSpec()._repr_html_()
+
+
+def test_the_names_of_fields_for_type_checkers_are_those_of_the_spec():
+    assert list(SpecFields.__annotations__) == [name for _, name in ALL_FIELDS]
+
+
+def test_a_spec_may_come_in_any_form(tmp_path: Path):
+    spec = DatasetSpec.from_fields(frames=16)
+    path = tmp_path / "spec.toml"
+    path.write_text("[video]\nframes = 16\n")
+    for form in (spec, {"video": {"frames": 16}}, path, str(path)):
+        assert DatasetSpec.from_any(form) == spec
+    assert DatasetSpec.from_any(spec) is spec
+    for form, found in (([spec], "list"), (16, "int"), (None, "NoneType")):
+        with pytest.raises(
+            SpecError, match=rf"^spec: found {found}, expected a DatasetSpec, the path of [^\n]+$"
+        ):
+            DatasetSpec.from_any(form)
+
+
+@pytest.mark.parametrize(
+    ("data", "meant"),
+    [
+        ({"video": {"hight": 3}}, "height"),
+        ({"video": {"samples": 3}}, "dataset.samples"),
+        ({"frames": 3}, "video.frames"),
+        ({"vidio": {}}, "video"),
+        ({"dataset": {"classes": ["Circularr"]}}, "Circular"),
+        ({"dataset": {"classes": ["parabolic"]}}, "Parabolic"),
+        ({"bodies": {"shapes": ["Sphere"]}}, "sphere"),
+        ({"bodies": {"motion": ["Stil"]}}, "Still"),
+        ({"annotations": {"groups": ["segmentaton"]}}, "segmentation"),
+    ],
+)
+def test_what_was_meant_is_suggested(data: dict[str, Any], meant: str):
+    with pytest.raises(SpecError, match=rf"did you mean {re.escape(meant)}\?(;|$)"):
+        DatasetSpec.from_mapping(data)
+
+
+def test_nothing_is_suggested_where_nothing_is_close_and_names_keep_their_case():
+    with pytest.raises(SpecError, match=r"unknown class 'Lissajous', expected [^?]+$"):
+        DatasetSpec.from_fields(classes=["Lissajous"])
+    with pytest.raises(SpecError, match=r"unknown field 'hieght', .*; did you mean height\?$"):
+        DatasetSpec.from_fields(hieght=3)
+
+
+@pytest.mark.parametrize("name", ["spec.yaml", "spec.yml"])
+def test_yaml_is_named_as_such(tmp_path: Path, name: str):
+    with pytest.raises(SpecError, match=rf"{name}: found YAML, expected TOML or JSON; .*: trajstore spec$"):
+        DatasetSpec.from_file(tmp_path / name)
 
 
 FINGERPRINTS = {

@@ -466,9 +466,9 @@ def test_a_store_that_is_read_only(tiny_store: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "found"),
     [
-        (["segmentatoin"], "found 'segmentatoin', expected some of .*; did you mean segmentation?"),
-        (["flow", "depth"], "found 'depth', expected some of segmentation, .*did you mean depth_map"),
-        (["--remove", "masks"], "found 'masks', expected some of"),
+        (["segmentatoin"], "found 'segmentatoin', expected one of .*; did you mean segmentation?"),
+        (["flow", "depth"], "found 'depth', expected one of segmentation, .*did you mean depth_map"),
+        (["--remove", "masks"], "found 'masks', expected one of"),
         ([], "found none of NAME, --list and --remove, expected one"),
         (["flow", "--list"], "found several of NAME, --list and --remove"),
         (["flow", "--part", "3/2"], "part: found '3/2'"),

@@ -177,7 +177,7 @@ def test_annotations_that_are_not_written_are_refused_or_left_out(
 def test_unknown_and_absent_annotations_name_the_command(
     store: Path, tiny_store: Path, tmp_path: Path
 ) -> None:
-    known = f"expected some of segmentation, flow; add it with: trajstore annotate {store} normals"
+    known = f"expected one of segmentation, flow; add it with: trajstore annotate {store} normals"
     with pytest.raises(SpecError, match=f"annotations: found 'normals', {known}$"):
         trajstore.export(store, tmp_path / "out", annotations=["flow", "normals"])
     with pytest.raises(SpecError, match=r"annotations: found 'masks', the store has none$"):

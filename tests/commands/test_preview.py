@@ -294,7 +294,7 @@ def test_a_missing_package_names_the_extra(
         "trajstore.pictures.outputs.find_spec",
         lambda module: None if module == missing else find_spec(module),
     )
-    with pytest.raises(MissingExtraError, match=rf"needs {missing}, .*pip install 'trajstore\[preview\]'"):
+    with pytest.raises(MissingExtraError, match=rf"needs {missing}, .*pip install '\.\[preview\]'"):
         trajstore.preview("nothing", output=tmp_path / name)
 
 
@@ -322,7 +322,7 @@ def test_without_the_extra_a_line_says_so_and_nothing_is_imported(tmp_path: Path
         (line,) = done.stderr.splitlines()
         assert (done.returncode, done.stdout) == (1, "")
         assert line.startswith("trajstore: output a.")
-        assert line.endswith(f"pip install 'trajstore[{extra}]'")
+        assert line.endswith(f"pip install '.[{extra}]'")
     assert tree(tmp_path) == {".": None}
 
 

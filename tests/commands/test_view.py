@@ -441,7 +441,7 @@ def test_without_rerun_it_names_the_extra(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str | None
 ):
     monkeypatch.setattr("trajstore.pictures.outputs.find_spec", lambda _: None)
-    with pytest.raises(MissingExtraError, match=r"needs rerun, .*pip install 'trajstore\[view\]'"):
+    with pytest.raises(MissingExtraError, match=r"needs rerun, .*pip install '\.\[view\]'"):
         trajstore.view("nothing", output=output and tmp_path / output)
 
 

@@ -466,7 +466,7 @@ def test_a_store_in_memory_is_no_place_for_workers() -> None:
 
 def test_without_dask_the_extra_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(options, "find_spec", lambda _: None)
-    with pytest.raises(MissingExtraError, match=re.escape("pip install 'trajstore[dask]'")):
+    with pytest.raises(MissingExtraError, match=re.escape("pip install '.[dask]'")):
         build(tmp_path / "a.zarr", executor="dask")
 
 

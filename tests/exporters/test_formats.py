@@ -28,7 +28,7 @@ def test_an_unknown_format_names_the_known_ones() -> None:
 
 def test_without_pytorch_one_line_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FORMATS["pt"], "list_packages", lambda _: ("no-such-package",))
-    with pytest.raises(MissingExtraError, match=r"needs no-such.* pip install 'trajstore\[torch\]'"):
+    with pytest.raises(MissingExtraError, match=r"needs no-such.* pip install '\.\[torch\]'"):
         check_installed("pt", {})
 
 

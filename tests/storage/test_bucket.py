@@ -135,4 +135,4 @@ except trajstore.errors.MissingExtraError as error:
     print(error)
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "pip install 'trajstore[cloud]'" in done.stdout, done
+    assert "pip install '.[cloud]'" in done.stdout, done

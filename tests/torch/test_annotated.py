@@ -163,6 +163,6 @@ def test_annotations_that_a_store_does_not_have_name_the_command(tiny_copy: Path
         TrajectoryDataset(tiny_copy, columns=["forward_flow"])
     for name in ("video", "labels", "masks"):
         with pytest.raises(
-            SpecError, match=rf"columns: found '{name}', expected some of .*, caption, depth_map$"
+            SpecError, match=rf"columns: found '{name}', expected one of .*, caption, depth_map$"
         ):
             TrajectoryDataset(tiny_copy, columns=[name])

@@ -113,7 +113,7 @@ def test_captions_are_text(tiny_store: Path, tiny_spec: DatasetSpec, monkeypatch
     monkeypatch.setattr("trajstore.torch.datasets.get_worker_info", object)
     make, arguments = collate(stored.__getitems__(indices)).__reduce__()
     assert equal(make(*pickle.loads(pickle.dumps(arguments))), collate(batch))
-    with pytest.raises(SpecError, match=r"columns: found 'captions', expected some of .*, caption"):
+    with pytest.raises(SpecError, match=r"columns: found 'captions', expected one of .*, caption"):
         TrajectoryDataset(tiny_store, columns=["captions"])
 
 
@@ -231,7 +231,7 @@ def test_batch_that_a_worker_changes_arrives_changed(
         ({"frames": [5]}, "no frame 5, expected some of 1 … 4"),
         ({"layout": "CTHW"}, "layout: found 'CTHW' with 2 cameras"),
         ({"layout": "CFTHW"}, "layout: found 'CFTHW'"),
-        ({"columns": ["label"]}, "columns: found 'label', expected some of class_label"),
+        ({"columns": ["label"]}, "columns: found 'label', expected one of class_label"),
     ],
 )
 def test_refuses_what_does_not_fit(
