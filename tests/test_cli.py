@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ import trajstore
 from trajstore import cli
 from trajstore.commands.build import build
 from trajstore.commands.info import info
+from trajstore.spec import DatasetSpec
 from trajstore.storage.location import Location
 
 
@@ -331,6 +333,43 @@ def test_completion_can_be_installed(tmp_path: Path, shell: str, start_file: str
     assert (tmp_path / start_file).exists()
     scripts = [path.read_text() for path in tmp_path.rglob("*") if path.is_file() and "bin" not in path.parts]
     assert any("_trajstore_completion" in script for script in scripts)
+
+
+def test_the_default_spec_is_printed_to_start_from(command: Any) -> None:
+    done = command("spec")
+    assert (done.code, done.err) == (0, "")
+    assert done.out == DatasetSpec().to_toml(comments=True)
+    assert DatasetSpec.from_mapping(tomllib.loads(done.out)) == DatasetSpec()
+
+
+def test_the_spec_of_a_store_or_a_file_is_written_once(
+    command: Any, tmp_path: Path, tiny_store: Path, tiny_spec: DatasetSpec
+) -> None:
+    written = command("spec", str(tiny_store), "-o", "a.toml")
+    assert (written.code, written.err) == (0, "")
+    assert "trajstore build store.zarr --spec a.toml" in written.out
+    assert DatasetSpec.from_file("a.toml") == tiny_spec
+    assert command("spec", "a.toml").out == (tmp_path / "a.toml").read_text(encoding="utf-8")
+    before = tree(tmp_path)
+    assert_fails_in_one_line(command("spec", "-o", "a.toml"), 1, "output a.toml: found a file")
+    assert_fails_in_one_line(
+        command("spec", "b.zarr"), 1, "b.zarr: found nothing, expected a trajstore store"
+    )
+    assert_fails_in_one_line(command("spec", "b.yaml"), 2, "b.yaml: found YAML, expected TOML or JSON")
+    assert tree(tmp_path) == before
+
+
+def test_options_of_build_are_fields_with_the_defaults_of_the_spec(command: Any) -> None:
+    shown = " ".join(command("build", "--help").out.split())
+    default = {path[-1]: value for path, value in DatasetSpec().walk()}
+    options = {name for name in signature(cli.build).parameters if name in default}
+    assert options == {
+        "samples", "seed", "classes", "cameras", "frames", "height", "width", "horizon", "samples_per_shard"
+    }  # fmt: skip
+    for name in options - {"samples_per_shard"}:
+        value = ",".join(default[name]) if name == "classes" else default[name]
+        option = shown.partition(f"--{name.replace('_', '-')} ")[2]
+        assert re.match(rf"[^]]*\[default: {value}\]", option), name
 
 
 def test_a_dry_run_writes_nothing(command: Any, tmp_path: Path, tiny_options: list[str]) -> None:

@@ -46,6 +46,42 @@ SMALL: dict[str, Any] = {
 """Eleven shards."""
 
 
+def test_a_spec_comes_in_any_form(tmp_path: Path) -> None:
+    fields = {"samples": 4, "frames": 2, "height": 12, "width": 12, "cameras": 1}
+    spec = DatasetSpec.from_fields(**fields)
+    (tmp_path / "spec.toml").write_text(spec.to_toml())
+    build(tmp_path / "0.zarr", **fields)
+    forms = [spec, tmp_path / "spec.toml", f"{tmp_path}/spec.toml", spec.model_dump()]
+    for number, form in enumerate(forms, start=1):
+        build(tmp_path / f"{number}.zarr", form, progress=False)
+        assert_same_bytes(tmp_path / f"{number}.zarr", tmp_path / "0.zarr")
+    with pytest.raises(SpecError, match=r"^spec: found list, expected a DatasetSpec, .*$"):
+        build(tmp_path / "a.zarr", [spec])
+    with pytest.raises(SpecError, match=r"^spec: frames: unknown field, .*; did you mean video\.frames\?$"):
+        build(tmp_path / "a.zarr", {"frames": 3})
+    assert not (tmp_path / "a.zarr").exists()
+
+
+@pytest.mark.parametrize(
+    ("samples", "shares", "expected"),
+    [
+        (4, {}, [4, 0, 0]),
+        (8, {}, [4, 4, 0]),
+        (12, {}, [4, 4, 4]),
+        (10, {}, [4, 4, 2]),
+        (80, {}, [56, 12, 12]),
+        (8, {"train": 0.5, "val": 0.0, "test": 0.5}, [4, 0, 4]),
+    ],
+)
+def test_each_split_with_a_share_has_samples_as_soon_as_there_are_groups_enough(
+    tmp_path: Path, samples: int, shares: dict[str, float], expected: list[int]
+) -> None:
+    found = build(
+        tmp_path / "a.zarr", samples=samples, frames=2, height=12, width=12, cameras=1, **shares
+    ).summary.splits
+    assert list(found.values()) == expected
+
+
 @pytest.fixture
 def many_label_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Labels in chunks of 8 rows rather than 8,192, so that a tiny store has several tasks of them."""

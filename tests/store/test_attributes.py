@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.faults import assert_same_bytes, flip_bit
+from support.faults import assert_same_bytes, flip_bit, tree
 from support.stores import open_store
 
 import trajstore
-from trajstore.errors import StoreError
+from trajstore.errors import SpecError, StoreError
 from trajstore.integrity.metadata import salvage
 from trajstore.store.attributes import (
     NAMESPACE,
@@ -23,6 +23,7 @@ from trajstore.store.attributes import (
     parse_attributes,
     salvage_attributes,
 )
+from trajstore.trajectories import FAMILIES
 
 LOOKS, FLIPS = 600, 20
 """How many bits of the history are flipped, one at a time, to read the store and to repair it."""
@@ -42,6 +43,28 @@ def find_history(root: bytes) -> range:
     """The places of the bytes of the history."""
     start = root.index(b'"history"')
     return range(start, root.index(b"]", start) + 1)
+
+
+def test_a_class_of_a_process_that_is_gone_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "a.zarr"
+    with monkeypatch.context() as patch:
+        patch.setitem(FAMILIES, "Lissajous", FAMILIES["Circular"])
+        trajstore.build(
+            path, classes=["Linear", "Lissajous"], samples=2, frames=2, height=12, width=12, cameras=1
+        )
+    before = tree(path)
+    for command in (trajstore.info, trajstore.verify, trajstore.repair, trajstore.build, trajstore.open):
+        with pytest.raises(
+            SpecError, match=r"a\.zarr: unknown class 'Lissajous': [^\n]*module:function"
+        ) as error:
+            command(path)
+        assert "damage" not in str(error.value)
+        assert error.value.exit_code == 2
+    assert tree(path) == before
+    text = (path / "zarr.json").read_text(encoding="utf-8")
+    (path / "zarr.json").write_text(text.replace("Lissajous", "Lissajoos"), encoding="utf-8")
+    with pytest.raises(StoreError, match="the attributes are damaged"):
+        trajstore.info(path)
 
 
 def test_no_bit_of_the_history_makes_a_store_useless(tiny_store: Path) -> None:
