@@ -414,6 +414,19 @@ def test_the_example_package_offers_a_family():
         DatasetSpec.from_fields(classes=["Zag"])
 
 
+@pytest.mark.usefixtures("installed")
+def test_a_family_whose_package_is_gone_is_named_with_what_offers_it(monkeypatch: pytest.MonkeyPatch):
+    spec = DatasetSpec.from_fields(classes=["Zigzag", "Linear"], **TINY)
+    forget()
+    monkeypatch.undo()
+    with pytest.raises(
+        SpecError,
+        match=r"family Zigzag: no installed package offers it; the rows were made with its version '.*' \(source "
+        r"\w{16}\), .* offers Zigzag as an entry point of the group trajstore\.families",
+    ):
+        load_family("Zigzag", spec.dataset.families)
+
+
 def test_the_example_is_short_and_explained():
     lines = (EXAMPLE / "zigzag.py").read_text().splitlines()
     assert len([line for line in lines if line.strip()]) <= 20

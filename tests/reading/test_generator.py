@@ -9,7 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trajstore.errors import RowRangeError
+import trajstore
+from trajstore.errors import RowRangeError, SpecError
+from trajstore.pictures.source import open_samples
 from trajstore.reading.generator import SampleGenerator
 from trajstore.reading.store import StoreReader, open_reader
 from trajstore.spec import DatasetSpec
@@ -46,6 +48,16 @@ def test_labels_are_those_stored(reader: StoreReader, generator: SampleGenerator
             found, expected = generator.column(name, rows), reader.column(name, rows)
             assert found.dtype == expected.dtype
             np.testing.assert_array_equal(found, expected)
+
+
+def test_whatever_takes_a_spec_takes_it_in_any_form(tmp_path: Path):
+    spec = DatasetSpec.from_fields(samples=4, frames=2, height=8, width=8)
+    (tmp_path / "spec.toml").write_text(spec.to_toml())
+    for form in (spec.model_dump(), tmp_path / "spec.toml"):
+        assert SampleGenerator(form).spec == open_samples(form).spec == spec
+        assert trajstore.caption(form, 3) == trajstore.caption(spec, 3)
+    with pytest.raises(SpecError, match="^spec: found list, expected a DatasetSpec"):
+        SampleGenerator([spec])
 
 
 def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch, reader: StoreReader, tiny_spec: DatasetSpec):
