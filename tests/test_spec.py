@@ -54,7 +54,7 @@ OTHER_VALUES: dict[tuple[str, str], Any] = {
     ("splits", "train"): 0.8,
     ("splits", "val"): 0.1,
     ("splits", "test"): 0.3,
-    ("splits", "start"): "random",
+    ("splits", "first_groups"): "random",
     ("storage", "samples_per_shard"): 100,
     ("storage", "compression_level"): 3,
     ("storage", "encoder"): "zstd",
@@ -250,7 +250,7 @@ def test_a_whole_spec_survives_a_file(tmp_path: Path, name: str):
     data: dict[str, dict[str, Any]] = {}
     for (section, field), value in OTHER_VALUES.items():
         data.setdefault(section, {})[field] = value
-    data["splits"] = {"train": 0.6, "val": 0.1, "test": 0.3, "start": "random"}
+    data["splits"] = {"train": 0.6, "val": 0.1, "test": 0.3, "first_groups": "random"}
     path = tmp_path / name
     path.write_text(json.dumps(data) if name.endswith("json") else as_toml(data), encoding="utf-8")
     spec = DatasetSpec.from_file(path)
@@ -311,7 +311,7 @@ def test_a_spec_cannot_be_changed():
 def changed(path: tuple[str, str]) -> DatasetSpec:
     """The default spec with another value in one field, and in a second where the sum of the splits wants it."""
     fields = {path[1]: OTHER_VALUES[path]}
-    if path[0] == "splits" and path[1] != "start":
+    if path[0] == "splits" and path[1] != "first_groups":
         partner = {"train": "val", "val": "train", "test": "train"}[path[1]]
         rest = {"train": 0.7, "val": 0.15, "test": 0.15} | fields
         fields[partner] = 1.0 - sum(rest.values()) + rest[partner]
@@ -338,9 +338,11 @@ def test_fingerprints_of_all_specs_differ():
 
 def test_a_fingerprint_is_that_of_the_store_that_will_be_built():
     spec = DatasetSpec()
-    assert spec.splits.start is None
-    assert spec.fingerprint == spec.replace(start="each").fingerprint == settle_storage(spec).fingerprint
-    assert spec.fingerprint != spec.replace(start="random").fingerprint
+    assert spec.splits.first_groups is None
+    assert (
+        spec.fingerprint == spec.replace(first_groups="each").fingerprint == settle_storage(spec).fingerprint
+    )
+    assert spec.fingerprint != spec.replace(first_groups="random").fingerprint
 
 
 def test_the_fingerprint_does_not_depend_on_how_a_number_is_written():
@@ -356,7 +358,7 @@ def test_a_difference_names_the_field_and_both_values(path: tuple[str, str]):
     assert f"{'.'.join(path)}: {values[path]!r} stored, {OTHER_VALUES[path]!r} given" in stored.differences(
         given
     )
-    assert len(stored.differences(given)) == (2 if path[0] == "splits" and path[1] != "start" else 1)
+    assert len(stored.differences(given)) == (2 if path[0] == "splits" and path[1] != "first_groups" else 1)
     assert stored.differences(stored) == []
 
 
@@ -564,7 +566,7 @@ class LaterSpec(DatasetSpec):
 def test_fingerprints_stay_what_they_were_also_when_the_spec_grows(
     fingerprint: str, model: type[DatasetSpec]
 ):
-    spec = model.from_fields(**FINGERPRINTS[fingerprint], start="random")
+    spec = model.from_fields(**FINGERPRINTS[fingerprint], first_groups="random")
     assert spec.fingerprint == fingerprint
     # an older version, which refuses unknown fields, reads what this one writes
     assert DatasetSpec.from_mapping(spec.model_dump(mode="json")).fingerprint == fingerprint

@@ -54,9 +54,9 @@ Pattern = Literal["plain", "gradient", "checker", "noise"]
 PATTERNS: Final[tuple[str, ...]] = get_args(Pattern)
 """Patterns of backgrounds; the code of a pattern is its place in this list."""
 
-SplitStart = Literal["each", "random"]
-SPLIT_STARTS: Final[tuple[SplitStart, ...]] = get_args(SplitStart)
-SPLIT_START: Final = SPLIT_STARTS[0]
+FirstGroups = Literal["each", "random"]
+FIRST_GROUPS: Final[tuple[FirstGroups, ...]] = get_args(FirstGroups)
+DEFAULT_FIRST_GROUPS: Final = FIRST_GROUPS[0]
 """How the first splits are assigned where a spec leaves it open."""
 
 Annotation = Literal["segmentation", "depth_map", "flow", "normals", "amodal", "tracks"]
@@ -454,7 +454,7 @@ class SplitsSection(_Section):
     test: float = Field(default=0.15, ge=0.0, le=1.0)
     """Share of the test split."""
 
-    start: Annotated[SplitStart | None, Since("0.2", before="random")] = None
+    first_groups: Annotated[FirstGroups | None, Since("0.2", before="random")] = None
     """Which splits the first groups of classes go to: ``each`` gives one group to train, the next to val, the next to
     test, as far as they have a share, so that small datasets have all splits; ``random`` draws these as all later ones,
     as version 0.1 did. None is settled when a store is created: ``each``."""
@@ -540,7 +540,7 @@ class SpecFields(TypedDict, total=False):
     train: float
     val: float
     test: float
-    start: SplitStart | None
+    first_groups: FirstGroups | None
     samples_per_shard: int | None
     compression_level: int
     encoder: Literal["motion", "zstd"] | None
@@ -846,7 +846,7 @@ class DatasetSpec(_Section):
         data = self.model_dump(mode="json")
         del data["dataset"]["samples"], data["storage"]
         data.pop("annotations", None)  # they follow from the row
-        data["splits"].setdefault("start", SPLIT_START)
+        data["splits"].setdefault("first_groups", DEFAULT_FIRST_GROUPS)
         return {"generator_version": GENERATOR_VERSION, **leave_out_before(data)}
 
     @property

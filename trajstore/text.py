@@ -102,9 +102,8 @@ def suggest(name: object, known: Iterable[str] | Mapping[str, str]) -> str:
     from difflib import get_close_matches  # only where something is wrong
 
     shown = known if isinstance(known, Mapping) else dict(zip(names := list(known), names, strict=True))
-    folded = {
-        each.casefold(): each for each in reversed(list(shown))
-    }  # of two that differ in case only, the first
+    # of two that differ in case only, the first
+    folded = {each.casefold(): each for each in reversed(list(shown))}
     close = get_close_matches(str(name).casefold(), folded, 1)
     return f"; did you mean {shown[folded[close[0]]]}?" if close else ""
 

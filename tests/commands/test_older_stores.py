@@ -20,7 +20,7 @@ import trajstore
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "store-0.1"
 ROWS = 12
 SPEC = trajstore.DatasetSpec.from_fields(
-    samples=ROWS, seed=3, frames=3, height=12, width=12, cameras=2, samples_per_shard=4, start="random"
+    samples=ROWS, seed=3, frames=3, height=12, width=12, cameras=2, samples_per_shard=4, first_groups="random"
 )
 
 
@@ -116,7 +116,7 @@ def test_a_spec_that_says_nothing_about_the_first_splits_fits(
     finished: Path, digests: dict[str, str]
 ) -> None:
     """Specs of 0.1 have no word for it, and a new store would have others."""
-    spec = SPEC.replace(start=None)
+    spec = SPEC.replace(first_groups=None)
     assert spec.fingerprint != SPEC.fingerprint
     assert trajstore.build(finished, spec).new_samples == 0
     (finished / "zarr.json").unlink()
@@ -147,7 +147,7 @@ from pathlib import Path
 import trajstore
 
 finished, half_built, neutral, other = sys.argv[1:]
-fields = dict(samples=12, seed=3, frames=3, height=12, width=12, cameras=2, samples_per_shard=4, start="random")
+fields = dict(samples=12, seed=3, frames=3, height=12, width=12, cameras=2, samples_per_shard=4, first_groups="random")
 found = {}
 found["sound"] = trajstore.verify(finished, deep=True).is_sound
 found["resumed"] = trajstore.build(half_built).new_samples

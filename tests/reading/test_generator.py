@@ -56,7 +56,7 @@ def test_whatever_takes_a_spec_takes_it_in_any_form(tmp_path: Path):
     for form in (spec.model_dump(), tmp_path / "spec.toml"):
         assert SampleGenerator(form).spec == open_samples(form).spec == spec
         assert trajstore.caption(form, 3) == trajstore.caption(spec, 3)
-    with pytest.raises(SpecError, match="^spec: found list, expected a DatasetSpec"):
+    with pytest.raises(SpecError, match=r"^spec: found list, expected a DatasetSpec"):
         SampleGenerator([spec])
 
 

@@ -87,10 +87,11 @@ def test_labels_and_splits_match_the_twin(classes: int, start: Any):
     assert labels.tolist() == [naive.find_label(11, row=row, classes=classes) for row in range(150, 260)]
     for rows in (range(60), range(150, 260)):
         split = splits(
-            11, first=rows.start, count=len(rows), group=classes, shares=DEFAULT_SHARES, start=start
+            11, first=rows.start, count=len(rows), group=classes, shares=DEFAULT_SHARES, first_groups=start
         )
         assert split.tolist() == [
-            naive.find_split(11, row=row, classes=classes, per_block=(14, 3), start=start) for row in rows
+            naive.find_split(11, row=row, classes=classes, per_block=(14, 3), first_groups=start)
+            for row in rows
         ]
 
 
@@ -189,11 +190,11 @@ def test_each_split_with_a_share_has_one_of_the_first_groups(seed: int, classes:
     split = splits(seed, first=0, **rows)
     present = [index for index, share in enumerate(shares) if share]
     assert split[: len(present) * classes : classes].tolist() == present
-    drawn = splits(seed, first=0, **rows, start="random")
+    drawn = splits(seed, first=0, **rows, first_groups="random")
     assert np.bincount(split, minlength=3).tolist() == np.bincount(drawn, minlength=3).tolist()
     assert (split != drawn).sum() <= 2 * len(present) * classes  # the least that brings them there
     later = {"first": 20 * classes, **rows}
-    assert splits(seed, **later).tolist() == splits(seed, **later, start="random").tolist()
+    assert splits(seed, **later).tolist() == splits(seed, **later, first_groups="random").tolist()
 
 
 @given(seeds, class_counts, shares_of_all.map(normalise))

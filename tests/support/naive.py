@@ -31,13 +31,15 @@ def find_label(seed: int, *, row: int, classes: int) -> int:
     return sorted(range(classes), key=lambda label: keys[label])[place]
 
 
-def find_split(seed: int, *, row: int, classes: int, per_block: tuple[int, int], start: str = "each") -> int:
+def find_split(
+    seed: int, *, row: int, classes: int, per_block: tuple[int, int], first_groups: str = "each"
+) -> int:
     """Split of one row, where 20 groups are ``per_block`` groups of train and val, and the rest test."""
     block, place = divmod(row // classes, 20)
     keys = list(draw_uniforms(seed, SPLIT, row=block, width=20))
     ranks = [sorted(keys).index(key) for key in keys]
     split = [0 if rank < per_block[0] else 1 if rank < sum(per_block) else 2 for rank in ranks]
-    if block == 0 and start == "each":
+    if block == 0 and first_groups == "each":
         for group, name in enumerate(sorted(set(split))):
             other = split.index(name, group)
             split[group], split[other] = split[other], split[group]

@@ -28,7 +28,7 @@ from trajstore.executors.run import RunOptions, open_workers
 from trajstore.integrity.checks import TaskState, choose_sample
 from trajstore.integrity.findings import Finding
 from trajstore.integrity.inspect import Inspection, check_tasks, inspect
-from trajstore.integrity.metadata import adopt, find_start, read_storage, salvage, settle
+from trajstore.integrity.metadata import adopt, find_first_groups, read_storage, salvage, settle
 from trajstore.progress import Report, shows_progress
 from trajstore.reading.store import StoreReader
 from trajstore.scene.scene import make_scene
@@ -297,8 +297,9 @@ def _recover(storage: Storage, spec: DatasetSpec | None, error: StoreError) -> S
         raise NewerStoreError(message)
     if spec is not None:
         found = store.spec if repeated is None else adopt(store.spec, repeated)
-        start = spec.splits.start or find_start(StoreHandle(storage, StoreAttributes.created(found)))
-        found, spec = found.replace(start=start), spec.replace(start=start)
+        held = find_first_groups(StoreHandle(storage, StoreAttributes.created(found)))
+        first_groups = spec.splits.first_groups or held
+        found, spec = (one.replace(first_groups=first_groups) for one in (found, spec))
         spec = adopt_storage(spec, found)
         differences = found.differences(spec)
         if differences:

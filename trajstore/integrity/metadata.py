@@ -14,7 +14,7 @@ from trajstore.errors import CorruptDataError, SpecError
 from trajstore.integrity.checks import classify, read_object
 from trajstore.integrity.findings import Finding
 from trajstore.scene.order import split_rows
-from trajstore.spec import SPLIT_STARTS, DatasetSpec, SplitStart
+from trajstore.spec import FIRST_GROUPS, DatasetSpec, FirstGroups
 from trajstore.store.attributes import (
     NAMESPACE,
     ROOT_KEY,
@@ -96,7 +96,7 @@ def adopt(spec: DatasetSpec, storage: dict[str, Any]) -> DatasetSpec:
     return adopted
 
 
-def find_start(store: StoreHandle) -> SplitStart | None:
+def find_first_groups(store: StoreHandle) -> FirstGroups | None:
     """How the first splits of a store were assigned, from those that it holds; None where they tell nothing."""
     column = store.layout.column("split")
     found = np.empty(column.chunk_shape, column.dtype)
@@ -105,8 +105,8 @@ def find_start(store: StoreHandle) -> SplitStart | None:
     except (OSError, CorruptDataError):  # damage is found, and mended, later
         return None
     rows = range(min(len(found), store.spec.dataset.samples))
-    for start in SPLIT_STARTS:  # where both are right, it does not matter for these rows
-        if (found[: len(rows)] == split_rows(store.spec.replace(start=start), rows)).all():
+    for start in FIRST_GROUPS:  # where both are right, it does not matter for these rows
+        if (found[: len(rows)] == split_rows(store.spec.replace(first_groups=start), rows)).all():
             return start
     return None
 

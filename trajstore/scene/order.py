@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trajstore.scene.randomness import Stream, uniforms
-from trajstore.spec import SPLIT_START, DatasetSpec, SplitStart
+from trajstore.spec import DEFAULT_FIRST_GROUPS, DatasetSpec, FirstGroups
 
 SPLIT_NAMES = ("train", "val", "test")
 GROUPS_PER_SPLIT_BLOCK = 20
@@ -28,7 +28,7 @@ def split_rows(spec: DatasetSpec, rows: range) -> NDArray[np.int8]:
         count=len(rows),
         group=group,
         shares=(shares.train, shares.val, shares.test),
-        start=shares.start or SPLIT_START,
+        first_groups=shares.first_groups or DEFAULT_FIRST_GROUPS,
     )
 
 
@@ -58,11 +58,11 @@ def splits(
     count: int,
     group: int,
     shares: tuple[float, float, float],
-    start: SplitStart = SPLIT_START,
+    first_groups: FirstGroups = DEFAULT_FIRST_GROUPS,
 ) -> NDArray[np.int8]:
     """Split of each row; whole groups of rows go to one split, so each split has the classes in the same shares.
 
-    Where ``start`` is ``each``, the first groups of all go to train, val and test, as far as they have a share of the
+    Where ``first_groups`` is ``each``, the first groups of all go to train, val and test, as far as they have a share of the
     first block.
 
     Returns
@@ -84,7 +84,7 @@ def splits(
     val_start = np.diff(train_groups)[:, None]
     test_start = val_start + np.diff(val_groups)[:, None]
     split = (rank >= val_start).astype(np.int8) + (rank >= test_start)
-    if start == "each" and first_block == 0:
+    if first_groups == "each" and first_block == 0:
         for place, name in enumerate(np.unique(split[0])):
             other = place + int((split[0, place:] == name).argmax())
             split[0, [place, other]] = split[0, [other, place]]

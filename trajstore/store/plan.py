@@ -234,7 +234,9 @@ def adopt_storage(spec: DatasetSpec, stored: DatasetSpec) -> DatasetSpec:
     named, present = spec.annotations, stored.annotations
     is_open = set(named.groups) <= set(present.groups)
     is_open &= named.points in (present.points, AnnotationsSection().points)
-    splits = spec.splits.model_copy(update={"start": spec.splits.start or stored.splits.start})
+    splits = spec.splits.model_copy(
+        update={"first_groups": spec.splits.first_groups or stored.splits.first_groups}
+    )
     update = {"storage": spec.storage.model_copy(update=settled), "splits": splits}
     return spec.model_copy(update=update | ({"annotations": present} if is_open else {}))
 

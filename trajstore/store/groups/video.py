@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from numpy.typing import NDArray
 
 from trajstore.errors import SpecError
-from trajstore.spec import COMPRESSION_LEVEL, SPLIT_START, DatasetSpec
+from trajstore.spec import COMPRESSION_LEVEL, DEFAULT_FIRST_GROUPS, DatasetSpec
 from trajstore.store.columns import FRAME_NOTE, Column, ColumnGroup
 from trajstore.text import format_bytes
 
@@ -50,7 +50,7 @@ def settle_storage(spec: DatasetSpec) -> DatasetSpec:
     encoder = "motion" if storage.compression_level == COMPRESSION_LEVEL else "zstd"
     settled = {"samples_per_shard": rows, "encoder": encoder, "chunk": "camera"}
     left_open = {name: value for name, value in settled.items() if getattr(storage, name) is None}
-    splits = spec.splits.model_copy(update={"start": spec.splits.start or SPLIT_START})
+    splits = spec.splits.model_copy(update={"first_groups": spec.splits.first_groups or DEFAULT_FIRST_GROUPS})
     return spec.model_copy(update={"storage": storage.model_copy(update=left_open), "splits": splits})
 
 
