@@ -62,8 +62,8 @@ def splits(
 ) -> NDArray[np.int8]:
     """Split of each row; whole groups of rows go to one split, so each split has the classes in the same shares.
 
-    Where ``first_groups`` is ``each``, the first groups of all go to train, val and test, as far as they have a share of the
-    first block.
+    Where ``first_groups`` is ``each``, the very first groups go to train, val and test, as far as each has a share of
+    the first block.
 
     Returns
     -------
