@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import wraps
+from typing import TYPE_CHECKING, Final, ParamSpec, TextIO, TypeVar
+
 from trajstore.errors import SpecError
 from trajstore.text import fit, format_bytes, format_count, format_rate, format_seconds
-from typing import Any, Final, ParamSpec, TYPE_CHECKING, TextIO, TypeVar
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -20,7 +20,7 @@ from trajstore.executors.threads import ThreadExecutor
 from trajstore.exporters.records import CARD_FILES
 from trajstore.pictures.choose import ROWS_MAX, choose_cameras
 from trajstore.pictures.outputs import check_installed
-from trajstore.progress import Report, STEPS, Tally, shows_progress
+from trajstore.progress import STEPS, Report, Tally, shows_progress
 from trajstore.sharing.checksums import CHECKSUM_FILE, Checksum, hash_files, list_files, render_checksums
 from trajstore.sharing.croissant import write_croissant
 from trajstore.sharing.licenses import check_license
