@@ -55,7 +55,12 @@ PUBLIC = {name: getattr(trajstore, name) for name in trajstore.__all__ if name.i
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, function in PUBLIC.items() if "progress" in signature(function).parameters]
+    "name",
+    [
+        name
+        for name, function in PUBLIC.items()
+        if callable(function) and "progress" in signature(function).parameters
+    ],
 )
 def test_every_function_takes_true_for_a_bar(name: str, tmp_path: Path) -> None:
     place = {"annotate": "a.zarr", "validate": "export"}.get(name, "a.zarr")

@@ -137,12 +137,10 @@ def test_a_notebook_shows_the_preview_itself(tmp_path: Path, name: str, expected
 
 
 def test_a_notebook_shows_a_sheet_as_png_and_no_html_in_its_place(tmp_path: Path):
-    (tmp_path / "sheet.png").write_bytes(b"abc")
-    report = trajstore.PreviewReport(tmp_path / "sheet.png", (5,), ("Linear",), 3)
-    assert (report._repr_png_(), report._repr_html_()) == (b"abc", None)
-    (tmp_path / "sheet.png").unlink()
-    assert report._repr_png_() is None
-    assert "Linear" in report._repr_html_()
+    for output in (tmp_path / "sheet.png", None):
+        report = trajstore.PreviewReport(output, (5,), ("Linear",), 3, b"abc")
+        assert (report._repr_png_(), report._repr_html_()) == (b"abc", None)
+    assert "Linear" in repr(report)
 
 
 def test_a_notebook_does_not_take_in_a_huge_film(tmp_path: Path):

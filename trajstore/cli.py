@@ -260,7 +260,7 @@ def spec(
     storage_option: StorageOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Print a spec as TOML to start from, with what each field means and may be.
+    """Print a spec as TOML to start from, each field explained.
 
     Change what you like, leave out the rest, and build it with: trajstore build STORE --spec FILE
     """
