@@ -27,6 +27,7 @@ SMALLER = {
     "--executor dask --workers 2": "--executor dask --workers 2 --samples 48",
     "--samples 30000": "--samples 56",
     "samples = 2000": "samples = 24",
+    "own.zarr --samples 400": "own.zarr --samples 48",
     "export store.zarr folder": "export store.zarr folder --rows 0:8",
     "range(10)": "range(1)",
     "train_classifier.py": "train_classifier.py --epochs 0",
