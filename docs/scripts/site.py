@@ -5,6 +5,7 @@ MkDocs calls the functions named ``on_...`` (``hooks`` in mkdocs.yml). Nothing t
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import posixpath
@@ -198,7 +199,9 @@ def make_spec() -> str:
     return "\n\n".join(parts)
 
 
-def describe_field(section: str, name: str, model: type[BaseModel], schema: dict[str, Any]) -> tuple[str, ...]:
+def describe_field(
+    section: str, name: str, model: type[BaseModel], schema: dict[str, Any]
+) -> tuple[str, ...]:
     """A field of a spec."""
     default = schema.get("default")
     text = " ".join(schema["description"].split())
@@ -207,6 +210,7 @@ def describe_field(section: str, name: str, model: type[BaseModel], schema: dict
     if any(isinstance(mark, BeforeValidator) for mark in model.model_fields[name].metadata):
         kind = f"{schema['prefixItems'][0]['type']} or {kind}"  # one number stands for both
     unit = UNIT.search(text)
+    text = re.sub(rf", {UNIT.pattern}(?=[.,;])", "", text)  # it has a column
     return (
         code(name) + f"{{#{section}.{name}}}",
         kind,
@@ -224,12 +228,16 @@ def name_type(schema: dict[str, Any]) -> str:
     if "prefixItems" in schema:
         return f"[{', '.join(item['type'] for item in schema['prefixItems'])}]"
     if schema.get("type") == "array":
-        return f"list of {name_type(schema['items'])}"
+        kind = name_type(schema["items"])
+        return f"list of {kind if '`' in kind else kind + 's'}"
     return str(schema.get("type", "table"))
 
 
 def name_limits(schema: dict[str, Any]) -> Iterator[str]:
     """What the schema says of a field's values."""
+    if "minimum" in schema and "maximum" in schema:
+        yield f"{format_limit(schema['minimum'])} to {format_limit(schema['maximum'])}"
+        return
     signs = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤", "exclusiveMaximum": "<"}
     for limit, sign in signs.items():
         if limit in schema:
@@ -246,18 +254,35 @@ def format_limit(value: float) -> str:
 
 def make_errors() -> str:
     """The tree of errors, with their exit codes."""
-    return make_table(("error", "exit code", "what has happened"), list(list_errors(TrajstoreError, 0)))
+    rows = []
+    for error, depth in walk_errors(TrajstoreError):
+        given = inspect.signature(error.__init__).parameters.get("exit_code")
+        exit_code = error.exit_code if given is None else given.default
+        summary = (inspect.getdoc(error) or "").partition("\n")[0]
+        link = f"[`{error.__name__}`][{error.__module__}.{error.__name__}]"
+        name = f'<span style="margin-left: {depth}em">{link}</span>'
+        rows.append((name, str(exit_code), summary))
+    return make_table(("error", "exit code", "what has happened"), rows)
 
 
-def list_errors(error: type[TrajstoreError], depth: int) -> Iterator[tuple[str, str, str]]:
-    """An error and all that derive from it."""
-    given = inspect.signature(error.__init__).parameters.get("exit_code")
-    exit_code = error.exit_code if given is None else given.default
-    summary = (inspect.getdoc(error) or "").partition("\n")[0]
-    yield "&emsp;" * depth + f"[`{error.__name__}`][trajstore.errors.{error.__name__}]", str(exit_code), summary
+def make_classes() -> str:
+    """The classes of errors, one by one."""
+    return "\n\n".join(f"::: {error.__module__}.{error.__name__}" for error, _ in walk_errors(TrajstoreError))
+
+
+def walk_errors(error: type[TrajstoreError], depth: int = 0) -> Iterator[tuple[type[TrajstoreError], int]]:
+    """An error and all that derive from it, with how far."""
+    yield error, depth
     for child in error.__subclasses__():
         if child.__module__ == TrajstoreError.__module__:
-            yield from list_errors(child, depth + 1)
+            yield from walk_errors(child, depth + 1)
+
+
+def make_torch() -> str:
+    """What `trajstore.torch` offers; read from its source, because PyTorch need not be installed."""
+    source = (ROOT / "trajstore" / "torch" / "__init__.py").read_text(encoding="utf-8")
+    (names,) = re.findall(r"^__all__ = (\[.*?\])$", source, re.MULTILINE | re.DOTALL)
+    return "\n\n".join(f"::: trajstore.torch.{name}" for name in ast.literal_eval(names))
 
 
 def make_table(names: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -271,5 +296,11 @@ def code(text: str) -> str:
     return f"`{text}`" if "|" not in text else f"<code>{text.replace('|', '&#124;')}</code>"
 
 
-MAKERS: dict[str, Callable[[], str]] = {"commands": make_commands, "spec": make_spec, "errors": make_errors}
+MAKERS: dict[str, Callable[[], str]] = {
+    "classes": make_classes,
+    "commands": make_commands,
+    "errors": make_errors,
+    "spec": make_spec,
+    "torch": make_torch,
+}
 """What pages can ask for."""
