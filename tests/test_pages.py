@@ -8,23 +8,27 @@ import runpy
 import shlex
 import subprocess
 import sys
+import textwrap
+import unicodedata
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 import typer
+from support.scripts import load_script
 from support.swift_server import SwiftServer
 
 from trajstore import cli
 from trajstore.spec import DatasetSpec
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+EXPAND = load_script("site_hook").expand
+"""Puts into a page what the site makes from the code."""
 
 SMALLER = {
-    "build store.zarr --dry-run": "build store.zarr --samples 48 --dry-run",
-    "build store.zarr                       # build;": "build store.zarr --samples 48 #",
-    "--executor dask --workers 2": "--executor dask --workers 2 --samples 48",
     "--samples 30000": "--samples 56",
     "samples = 2000": "samples = 24",
     "own.zarr --samples 400": "own.zarr --samples 48",
@@ -36,7 +40,15 @@ SMALLER = {
 }
 """What is replaced so that it takes seconds, not minutes; all else runs as it is written."""
 
-BLOCK = re.compile(r"^(?:<!-- ([^\n]*) -->\n)?```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SAMPLES = 48
+"""How many samples are built where a command names neither samples nor a spec."""
+
+BLOCK = re.compile(
+    r"^(?P<indent> *)(?:<!-- (?P<note>[^\n]*) -->\n *)?```(?P<language>\S*)\n(?P<text>.*?)^(?P=indent)```$",
+    re.MULTILINE | re.DOTALL,
+)
+"""A block of code, also within a list or a tab."""
+
 NOTES = {"": [], "needs torch": [pytest.mark.torch], "needs a bucket": [], "a recipe": []}
 """What a comment before a block may say. A recipe is for a cluster, and only checked to be well-formed."""
 
@@ -63,7 +75,13 @@ def find_blocks(page: Path) -> list[Block]:
     """All blocks of a page."""
     text = page.read_text(encoding="utf-8")
     return [
-        Block(page, text.count("\n", 0, found.start(2)) + 1, found[1] or "", found[2], found[3])
+        Block(
+            page,
+            text.count("\n", 0, found.start("language")) + 1,
+            found["note"] or "",
+            found["language"],
+            textwrap.dedent(found["text"]),
+        )
         for found in BLOCK.finditer(text)
     ]
 
@@ -75,7 +93,12 @@ def make_smaller(text: str) -> str:
     """Replace what takes long."""
     for long, short in SMALLER.items():
         text = text.replace(long, short)
-    return text
+    return re.sub(
+        r"^trajstore build (?!.*--(?:samples|spec)\b)\S+",
+        rf"\g<0> --samples {SAMPLES}",
+        text,
+        flags=re.MULTILINE,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -183,15 +206,43 @@ def test_set_up_commands_are_those_that_ci_runs():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     patterns = re.findall(r"grep -m1 -E '([^']+)' README\.md", script)
     setup = [block.text for block in BLOCKS if block.text.startswith(SETUP)]
-    assert [text.count("\n") for text in setup] == [1, 1]
-    assert [[text for text in setup if re.match(pattern, text)] for pattern in patterns] == [
-        [setup[1]],
-        [setup[0]],
-    ]
+    assert [text.count("\n") for text in setup] == [1] * len(setup)
+    assert len(patterns) == len(set(setup)) == 2
+    for pattern in patterns:
+        assert len({text for text in setup if re.match(pattern, text)}) == 1
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_to_files_of_the_repository(page: Path):
-    links = re.findall(r"\]\(([^)#]+)", page.read_text(encoding="utf-8"))
-    assert links
-    assert [link for link in links if "://" not in link and not (page.parent / link).exists()] == []
+def test_links_lead_to_files_and_headings(page: Path):
+    wrong = []
+    for link in find_links(page.read_text(encoding="utf-8")):
+        address, _, anchor = link.partition("#")
+        target = page.parent / address if address else page
+        if not target.exists() or (anchor and anchor not in find_anchors(target)):
+            wrong.append(link)
+    assert wrong == []
+
+
+def find_links(text: str) -> list[str]:
+    """Links of a page that lead to files of the repository or to a heading."""
+    return [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if "://" not in link]
+
+
+@cache
+def find_anchors(page: Path) -> set[str]:
+    """What links to a page may name after a #."""
+    text = re.sub(
+        r"^```.*?^```$", "", EXPAND(page.read_text(encoding="utf-8")), flags=re.MULTILINE | re.DOTALL
+    )
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    named = re.findall(r"\{#([\w.-]+)\}|^::: ([\w.]+)$", text, re.MULTILINE)
+    return {make_anchor(heading) for heading in headings} | {
+        name for names in named for name in names if name
+    }
+
+
+def make_anchor(heading: str) -> str:
+    """The anchor that MkDocs gives to a heading."""
+    plain = unicodedata.normalize("NFKD", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading))
+    kept = re.sub(r"[^\w\s-]", "", plain.encode("ascii", "ignore").decode()).strip().lower()
+    return re.sub(r"[\s-]+", "-", kept)
