@@ -35,6 +35,9 @@ ADDED = "repository/"
 IN_NAVIGATION = ("CONTRIBUTING.md", "CHANGELOG.md")
 """Files outside of docs/ that mkdocs.yml names."""
 
+UNSEARCHED = "---\nsearch:\n  exclude: true\n---\n\n"
+"""At the top of a page that the search leaves out: sources would hide what explains them."""
+
 PICTURES = {".gif", ".png", ".svg"}
 LANGUAGES = {".py": "python", ".toml": "toml", ".json": "json", ".yml": "yaml", ".cff": "yaml"}
 LINK = re.compile(r"(?<=\]\()([^)\s#:]+)(?=[)#\s])")
@@ -114,13 +117,13 @@ def show_file(path: str) -> str:
         if (file / "README.md").exists():
             return (file / "README.md").read_text(encoding="utf-8")
         names = sorted(child.name for child in file.iterdir() if not child.name.startswith(("_", ".")))
-        return "\n".join([f"# {path}\n", *(f"- [{name}]({file.name}/{name})" for name in names)])
+        return UNSEARCHED + "\n".join([f"# {path}\n", *(f"- [{name}]({file.name}/{name})" for name in names)])
     text = file.read_text(encoding="utf-8")
     if file.suffix == ".md":
         return text
     if file.suffix == ".ipynb":
-        return "\n\n".join(show_cell(cell) for cell in json.loads(text)["cells"])
-    return f"# {path}\n\n" + fence(text, LANGUAGES.get(file.suffix, "text"))
+        return UNSEARCHED + "\n\n".join(show_cell(cell) for cell in json.loads(text)["cells"])
+    return f"{UNSEARCHED}# {path}\n\n" + fence(text, LANGUAGES.get(file.suffix, "text"))
 
 
 def show_cell(cell: dict[str, Any]) -> str:
