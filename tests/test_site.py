@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Annotated
 
@@ -52,9 +53,9 @@ def test_a_new_command_is_on_the_page(monkeypatch: pytest.MonkeyPatch):
     for part in (
         "## polish\n\nPolish a store.\n",
         "trajstore polish STORE [OPTIONS]\n",
-        "| `STORE` | required | The store. |",
-        "| `--times N` | 3 | How often. |",
-        "| <code>--way a&#124;b</code> | a | How. |",
+        '| <code class="name">STORE</code> | required | The store. |',
+        '| <code class="name">--times N</code> | 3 | How often. |',
+        '| <code class="name">--way a&#124;b</code> | a | How. |',
         "\ntrajstore polish store.zarr --hard\n",
     ):
         assert part in text
@@ -137,3 +138,17 @@ def test_a_broken_site_is_found_out(tmp_path: Path):
         "more/index.html: b.png leads nowhere",
         "more/: the search does not find it",
     ]
+
+
+def test_badges_and_citation_say_what_the_project_says(tmp_path: Path):
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8").splitlines()
+    assert f"version: {project['version']}" in citation
+    assert f"license: {project['license']}" in citation
+    load_script("draw_badges").draw_badges(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 3
+    for drawn in tmp_path.iterdir():
+        kept = ROOT / "docs" / "pictures" / drawn.name
+        assert drawn.read_text(encoding="utf-8") == kept.read_text(encoding="utf-8"), (
+            "docs/scripts/draw_badges.py"
+        )

@@ -5,9 +5,13 @@ A docstring says ``path : path-like`` or describes several parameters at once; w
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Any
 
 import griffe
+
+PUBLIC = re.compile(r"(?<![`\[])`trajstore\.(\w+)`")
 
 
 class Signatures(griffe.Extension):
@@ -15,44 +19,48 @@ class Signatures(griffe.Extension):
 
     def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:
         """Visit everything in the package."""
-        errors = pkg["errors"]
-        for module in (pkg, *walk_modules(pkg)):
-            for member in module.members.values():
-                if member.is_alias:
-                    continue
-                complete(member, errors)
-                if member.is_class:
-                    for method in member.members.values():
-                        if not method.is_alias:
-                            complete(method, errors)
+        for member in walk(pkg):
+            if isinstance(member, griffe.Function | griffe.Class) and member.docstring is not None:
+                member.docstring.value = PUBLIC.sub(
+                    lambda found: f"[{found[0]}][]" if found[1] in (pkg.exports or ()) else found[0],
+                    member.docstring.value.replace("``", "`"),
+                )
+                complete(member, pkg["errors"])
 
 
-def walk_modules(module: griffe.Module) -> list[griffe.Module]:
-    """All modules below one."""
-    return [
-        below
-        for child in module.modules.values()
-        if not child.is_alias
-        for below in (child, *walk_modules(child))
-    ]
+def walk(parent: griffe.Object) -> Iterator[griffe.Object]:
+    """Everything in a module or a class."""
+    for member in parent.members.values():
+        if isinstance(member, griffe.Object):
+            yield member
+            yield from walk(member)
 
 
-def complete(member: griffe.Object, errors: griffe.Module) -> None:
+def complete(member: griffe.Function | griffe.Class, errors: griffe.Object) -> None:
     """Give the parameters of a docstring their types and defaults, and its errors their links."""
-    if member.docstring is None or not (member.is_function or member.is_class):
-        return
-    parameters = getattr(member, "parameters", griffe.Parameters())
+    assert member.docstring is not None
+    for parameter in member.parameters:
+        if isinstance(parameter.default, griffe.ExprName):
+            parameter.default = find_value(parameter.default)
     for section in member.docstring.parsed:
-        if section.kind is griffe.DocstringSectionKind.parameters:
+        if isinstance(section, griffe.DocstringSectionParameters):
             for described in section.value:
-                found = next((p for p in parameters if p.name == described.name.lstrip("*")), None)
+                found = next((p for p in member.parameters if p.name == described.name.lstrip("*")), None)
                 if found is None:
                     continue
                 described.value = found.default
-                is_choice = str(described.annotation).startswith(("{", "("))
-                if found.annotation is not None and not is_choice:
-                    described.annotation = found.annotation
-        elif section.kind is griffe.DocstringSectionKind.raises:
+                if found.annotation is not None and not str(described.annotation).startswith(("{", "(")):
+                    described.annotation = found.annotation  # not choices, which only the docstring has
+        elif isinstance(section, griffe.DocstringSectionRaises):
             for described in section.value:
                 if str(described.annotation) in errors.members:
                     described.annotation = griffe.ExprName(str(described.annotation), parent=errors)
+
+
+def find_value(name: griffe.ExprName) -> str | griffe.Expr:
+    """The value of a constant that is a default, or its name."""
+    try:
+        constant = name.parent.modules_collection[name.canonical_path]  # type: ignore[union-attr]
+    except (AttributeError, KeyError, griffe.GriffeError):
+        return name
+    return getattr(constant, "value", None) or name

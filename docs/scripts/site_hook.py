@@ -182,7 +182,7 @@ def describe_parameter(parameter: Any) -> tuple[str, str, str]:
         value = "" if parameter.is_flag else " " + (parameter.metavar or "N")
         names = ", ".join(code(option + (value if len(option) > 2 else "")) for option in parameter.opts)
     default = default.removesuffix("]") or ("required" if parameter.required else "")
-    return names, default.replace("|", "&#124;"), help_text.replace("|", "&#124;")
+    return names, default.replace("|", "&#124;").replace(",", ", "), help_text.replace("|", "&#124;")
 
 
 def make_spec() -> str:
@@ -215,9 +215,9 @@ def describe_field(
     unit = UNIT.search(text)
     text = re.sub(rf", {UNIT.pattern}(?=[.,;])", "", text)  # it has a column
     return (
-        code(name) + f"{{#{section}.{name}}}",
+        f"`{name}`{{#{section}.{name}}}",
         kind,
-        "" if default is None else code(json.dumps(default)),
+        "" if default is None else f"`{json.dumps(default)}`",
         ", ".join(name_limits(schema)),
         unit[0] if unit else "",
         text.replace("|", "&#124;"),
@@ -227,7 +227,7 @@ def describe_field(
 def name_type(schema: dict[str, Any]) -> str:
     """The type of a field as TOML has it."""
     if "enum" in schema:
-        return " or ".join(code(json.dumps(value)) for value in schema["enum"])
+        return " or ".join(f"`{json.dumps(value)}`" for value in schema["enum"])
     if "prefixItems" in schema:
         return f"[{', '.join(item['type'] for item in schema['prefixItems'])}]"
     if schema.get("type") == "array":
@@ -295,8 +295,8 @@ def make_table(names: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def code(text: str) -> str:
-    """Code in a cell of a table."""
-    return f"`{text}`" if "|" not in text else f"<code>{text.replace('|', '&#124;')}</code>"
+    """Code in a cell of a table; site.css keeps it on one line."""
+    return f'<code class="name">{text.replace("|", "&#124;")}</code>'
 
 
 MAKERS: dict[str, Callable[[], str]] = {
