@@ -43,35 +43,35 @@ class SpecError(TrajstoreError):
 
 
 class SpecMismatchError(SpecError):
-    """A store exists and was made from a spec that differs from the one given."""
+    """The store was built from another spec than the one given."""
 
 
 class RowRangeError(SpecError, IndexError):
-    """A row was asked for that the dataset does not have."""
+    """The dataset has no such row."""
 
 
 class StoreError(TrajstoreError):
-    """A location cannot be used as a store."""
+    """A path is no store, or cannot be used as one."""
 
 
 class NotAStoreError(StoreError):
-    """A location exists but holds no trajstore store."""
+    """There is something else than a store at a path, or nothing."""
 
 
 class FormatVersionError(StoreError):
-    """A store was written in a format that this version does not know."""
+    """The store has a format that the installed version does not know."""
 
 
 class NewerStoreError(FormatVersionError):
-    """A store was written by a newer trajstore and holds what this one does not know."""
+    """A newer trajstore wrote the store, with something that the installed version does not know."""
 
 
 class IncompleteStoreError(StoreError):
-    """Something was asked of a store that has not been written yet."""
+    """What was asked for is not written yet."""
 
 
 class CorruptDataError(StoreError):
-    """Bytes of a store are damaged."""
+    """The store is damaged: a checksum is wrong, or bytes cannot be decoded."""
 
 
 class ExportError(TrajstoreError):
@@ -103,23 +103,23 @@ class ClusterError(TrajstoreError):
 
 
 class DriftError(StoreError):
-    """The rows of a store are not those that the installed generator makes."""
+    """The installed generator makes other rows than those of the store."""
 
 
 class DamageError(TrajstoreError):
-    """Verification or validation found damage."""
+    """A store or an export is damaged, as verify, repair or validate has found."""
 
     exit_code = 4
 
 
 class NotEnoughSpaceError(TrajstoreError):
-    """The filesystem cannot hold what is to be written."""
+    """The disk is full, or has too little space for what is to be written."""
 
     exit_code = 3
 
 
 class InterruptedBuildError(TrajstoreError):
-    """A build, an export or a validation was asked to stop; what it had begun is finished, the rest is pending.
+    """A command was asked to stop. What it had begun is finished, and running it again does the rest.
 
     Parameters
     ----------
