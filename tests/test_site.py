@@ -12,6 +12,7 @@ import pytest
 import typer
 from pydantic import Field
 from support.scripts import load_script
+from test_layers import LAYERS
 
 import trajstore
 from trajstore import cli, errors, schemas
@@ -138,6 +139,21 @@ def test_a_broken_site_is_found_out(tmp_path: Path):
         "more/index.html: b.png leads nowhere",
         "more/: the search does not find it",
     ]
+
+
+def test_contributors_are_led_to_files_that_are_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:trajstore|tests|docs|examples)/[\w./]*)`", text)
+    assert len(named) > 20
+    assert [name for name in named if not (ROOT / name).exists()] == []
+    table = [
+        re.findall(r"`([\w.]+?)(?:/|\.py)`", line.split("|")[1])
+        for line in text.splitlines()
+        if line[:3] == "| `"
+    ]
+    order = [layer for names in table for layer, row in enumerate(LAYERS) for name in names if name in row]
+    assert order == sorted(order)
+    assert {name for names in table for name in names} == {*sum(LAYERS, ())} - {"__init__", "schemas"}
 
 
 def test_badges_and_citation_say_what_the_project_says(tmp_path: Path):
