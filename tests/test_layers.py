@@ -25,7 +25,7 @@ LAYERS = (
     ("families",),
     ("trajectories", "executors"),
     ("progress", "show", "kernels"),
-    ("errors", "streams", "text", "toml"),
+    ("errors", "spec_words", "streams", "text", "toml"),
 )
 """Modules and folders of the package, the outermost first.
 

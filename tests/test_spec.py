@@ -109,7 +109,7 @@ BAD: list[tuple[str, str, Any]] = [
     ],
     *[
         ("scene", "radius", value)
-        for value in (0.1, ["0.1", "0.2"], [True, 0.5], [0.1, math.nan], {"low": 0.1})
+        for value in (1.0, ["0.1", "0.2"], [True, 0.5], [0.1, math.nan], {"low": 0.1})
     ],
     *[("scene", "size", value) for value in ([0.9, 0.5], [0.5, 1.0], [0.0, 0.0])],
     *[("camera", "distance", value) for value in (1.0, 0.0, -4.0, 1e9, math.inf, math.nan, "4")],
@@ -205,7 +205,7 @@ def test_messages_tell_the_value_found_and_the_one_expected():
         DatasetSpec.from_fields(train=0.5)
     with pytest.raises(SpecError, match=r"unknown class 'Cubic', expected one of Linear, Circular"):
         DatasetSpec.from_fields(classes=["Linear", "Cubic"])
-    with pytest.raises(SpecError, match=r"unknown field 'frame', expected some of samples, seed"):
+    with pytest.raises(SpecError, match=r"unknown field 'frame'; expected one of samples, seed"):
         DatasetSpec.from_fields(frame=3)
 
 

@@ -27,6 +27,7 @@ from pydantic_core import to_jsonable_python
 
 from trajstore.errors import SpecError
 from trajstore.families import FamilyRecord, record_families
+from trajstore.spec_words import advise
 from trajstore.text import describe_invalid, suggest
 from trajstore.toml import render_commented, render_toml
 from trajstore.trajectories import DEFAULT_CLASSES, FAMILIES
@@ -66,11 +67,14 @@ ANNOTATIONS: Final[tuple[Annotation, ...]] = get_args(Annotation)
 
 def _pair(value: Any) -> Any:
     """A number as the range that holds nothing else."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return (value, value) if is_number else value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return value, value
+    if not isinstance(value, list | tuple):
+        message = f"found {value!r}, expected a number, or the smallest and largest in square brackets"
+        raise ValueError(message)  # noqa: TRY004, as pydantic wants it
+    return value
 
 
-Range = Annotated[tuple[float, float], Field(strict=False)]
 NumberOrRange = Annotated[tuple[float, float], BeforeValidator(_pair), Field(strict=False)]
 CountOrRange = Annotated[tuple[int, int], BeforeValidator(_pair), Field(strict=False)]
 
@@ -173,6 +177,17 @@ class DatasetSection(_Section):
     """What families of one's own among the classes and the motions of bodies were. Leave it out: trajstore records it
     when a store is built."""
 
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _check_whole(cls, weights: Any) -> Any:
+        if not isinstance(weights, list | tuple) or any(isinstance(weight, float) for weight in weights):
+            message = (
+                f"found {weights}, expected whole numbers in the order of dataset.classes, such as "
+                "[7, 1, 1, 1]: how many rows of each class a group has"
+            )
+            raise ValueError(message)
+        return weights
+
     @field_validator("families")
     @classmethod
     def _check_once(cls, records: tuple[FamilyRecord, ...]) -> tuple[FamilyRecord, ...]:
@@ -225,10 +240,10 @@ class VideoSection(_Section):
 class SceneSection(_Section):
     """What moves, and how far."""
 
-    radius: Range = (0.08, 0.16)
+    radius: NumberOrRange = (0.08, 0.16)
     """Smallest and largest radius of the sphere, world units: more than 0, less than 1."""
 
-    size: Range = (0.5, 0.9)
+    size: NumberOrRange = (0.5, 0.9)
     """Half of a path's extent, smallest and largest, as a share of the room that the unit ball leaves the sphere: more
     than 0, less than 1."""
 
@@ -624,7 +639,7 @@ class DatasetSpec(_Section):
             # through JSON, where an array is a tuple but 1.0 is no integer and "1" no number
             return cls.model_validate_json(json.dumps(data, default=_to_plain))
         except ValidationError as error:
-            message = f"{source}: {'; '.join(describe_invalid(error, cls))}"
+            message = f"{source}: {'; '.join(describe_invalid(error, cls, advise))}"
             raise SpecError(message) from None
 
     @classmethod
@@ -769,7 +784,8 @@ class DatasetSpec(_Section):
         for name, value in fields.items():
             if name not in section_of:
                 known = list(section_of)
-                message = f"unknown field {name!r}, expected some of {', '.join(known)}{suggest(name, known)}"
+                advice = advise([name]) or f"expected some of {', '.join(known)}{suggest(name, known)}"
+                message = f"unknown field {name!r}; {advice}"
                 raise SpecError(message)
             data.setdefault(section_of[name], {})[name] = value
         spec = self.from_mapping(data)

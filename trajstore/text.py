@@ -6,7 +6,7 @@ import os
 import re
 import shlex
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from reprlib import repr as shorten
 from typing import TYPE_CHECKING, Any, Final, TextIO, get_args
 
@@ -20,6 +20,9 @@ UNBROKEN: Final = re.compile(r"(?:(?<=: )|^)(?:trajstore|python|rm) .*|`[^`]*`")
 
 MESSAGE_MAX: Final = 4000
 """Characters of the longest message that is shown whole."""
+
+Advise = Callable[[Sequence[int | str]], str]
+"""What to do about an unknown field at a place; empty where nothing is known."""
 
 
 def format_bytes(size: float) -> str:
@@ -71,12 +74,20 @@ def format_seconds(seconds: float) -> str:
     return f"{hours} h {minutes} min"
 
 
-def describe_invalid(error: ValidationError, model: type[BaseModel] | None = None) -> list[str]:
+def describe_invalid(
+    error: ValidationError, model: type[BaseModel] | None = None, advise: Advise | None = None
+) -> list[str]:
     """One sentence for each thing that pydantic found wrong: where, what is there, what should be.
 
-    With the model, a field that it does not have is answered with those that it has.
+    With the model, a field that it does not have is answered with those that it has, unless there is better advice.
     """
-    return [_describe_detail(detail, model) for detail in error.errors(include_url=False)]
+    details = error.errors(include_url=False)
+    places = {detail["loc"][:-1] for detail in details}
+    return [
+        _describe_detail(detail, model, advise)
+        for detail in details
+        if detail["type"] != "too_short" or detail["loc"] not in places  # too short without its wrong items
+    ]
 
 
 def describe_unknown(name: object, known: Iterable[str], *, hint: str = "") -> str:
@@ -188,13 +199,16 @@ def fit(text: str, stream: TextIO) -> str:
     return wrap(text, width) if width else text
 
 
-def _describe_detail(detail: ErrorDetails, model: type[BaseModel] | None) -> str:
+def _describe_detail(detail: ErrorDetails, model: type[BaseModel] | None, advise: Advise | None) -> str:
     """One sentence for one thing that pydantic found wrong."""
     place = ".".join(map(str, detail["loc"]))
     message = detail["msg"].removeprefix("Value error, ")
     match detail["type"]:
         case "extra_forbidden":
-            message = _describe_extra(detail["loc"], model)
+            advice = advise(detail["loc"]) if advise else ""
+            message = f"unknown field; {advice}" if advice else _describe_extra(detail["loc"], model)
+        case "tuple_type":
+            message = f"found {shorten(detail['input'])}, expected a list in square brackets"
         case "missing":
             message = "found nothing, expected a value"
         case "value_error" if named := re.match(r"(\w+)\.\w+", message):
