@@ -50,15 +50,16 @@ FIELDS: Final = {
 """Other words for a field, or for several, by what to write."""
 
 ABSENT: Final = {
-    "frames have no times; write how many there are as video.frames": "fps, frame_rate, framerate, duration, seconds",
+    "frames are numbered and have no times; video.frames says how many there are": "fps, frame_rate, framerate, "
+    "duration, seconds",
     "a path takes the whole clip; for slower motion raise video.frames or lower scene.size": "speed, velocity, "
     "object_speed",
-    "nothing pushes or collides; the classes Bouncing and Pendulum move as if there were gravity": "gravity, physics, "
-    "collisions, mass, friction",
+    "there are no forces and no collisions; the classes Bouncing and Pendulum move as under gravity": "gravity, "
+    "physics, collisions, mass, friction",
     "frames are RGB in uint8; convert them where you read them": "grayscale, gray, color_mode, channels, rgb",
-    "colours are drawn at random; the labels object_color and background_color have them": "color, colour, colors, "
+    "colours are random; the labels object_color and background_color hold them": "color, colour, colors, "
     "colours, object_color, background_color",
-    "bodies have one colour each; only backgrounds have patterns: background.patterns": "texture, textures, material, "
+    "a body has one colour; only backgrounds have patterns: background.patterns": "texture, textures, material, "
     "materials",
     "bodies are spheres, cubes, cylinders or cones: bodies.shapes": "mesh, meshes, model, models",
     "backgrounds are drawn, not loaded: background.patterns": "image, images, background_image, hdri",
@@ -66,7 +67,7 @@ ABSENT: Final = {
     "a clip has one target and one class; the other bodies have paths but no class": "target, targets, num_targets, "
     "multi_label",
     "cameras are pinholes without distortion": "distortion, lens, rolling_shutter",
-    "every store has boxes as box and centres as pixel; nothing has to be written": "box, boxes, bbox, bounding_boxes, "
+    "every store has the labels box and pixel; there is nothing to switch on": "box, boxes, bbox, bounding_boxes, "
     "keypoints",
 }
 """Words for what no spec decides, by why not and what there is instead."""
