@@ -205,7 +205,7 @@ def test_messages_tell_the_value_found_and_the_one_expected():
         DatasetSpec.from_fields(train=0.5)
     with pytest.raises(SpecError, match=r"unknown class 'Cubic', expected one of Linear, Circular"):
         DatasetSpec.from_fields(classes=["Linear", "Cubic"])
-    with pytest.raises(SpecError, match=r"unknown field 'frame'; expected one of samples, seed"):
+    with pytest.raises(SpecError, match=r"unknown field 'frame', expected some of samples, seed"):
         DatasetSpec.from_fields(frame=3)
 
 

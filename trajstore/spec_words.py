@@ -85,7 +85,8 @@ def advise(place: Sequence[int | str]) -> str:
     Examples
     --------
     >>> advise(["video", "num_frames"]), advise(["Class-Weights"]), advise(["video", "sharpness"])
-    ('write video.frames', 'write dataset.weights', '')
+    ('; write video.frames', '; write dataset.weights', '')
     """
     words = [str(part).casefold().replace("-", "_") for part in place[-2:]]
-    return SYNONYMS.get(".".join(words)) or SYNONYMS.get(words[-1], "")
+    advice = SYNONYMS.get(".".join(words)) or SYNONYMS.get(words[-1])
+    return f"; {advice}" if advice else ""

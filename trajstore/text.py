@@ -206,7 +206,7 @@ def _describe_detail(detail: ErrorDetails, model: type[BaseModel] | None, advise
     match detail["type"]:
         case "extra_forbidden":
             advice = advise(detail["loc"]) if advise else ""
-            message = f"unknown field; {advice}" if advice else _describe_extra(detail["loc"], model)
+            message = f"unknown field{advice}" if advice else _describe_extra(detail["loc"], model)
         case "tuple_type":
             message = f"found {shorten(detail['input'])}, expected a list in square brackets"
         case "missing":
