@@ -783,7 +783,7 @@ class DatasetSpec(_Section):
         section_of = {path[-1]: path[0] for path, _ in self.walk()}
         for name, value in fields.items():
             if name not in section_of:
-                known = f", expected some of {', '.join(section_of)}{suggest(name, section_of)}"
+                known = f", expected some of {', '.join(section_of)}{suggest(name, list(section_of))}"
                 message = f"unknown field {name!r}{advise([name]) or known}"
                 raise SpecError(message)
             data.setdefault(section_of[name], {})[name] = value
