@@ -435,6 +435,12 @@ def test_the_example_is_short_and_explained():
         assert word in text
 
 
+def test_the_page_on_families_shows_the_example():
+    page = (EXAMPLE.parents[1] / "docs" / "how-to" / "own-families.md").read_text(encoding="utf-8")
+    _, _, code = (EXAMPLE / "zigzag.py").read_text(encoding="utf-8").partition("\n\n")
+    assert f"```python\n{code}```\n" in page
+
+
 def test_without_installed_families_none_is_offered():
     with pytest.raises(SpecError, match=r"an entry point of the group trajstore\.families$"):
         DatasetSpec.from_fields(classes=["Zag"])
