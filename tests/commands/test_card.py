@@ -400,7 +400,7 @@ def test_missing_packages(tiny_store: Path, tmp_path: Path, monkeypatch: pytest.
     assert "preview.png" not in (tmp_path / "card/README.md").read_text(encoding="utf-8")
     assert "preview.png" not in report.files
     monkeypatch.setattr(outputs, "find_spec", lambda name: None)
-    with pytest.raises(MissingExtraError, match=r"trajstore\[card\]"):
+    with pytest.raises(MissingExtraError, match=r"pip install '\.\[card\]'"):
         trajstore.card(tiny_store, tmp_path / "card")
 
 
