@@ -432,7 +432,7 @@ def test_a_film_of_an_annotation_has_its_colours_in_thin_frames():
 
 
 def test_a_film_shows_each_frame_and_the_future_at_its_end():
-    clips = make_clips([5, 2], 6, cameras=2, frames=6)
+    clips = make_clips([5, 2], 6, cameras=3, frames=6)
     pictures = list(draw_film(clips, title="a"))
     assert len(pictures) == len(clips[0].frames) == 6
     height, width, _ = pictures[0].shape
@@ -441,7 +441,7 @@ def test_a_film_shows_each_frame_and_the_future_at_its_end():
     # the box of the first frame is not in the way of later ones: nothing of a frame is left in the next
     for index, picture in enumerate(pictures):
         for line, clip in enumerate(clips):
-            for camera in range(2):
+            for camera in range(3):
                 top = film.MARGIN + film.TITLE + line * (film.CAPTION + tile[1] + film.MARGIN) + film.CAPTION
                 area = Area(film.MARGIN + camera * (tile[0] + film.GAP), top, *tile)
                 found = cut(picture, area)

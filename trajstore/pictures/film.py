@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -27,6 +29,8 @@ FOOTER: Final = 20
 CAPTION: Final = 24
 NUMBER_WIDTH: Final = 240
 WIDTH_MIN: Final = 480
+BLOCK_WIDTH_MIN: Final = 250
+BLOCK_GAP: Final = 20
 WORLD_WIDTH_MIN: Final = 640
 PITCH_MIN: Final = 30
 TILE_MAX: Final = 200
@@ -79,14 +83,18 @@ def draw_film(
     scale: float | None = None,
     overlay: bool = True,
 ) -> Iterator[NDArray[np.uint8]]:
-    """Draw a picture for each frame, (height, width, 3) uint8: a line of cameras for each sample.
+    """Draw a picture for each frame, (height, width, 3) uint8: of each sample all cameras beside each other.
 
     Both sides are even, as video codecs want them. The last picture shows the future position, too. Lines of a legend,
     ``colors``, say what the pictures show.
     """
     views, count, _, height, width = clips[0].video.shape
-    room = min(TILES_WIDTH // views - GAP, TILES_HEIGHT // len(clips))
+    most = max(1, TILES_WIDTH // max(BLOCK_WIDTH_MIN, views * TILE_MAX))
+    lines = ceil(len(clips) / most)
+    columns = ceil(len(clips) / lines)
+    room = min(TILES_WIDTH // (views * columns) - GAP, TILES_HEIGHT // lines)
     tile = fit_tile(height, width, largest=min(TILE_MAX, max(TILE_MIN, room)), scale=scale)
+    block_width = max(views * _pitch(tile) - GAP, BLOCK_WIDTH_MIN if columns > 1 else 0) + BLOCK_GAP
     line_height = CAPTION + tile[1] + MARGIN
     has_boxes = overlay and clips[0].target.visible_pixels is not None
     legend = [*([list_boxes(clips)] if has_boxes else []), *colors]
@@ -95,8 +103,8 @@ def draw_film(
     names = [view.name_lines(clips[0]) for view in clips[0].views]
     footer = FOOTER * max(map(len, names))
     page = Page(
-        _even(max(WORLD_WIDTH_MIN if legend else WIDTH_MIN, 2 * MARGIN + views * _pitch(tile) - GAP)),
-        _even(first_line + len(clips) * line_height + footer),
+        _even(max(WORLD_WIDTH_MIN if legend else WIDTH_MIN, 2 * MARGIN + columns * block_width - BLOCK_GAP)),
+        _even(first_line + lines * line_height + footer),
     )
     bottom = first_line - 10.0
     for height, entries in zip(reversed(heights), reversed(legend), strict=True):
@@ -104,9 +112,9 @@ def draw_film(
         bottom -= height
     room = page.width - 2 * MARGIN - NUMBER_WIDTH
     page.add_text(MARGIN, MARGIN, title, size=17, weight="bold", room=room)
-    for place, lines in enumerate(names):
-        middle = MARGIN + place * _pitch(tile) + tile[0] / 2
-        shown = lines if tile[0] >= WORDS_MIN else [line.removeprefix("camera ") for line in lines]
+    for column, (place, said) in product(range(columns), enumerate(names)):
+        middle = MARGIN + column * block_width + place * _pitch(tile) + tile[0] / 2
+        shown = said if tile[0] >= WORDS_MIN else [line.removeprefix("camera ") for line in said]
         for line, text in enumerate(shown):
             top = page.height - MARGIN - footer + (line + 1) * FOOTER
             page.add_text(
@@ -122,12 +130,13 @@ def draw_film(
     number = page.add_text(page.width - MARGIN, MARGIN + 1, "", size=16, ha="right", animated=True)
     playing = [
         part
-        for line, clip in enumerate(clips)
+        for place, clip in enumerate(clips)
         for part in _lay_out(
             page,
             clip,
             tile,
-            top=first_line + line * line_height,
+            left=MARGIN + place % columns * block_width,
+            top=first_line + place // columns * line_height,
             has_frames=bool(colors),
             overlay=overlay,
         )
@@ -145,17 +154,17 @@ def draw_film(
 
 
 def _lay_out(
-    page: Page, clip: Clip, size: tuple[int, int], *, top: float, has_frames: bool, overlay: bool
+    page: Page, clip: Clip, size: tuple[int, int], *, left: float, top: float, has_frames: bool, overlay: bool
 ) -> Iterator[_Playing]:
     """A line of cameras, and what the sample is above them."""
-    name = page.add_text(MARGIN, top, clip.class_name, size=15, weight="bold")
+    name = page.add_text(left, top, clip.class_name, size=15, weight="bold")
     page.add_text(page.end_of(name) + 10, top, f"row {clip.row:,}, split {clip.split}", size=15, color=QUIET)
     *_, height, width = clip.video.shape
     for number, (camera, _) in enumerate(clip.views):
-        left = MARGIN + number * _pitch(size)
-        tile = Tile(page, Area(left, top + CAPTION, *size), height=height, width=width)
+        area = Area(left + number * _pitch(size), top + CAPTION, *size)
+        tile = Tile(page, area, height=height, width=width)
         if has_frames:
-            page.add_frame(tile.area)
+            page.add_frame(area)
         part = _Playing(
             clip=clip,
             view=number,
