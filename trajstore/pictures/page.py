@@ -91,10 +91,11 @@ class Page:
 
     def add_picture(self, area: Area, picture: NDArray[np.uint8]) -> None:
         """Show a picture, (3, height, width) uint8, RGB."""
-        image = AxesImage(
+        image = _Pixels(
             self.axes, extent=(area.left, area.right, area.bottom, area.top), interpolation="nearest"
         )
         image.set_data(resize(picture, round(area.width), round(area.height)))
+        image.corner = (round(area.left), self.height - round(area.bottom))
         self.axes.add_image(image)
 
     def paste_picture(self, area: Area, picture: NDArray[np.uint8]) -> None:
@@ -183,6 +184,19 @@ class Page:
     def end_of(self, text: Text) -> float:
         """Where a line of text ends, px."""
         return float(text.get_window_extent().x1)
+
+
+class _Pixels(AxesImage):
+    """A picture whose pixels are the page's: where they are, nothing is resampled, which takes a third of a sheet."""
+
+    corner: tuple[int, int]
+
+    def make_image(self, renderer: Any, magnification: float = 1.0, unsampled: bool = False) -> Any:
+        """The pixels from the bottom up, and where on the canvas they begin."""
+        if isinstance(renderer, RendererAgg):
+            pixels: Any = self.get_array()
+            return np.ascontiguousarray(pixels[::-1]), *self.corner, None
+        return super().make_image(renderer, magnification, unsampled)
 
 
 def _outline(color: str | None, width: float) -> list[withStroke]:
