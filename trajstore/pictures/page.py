@@ -54,7 +54,10 @@ class Area:
 
 
 class Page:
-    """A figure of so many pixels, all of which one pair of axes covers."""
+    """A figure of so many pixels, all of which one pair of axes covers.
+
+    What is drawn is added as an artist: whatever else matplotlib adds also stretches limits, which are fixed here.
+    """
 
     def __init__(self, width: int, height: int) -> None:
         if max(width, height) > SIDE_MAX:
@@ -96,7 +99,7 @@ class Page:
         )
         image.set_data(resize(picture, round(area.width), round(area.height)))
         image.corner = (round(area.left), self.height - round(area.bottom))
-        self.axes.add_image(image)
+        self.axes.add_artist(image)
 
     def paste_picture(self, area: Area, picture: NDArray[np.uint8]) -> None:
         """Put a picture on what the canvas shows now, a hundred times as fast as drawing it."""
@@ -120,7 +123,7 @@ class Page:
             "path_effects": _outline(outline, width + 2.2),
         } | style  # fmt: skip
         line = Line2D(x, y, color=color, linewidth=to_points(width), **options)
-        self.axes.add_line(line)
+        self.axes.add_artist(line)
         return line
 
     def add_cross(self, point: ArrayLike, *, color: str, size: float) -> Line2D:
@@ -135,7 +138,7 @@ class Page:
         kept = LineCollection(
             [np.asarray(line) for line in lines], colors=color, linewidths=to_points(width), **style
         )
-        self.axes.add_collection(kept, autolim=False)
+        self.axes.add_artist(kept)
 
     def add_rectangle(self, area: Area, *, color: str, width: float) -> Rectangle:
         """Draw the outline of a rectangle."""
@@ -143,7 +146,7 @@ class Page:
             (area.left, area.top), area.width, area.height, fill=False, edgecolor=color,
             linewidth=to_points(width), joinstyle="miter", zorder=3.0,
         )  # fmt: skip
-        self.axes.add_patch(rectangle)
+        self.axes.add_artist(rectangle)
         return rectangle
 
     def add_frame(self, area: Area) -> None:
@@ -154,11 +157,11 @@ class Page:
     def add_circle(self, center: ArrayLike, radius: float, *, width: float, **style: Any) -> None:
         """Draw a circle around a point, (2,), px."""
         u, v = np.asarray(center, np.float64).tolist()
-        self.axes.add_patch(Circle((u, v), radius, linewidth=to_points(width), **style))
+        self.axes.add_artist(Circle((u, v), radius, linewidth=to_points(width), **style))
 
     def add_polygon(self, points: ArrayLike, *, width: float, **style: Any) -> None:
         """Draw a polygon between points, (n, 2), px."""
-        self.axes.add_patch(Polygon(np.asarray(points), linewidth=to_points(width), **style))
+        self.axes.add_artist(Polygon(np.asarray(points), linewidth=to_points(width), **style))
 
     def add_text(
         self,

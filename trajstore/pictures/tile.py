@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.artist import Artist
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
+from matplotlib.transforms import Bbox, TransformedBbox
 from numpy.typing import ArrayLike, NDArray
 
 from trajstore.pictures.clips import HIDDEN, PARTLY, VISIBLE, Body
@@ -36,6 +37,8 @@ class Tile:
     ) -> None:
         self.page, self.area, self.corner = page, area, np.asarray(corner)
         self._scale = np.array([area.width / width, area.height / height])
+        frame = Bbox.from_extents(area.left, area.top, area.right, area.bottom)
+        self._frame = TransformedBbox(frame, page.axes.transData)
 
     def to_page(self, pixel: ArrayLike) -> NDArray[np.float64]:
         """Where points of the frame, (..., 2), lie on the page; pixel centres are at half-integers."""
@@ -80,10 +83,7 @@ class Tile:
 
     def _clip(self, mark: Mark) -> Mark:
         """Keep a mark inside the picture."""
-        frame = self.area
-        mark.set_clip_path(
-            Rectangle((frame.left, frame.top), frame.width, frame.height, transform=self.page.axes.transData)
-        )
+        mark.set_clip_box(self._frame)
         return mark
 
 
