@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import replace
 from io import BytesIO
@@ -19,9 +20,9 @@ from PIL import Image
 from support.worlds import EVERYTHING
 
 from trajstore.pictures import film, sheet
-from trajstore.pictures.annotations import COLORINGS, color_clips
+from trajstore.pictures.annotations import COLORINGS, color_clips, show_views
 from trajstore.pictures.choose import spread
-from trajstore.pictures.clips import HIDDEN, PARTLY, VISIBLE, Clip, load_clips
+from trajstore.pictures.clips import HIDDEN, PARTLY, VISIBLE, Clip, load_clips, zoom_in
 from trajstore.pictures.encode import encode_still
 from trajstore.pictures.film import draw_film
 from trajstore.pictures.legend import Entry, find_height, list_colors
@@ -30,7 +31,7 @@ from trajstore.pictures.palette import BOX, FAINT, FUTURE, PATH, ROLES, TRANSIEN
 from trajstore.pictures.sheet import draw_sheet, fit_tile, plan_sheet
 from trajstore.pictures.source import open_samples
 from trajstore.pictures.tile import Tile
-from trajstore.pictures.world import Outlook, look, round_down
+from trajstore.pictures.world import Outlook, draw_path, look, round_down
 from trajstore.spec import DatasetSpec
 
 Pixels = NDArray[np.uint8]
@@ -138,6 +139,50 @@ def test_a_sheet_shows_pictures_pixel_by_pixel_and_marks_where_the_labels_say():
             for point in visible:
                 assert_color(shown, point.tolist(), PATH)
             assert_color(shown, tile.to_page(clip.future_pixel[i]), FUTURE)
+
+
+def test_a_zoom_shows_the_part_of_each_frame_that_the_target_is_in():
+    (clip,) = make_clips([5], cameras=2, frames=3, height=40, width=60, radius=[0.1, 0.12])
+    part = zoom_in(clip, 3)
+    assert part.video.shape[3:] == (13, 20)
+    for i, (j, frame) in itertools.product(range(2), enumerate(clip.frames)):
+        left, top = part.corners[i, j]
+        frames = clip.video[i, j]
+        np.testing.assert_array_equal(part.video[i, j], frames[:, top : top + 13, left : left + 20])
+        middle = clip.target.box[i, frame - 1].reshape(2, 2).mean(axis=0) - part.corners[i, j]
+        assert (middle >= 0).all()
+        assert (middle <= [20, 13]).all()
+    whole = zoom_in(clip, 1.0)
+    np.testing.assert_array_equal(whole.video, clip.video)
+    assert not whole.corners.any()
+
+
+def test_marks_of_a_part_of_a_frame_are_where_they_are_in_the_whole():
+    tile = Tile(Page(300, 300), Area(10, 20, 96, 128), height=32, width=24, corner=(8, 16))
+    np.testing.assert_array_equal(tile.to_page([(8, 16), (32, 48)]), [(10, 20), (106, 148)])
+
+
+@pytest.mark.parametrize("frames", [2, 12, 128])
+def test_the_dots_of_a_path_are_apart(frames: int):
+    (clip,) = make_clips([0], cameras=1, frames=frames, height=8, width=8)
+    page = Page(330, 320)
+    draw_path(page, Area(0, 0, 330, 320), clip)
+    (path,) = (line for line in page.axes.lines if line.get_marker() == "o")
+    dots = np.stack(path.get_data(), axis=-1)[:: path.get_markevery()]
+    steps = np.hypot(*np.diff(dots, axis=0).T)
+    assert np.median(steps) > 9 if len(steps) > 1 else frames == 2
+
+
+def test_annotations_beside_frames_have_no_marks_and_are_named():
+    samples = open_samples(DatasetSpec.from_fields(samples=8, cameras=2, frames=3, height=16, width=16))
+    clips = list(load_clips(samples, [5], cameras=[0, 1], frames=[1, 2, 3]))
+    shown, scales = show_views(samples, clips, ["video", "segmentation"])
+    assert list(scales) == ["segmentation"]
+    page = draw_sheet(shown, title="a", subtitle="b")
+    texts = {text.get_text() for text in page.axes.texts}
+    assert {f"camera {i}\n{name}" for i in range(2) for name in ("video", "segmentation")} <= texts
+    boxes = [patch for patch in page.axes.patches if to_hex(patch.get_edgecolor()).upper() == BOX]
+    assert len(boxes) == 2 * 3 + 1  # and one in the legend
 
 
 def test_pixel_coordinates_are_those_of_the_labels():
