@@ -2,16 +2,12 @@
 
 ::
 
-    import torch, trajstore.torch as tt
+    import trajstore.torch as tt
 
-    dataset = tt.TrajectoryDataset("store.zarr", split="train", layout="VCTHW")
-    sampler = tt.ShardShuffleSampler(dataset, seed=0)
-    loader = torch.utils.data.DataLoader(
-        dataset, batch_size=32, sampler=sampler, num_workers=2, collate_fn=tt.collate
-    )
+    loaders = tt.loaders("store.zarr", batch_size=32, layout="VCTHW")
     for epoch in range(10):
-        sampler.set_epoch(epoch)
-        for batch in loader:
+        loaders.train.sampler.set_epoch(epoch)
+        for batch in loaders.train:
             clips = batch["video"].to(device).float() / 255
             loss = loss_of(model(clips), batch["class_label"].to(device))
 
@@ -27,6 +23,15 @@ except ImportError as error:  # pragma: no cover
     raise ImportError(message) from error
 
 from trajstore.torch.datasets import Batch, GeneratedDataset, TrajectoryDataset, collate
+from trajstore.torch.loading import Loaders, loaders
 from trajstore.torch.sampler import ShardShuffleSampler
 
-__all__ = ["Batch", "GeneratedDataset", "ShardShuffleSampler", "TrajectoryDataset", "collate"]
+__all__ = [
+    "Batch",
+    "GeneratedDataset",
+    "Loaders",
+    "ShardShuffleSampler",
+    "TrajectoryDataset",
+    "collate",
+    "loaders",
+]

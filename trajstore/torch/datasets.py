@@ -6,7 +6,7 @@ import multiprocessing
 import operator
 import os
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import connection
@@ -22,6 +22,7 @@ from trajstore.errors import IncompleteStoreError, RowRangeError, SpecError
 from trajstore.reading.samples import Samples, Selection
 from trajstore.reading.store import open_reader
 from trajstore.scene.captions import CAPTION
+from trajstore.scene.order import SPLIT_NAMES
 from trajstore.spec import SpecLike
 from trajstore.storage.location import Location
 from trajstore.store.layout import FRAMES
@@ -37,6 +38,16 @@ LETTERS: Final = {"camera": "V", "frame": "T", "channel": "C", "uv": "C", "axis"
 """What stands for a dimension in a layout; bodies and points are in none."""
 
 TARGETS: Final = ("class_label", "future_position")
+
+CALIBRATION: Final = ("intrinsics", "extrinsics")
+"""Columns that follow the choice of cameras and frames, as the frames do."""
+
+NAMED: Final = {"class_name": "class_label", "split_name": "split"}
+"""Columns of names for `where`, and the numbers that they are read from."""
+
+
+class NoSamplesError(SpecError):
+    """Nothing is left of a dataset: a split is empty, or `where` matches no sample."""
 
 
 class Batch(Sequence[Sample]):
@@ -88,7 +99,8 @@ class SampleDataset(Dataset[Any]):
         self,
         samples: Samples,
         *,
-        split: str | None,
+        split: str | Sequence[str] | None,
+        where: Mapping[str, Any] | None,
         cameras: Sequence[int] | None,
         frames: Sequence[int] | None,
         transform: Transform | None,
@@ -98,11 +110,15 @@ class SampleDataset(Dataset[Any]):
     ) -> None:
         self.samples = samples
         self.split = split
+        self.where = dict(where or {})
         self.columns = tuple(columns)
+        self.layout = layout
         self.transform = transform
         video = samples.select(cameras=cameras, frames=frames)
         _check_layout(layout, cameras=video.shape[0])
-        self._labels = tuple(name for name in self.columns if name in (*samples.columns, CAPTION))
+        self._cameras, self._frames = map(list, video.indices)
+        known = {*samples.columns, *CALIBRATION, CAPTION}
+        self._labels = tuple(name for name in self.columns if name in known)
         stored = [video]
         for name in self.columns:
             if name not in self._labels:
@@ -114,14 +130,19 @@ class SampleDataset(Dataset[Any]):
         }
         self._buffers = BufferPool()
         self._written: tuple[range, ...] | None = None
-        self._rows: NDArray[np.int64] | None = None
-        self._check_rows(only_written=only_written)
+        self._rows: NDArray[np.int64] | None = self._find_rows(only_written=only_written)
+        self._static = self._read_static()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes: ``classes[label]`` is that of a ``class_label``."""
+        return tuple(self.samples.spec.dataset.classes)
 
     @property
     def rows(self) -> NDArray[np.int64]:
         """Rows of the samples in the store, (len(dataset),) int64."""
         if self._rows is None:
-            self._rows = self.samples.split_rows(self.split, self._written)
+            self._rows = self._split_rows(self._written)
         return self._rows
 
     @property
@@ -132,8 +153,28 @@ class SampleDataset(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> Any:
-        """One sample."""
+    def __repr__(self) -> str:
+        nothing = np.empty(0, np.int64)
+        stored = [torch.from_numpy(np.empty(*room)) for room in self._measure(0)]
+        counts = f"{format_count(len(self))} of {format_count(len(self.samples))} samples"
+        lines = [
+            f"{type(self).__name__} of {self.samples.location}: {counts} ({self._describe_choice()})",
+            f"    classes: {', '.join(self.classes)}",
+        ]
+        for name, values in self._fill(nothing, stored, threads=1).items():
+            if isinstance(values, torch.Tensor):
+                kind = f"{str(values.dtype).removeprefix('torch.')} {tuple(values.shape[1:])}"
+            else:
+                kind = "str"
+            lines.append(f"    {name}: {kind}{f' {self.layout}' if name == FRAMES else ''}")
+        if self.transform is not None:
+            lines.append(f"    transform: {getattr(self.transform, '__name__', self.transform)}")
+        return "\n".join(lines)
+
+    def __getitem__(self, index: int | slice) -> Any:
+        """One sample; of a slice, a batch of its samples, as `collate` makes it."""
+        if isinstance(index, slice):
+            return collate(self.__getitems__(range(len(self))[index]))
         number = operator.index(index)
         if not -len(self) <= number < len(self):
             self._check_indices([number])
@@ -194,6 +235,8 @@ class SampleDataset(Dataset[Any]):
         """Labels of some rows as a tensor, class numbers as int64, which loss functions want; or captions."""
         if name == CAPTION:
             return self.samples.read_captions(rows)
+        if name in CALIBRATION:
+            return torch.from_numpy(self._read_calibration(name, rows))
         values = self.samples.read_column(name, rows)
         return torch.from_numpy(values.astype(np.int64) if values.dtype == np.int8 else values)
 
@@ -204,37 +247,129 @@ class SampleDataset(Dataset[Any]):
         if is_outside.any():
             message = (
                 f"{self.samples.location}: sample {numbers[is_outside][0]} is out of range, expected "
-                f"0 … {len(self) - 1} of {'all rows' if self.split is None else f'split {self.split!r}'}"
+                f"0 … {len(self) - 1} of {self._describe_choice()}"
             )
             raise RowRangeError(message)
         return numbers
 
-    def _check_rows(self, *, only_written: bool) -> None:
-        """Raise if there are no rows, or rows that are not written."""
-        location, total = self.samples.location, len(self)
-        if not total:
+    def _find_rows(self, *, only_written: bool) -> NDArray[np.int64]:
+        """Choose the rows; raise if there are none, or some that are not written."""
+        location, rows = self.samples.location, self._split_rows()
+        if not len(rows):
             message = (
-                f"{location}: split {self.split!r} is empty, expected at least one of {len(self.samples)} samples; "
-                "build more samples or change the shares of the splits"
+                f"{location}: {self._describe_choice()} is empty, expected at least one of "
+                f"{format_count(len(self.samples))} samples; build more samples or change the shares of the splits"
+            )
+            raise NoSamplesError(message)
+        names = {
+            "position" if name == CAPTION else NAMED.get(name, name) for name in (*self._labels, *self.where)
+        }
+        labels = names.intersection(self.samples.columns)
+        written = self.samples.written_rows(*self._arrays, *sorted(labels))
+        is_whole = written == (range(len(self.samples)),)
+        if not is_whole:
+            present = self._split_rows(written)
+            if only_written and len(present):
+                self._written, rows = written, present
+            elif len(present) < len(rows):
+                place = getattr(location, "argument", location)
+                message = (
+                    f"{location}: {format_count(len(present))} of {format_count(len(rows))} samples are written; "
+                    f"finish the store with: trajstore build {place}; or take what is there: only_written=True"
+                )
+                raise IncompleteStoreError(message)
+        chosen = np.ones(len(rows), bool)
+        for name, wanted in self.where.items():
+            chosen &= self._match(name, wanted, rows, is_whole=is_whole)
+        if not chosen.any():
+            message = (
+                f"{location}: {self._describe_choice()} matches none of {format_count(len(rows))} samples, "
+                "expected at least one; ask for less"
+            )
+            raise NoSamplesError(message)
+        return rows[chosen]
+
+    def _split_rows(self, within: tuple[range, ...] | None = None) -> NDArray[np.int64]:
+        """Rows of the split, or of several, in ascending order."""
+        if self.split is None or isinstance(self.split, str):
+            return self.samples.split_rows(self.split, within)
+        if not self.split:
+            message = f"split: found none, expected some of {', '.join(SPLIT_NAMES)}"
+            raise SpecError(message)
+        parts = [self.samples.split_rows(name, within) for name in dict.fromkeys(self.split)]
+        return np.sort(np.concatenate(parts))
+
+    def _match(self, name: str, wanted: Any, rows: NDArray[np.int64], *, is_whole: bool) -> NDArray[np.bool_]:
+        """Which of some rows ``where`` asks for in one column."""
+        column = NAMED.get(name, name)
+        names = {"class_name": self.classes, "split_name": SPLIT_NAMES}.get(name, ())
+        if column == "row":
+            values: NDArray[Any] = rows
+        elif column not in self.samples.columns:
+            message = f"where: {describe_unknown(name, ('row', *NAMED, *self.samples.columns))}"
+            raise SpecError(message)
+        elif is_whole:  # of a generator thousands of times as fast
+            values = self.samples.column(column)[rows]
+        else:
+            values = self.samples.read_column(column, rows)
+        if names:
+            values = np.array(names)[values]
+        if callable(wanted):
+            mask = np.asarray(wanted(values))
+            if mask.dtype != bool or mask.shape != rows.shape:
+                message = (
+                    f"where: the function of {name} gave {mask.dtype} of shape {mask.shape} for a column of shape "
+                    f"{values.shape}, expected bool of shape {rows.shape}"
+                )
+                raise SpecError(message)
+            return mask
+        if values.ndim > 1:
+            message = (
+                f"where: {name} has values of shape {values.shape[1:]}, which no single value equals; expected a "
+                f"function from the column {values.shape} to a mask {rows.shape}"
             )
             raise SpecError(message)
-        labels = ("position" if name == CAPTION else name for name in self._labels)
-        written = self.samples.written_rows(*self._arrays, *labels)
-        if written == (range(len(self.samples)),):
-            return
-        count = len(self.samples.split_rows(self.split, written))
-        if only_written and count:
-            self._written, self._rows = written, None
-        elif count < total:
-            place = getattr(location, "argument", location)
-            message = (
-                f"{location}: {format_count(count)} of {format_count(total)} samples are written; finish the store "
-                f"with: trajstore build {place}; or take what is there: only_written=True"
-            )
-            raise IncompleteStoreError(message)
+        several = not isinstance(wanted, str) and isinstance(wanted, Collection)
+        choices = list(wanted) if several else [wanted]
+        for choice in choices:
+            if names and choice not in names:
+                message = f"where: {name}: {describe_unknown(choice, names)}"
+                raise SpecError(message)
+        return np.isin(values, choices)
+
+    def _describe_choice(self) -> str:
+        """The split and the columns of ``where``, for people."""
+        if self.split is None:
+            split = "all rows"
+        elif isinstance(self.split, str):
+            split = f"split {self.split!r}"
+        else:
+            split = f"splits {', '.join(map(repr, self.split))}"
+        return f"{split} where {' and '.join(self.where)}" if self.where else split
+
+    def _read_static(self) -> dict[str, NDArray[np.float64]]:
+        """The calibration that is the same in all rows, if it is asked for."""
+        static = {*CALIBRATION}.intersection(self._labels).difference(self.samples.columns)
+        if not static:
+            return {}
+        varies = "extrinsics" in self.samples.columns
+        found = self.samples.calibration(self.rows[:0] if varies else None)
+        return {name: values for name, values in zip(CALIBRATION, found, strict=True) if name in static}
+
+    def _read_calibration(self, name: str, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Matrices of the chosen cameras, and of the chosen frames where the cameras move."""
+        if name in self._static:
+            values = np.repeat(self._static[name][None], len(rows), axis=0)
+        else:
+            values = self.samples.read_column(name, rows)
+        if values.ndim == 5:  # sample, camera, frame, and a matrix
+            values = values[:, :, self._frames]
+        return values[:, self._cameras] if "V" in self.layout else values[:, self._cameras[0]]
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_rows": None}
+        # the workers of a loader find the rows of a split on their own; functions need not pickle
+        rows = self._rows if self.where else None
+        return self.__dict__ | {"_rows": rows, "where": dict.fromkeys(self.where)}
 
 
 class TrajectoryDataset(SampleDataset):
@@ -247,8 +382,12 @@ class TrajectoryDataset(SampleDataset):
     ----------
     path : path-like
         The store.
-    split : {'train', 'val', 'test'}, optional
-        Which rows; all by default.
+    split : {'train', 'val', 'test'} or a sequence of them, optional
+        Which rows; all by default. Always in ascending order.
+    where : mapping, optional
+        Which samples of the split: from the name of a label column to a value, to a collection of values, or to a
+        function that is called once with the column, (n, …) for the n samples of the split, and returns a mask,
+        (n,) bool. All must hold. ``"class_name"``, ``"split_name"`` (names) and ``"row"`` are columns, too.
     cameras : sequence of int, optional
         Which cameras, counted from 0; all by default.
     frames : sequence of int, optional
@@ -265,7 +404,9 @@ class TrajectoryDataset(SampleDataset):
         What to give along. Annotations are of the cameras and frames that are chosen, each array under its own name:
         ``"segmentation"``, ``"flow"`` for ``forward_flow`` and ``backward_flow``, or one of its arrays. Label columns
         are of all cameras and frames; int8 becomes int64, other types stay what they are. ``"caption"`` is a sentence
-        that describes a sample, a str; in a batch, a list.
+        that describes a sample, a str; in a batch, a list. ``"intrinsics"`` (V, 3, 3) and ``"extrinsics"`` (V, 3, 4),
+        float64, are of the cameras that are chosen; where cameras move, extrinsics are (V, T, 3, 4) of the frames that
+        are chosen. They have no V where the layout has none.
     only_written : bool
         Take the rows of which everything that is asked for is written now, instead of refusing a store that is not
         finished.
@@ -278,7 +419,7 @@ class TrajectoryDataset(SampleDataset):
     Raises
     ------
     SpecError
-        If an argument does not fit the store, or the split is empty.
+        If an argument does not fit the store, or no sample is left.
     IncompleteStoreError
         If samples are not written yet.
     StoreError
@@ -289,7 +430,8 @@ class TrajectoryDataset(SampleDataset):
         self,
         path: str | Path | Location,
         *,
-        split: str | None = None,
+        split: str | Sequence[str] | None = None,
+        where: Mapping[str, Any] | None = None,
         cameras: Sequence[int] | None = None,
         frames: Sequence[int] | None = None,
         transform: Transform | None = None,
@@ -302,6 +444,7 @@ class TrajectoryDataset(SampleDataset):
         super().__init__(
             open_reader(path, threads=threads, storage_options=storage_options),
             split=split,
+            where=where,
             cameras=cameras,
             frames=frames,
             transform=transform,
@@ -318,20 +461,21 @@ class GeneratedDataset(SampleDataset):
     ----------
     spec : DatasetSpec, mapping or path-like
         The dataset.
-    split, cameras, frames, transform, layout, columns, threads
+    split, where, cameras, frames, transform, layout, columns, threads
         See `TrajectoryDataset`.
 
     Raises
     ------
     SpecError
-        If an argument does not fit the spec, or the split is empty.
+        If an argument does not fit the spec, or no sample is left.
     """
 
     def __init__(
         self,
         spec: SpecLike,
         *,
-        split: str | None = None,
+        split: str | Sequence[str] | None = None,
+        where: Mapping[str, Any] | None = None,
         cameras: Sequence[int] | None = None,
         frames: Sequence[int] | None = None,
         transform: Transform | None = None,
@@ -346,6 +490,7 @@ class GeneratedDataset(SampleDataset):
         super().__init__(
             samples,
             split=split,
+            where=where,
             cameras=cameras,
             frames=frames,
             transform=transform,
@@ -420,6 +565,6 @@ def _check_column(name: str, samples: Samples) -> None:
     annotations = {group: columns for group, columns in samples.groups.items() if group != FRAMES}
     arrays = {column.name for columns in annotations.values() for column in columns}
     if name not in arrays | annotations.keys():
-        known = (*samples.columns, CAPTION, *annotations)
+        known = dict.fromkeys((*samples.columns, *CALIBRATION, CAPTION, *annotations))
         message = f"columns: {describe_unknown(name, known, hint=samples.explain_absent(name))}"
         raise SpecError(message)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from torch.utils.data import Sampler
+from torch.utils.data import Sampler, Subset
 
 from trajstore.errors import SpecError
 from trajstore.torch.datasets import SampleDataset
@@ -26,8 +26,8 @@ class ShardShuffleSampler(Sampler[int]):
 
     Parameters
     ----------
-    dataset : TrajectoryDataset or GeneratedDataset
-        What to sample.
+    dataset : TrajectoryDataset, GeneratedDataset or Subset
+        What to sample; a `torch.utils.data.Subset`, such as `random_split` makes, is one of a part of them.
     seed : int
         Of the order; the same on all ranks.
     epoch : int
@@ -48,7 +48,7 @@ class ShardShuffleSampler(Sampler[int]):
 
     def __init__(
         self,
-        dataset: SampleDataset,
+        dataset: SampleDataset | Subset[Any],
         *,
         seed: int = 0,
         epoch: int = 0,
@@ -56,8 +56,9 @@ class ShardShuffleSampler(Sampler[int]):
         world_size: int = 1,
         window: int = WINDOW,
     ) -> None:
-        self._shards = dataset.shards
-        self._digest = zlib.crc32(np.ascontiguousarray(dataset.rows, "<i8").tobytes())
+        source, chosen = _find_source(dataset)
+        self._shards = source.shards[chosen]
+        self._digest = zlib.crc32(np.ascontiguousarray(source.rows[chosen], "<i8").tobytes())
         self.seed = seed
         self.epoch = epoch
         self.rank = rank
@@ -148,3 +149,15 @@ class ShardShuffleSampler(Sampler[int]):
         """What is left of the epoch for this rank."""
         order = order_epoch(self._shards, seed=self.seed, epoch=self.epoch, window=self.window)
         return deal(order, rank=self.rank, world_size=self.world_size, start=self._start)
+
+
+def _find_source(dataset: SampleDataset | Subset[Any]) -> tuple[SampleDataset, NDArray[np.int64] | slice]:
+    """The dataset that a subset is part of, also of another subset, and which of its samples."""
+    if isinstance(dataset, SampleDataset):
+        return dataset, slice(None)
+    if isinstance(dataset, Subset):
+        source, chosen = _find_source(dataset.dataset)  # type: ignore[arg-type]
+        return source, np.arange(len(source))[chosen][np.array(dataset.indices, np.int64)]
+    found = type(dataset).__name__
+    message = f"dataset: found {found}, expected a TrajectoryDataset, a GeneratedDataset or a Subset of one"
+    raise SpecError(message)
