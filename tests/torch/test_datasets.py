@@ -18,7 +18,7 @@ import pytest
 import torch
 import xarray
 from support.faults import flip_bit
-from torch.utils.data import DataLoader, Dataset, default_collate
+from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset, default_collate, random_split
 
 import trajstore
 from trajstore.errors import CorruptDataError, IncompleteStoreError, RowRangeError, SpecError, StoreError
@@ -235,6 +235,34 @@ def test_batch_that_a_worker_changes_arrives_changed(
         ({"layout": "CTHW"}, "layout: found 'CTHW' with 2 cameras"),
         ({"layout": "CFTHW"}, "layout: found 'CFTHW'"),
         ({"columns": ["label"]}, "columns: found 'label', expected one of class_label"),
+        ({"columns": ["intrinsic"]}, "found 'intrinsic', expected .* did you mean intrinsics"),
+        ({"split": ["train", "training"]}, "split: found 'training'"),
+        ({"split": []}, "split: found none, expected some of train, val, test"),
+        (
+            {"where": {"class": "Linear"}},
+            "where: found 'class', expected one of row, class_name, .*did you mean",
+        ),
+        (
+            {"where": {"class_name": "lineer"}},
+            "class_name: found 'lineer', expected .*; did you mean Linear",
+        ),
+        (
+            {"where": {"class_name": ["Linear", 3]}},
+            "where: class_name: found 3, expected one of Linear, Circular",
+        ),
+        ({"where": {"split_name": "trian"}}, "split_name: found 'trian', .*; did you mean train"),
+        (
+            {"where": {"box": 0.0}},
+            r"box has values of shape \(2, 4, 4\), .*from the column \(44, 2, 4, 4\) to a mask",
+        ),
+        (
+            {"where": {"radius": np.sqrt}},
+            r"function of radius gave float32 of shape \(44,\) .*expected bool of shape",
+        ),
+        (
+            {"split": "val", "where": {"row": 44}},
+            "split 'val' where row matches none of [0-9]+ samples, expected at least one",
+        ),
     ],
 )
 def test_refuses_what_does_not_fit(
@@ -277,6 +305,110 @@ def test_store_that_is_not_finished(tiny_copy: Path, stored: xarray.Dataset):
         (tiny_copy / FLAG.format(index)).unlink()
     with pytest.raises(IncompleteStoreError, match="0 of 44 samples"):
         TrajectoryDataset(tiny_copy, only_written=True)
+
+
+def test_where_chooses_samples_by_their_labels(
+    tiny_store: Path, tiny_spec: DatasetSpec, stored: xarray.Dataset
+):
+    label, split, radius = stored.class_label.values, stored.split.values, stored.radius.values
+    names = np.array(tiny_spec.dataset.classes)
+    middle = float(np.median(radius[split != 2]))
+    for make in (
+        lambda **options: TrajectoryDataset(tiny_store, **options),
+        lambda **options: GeneratedDataset(tiny_spec, **options),
+    ):
+        for options, expected in (
+            ({"where": {"class_name": "Circular"}}, names[label] == "Circular"),
+            (
+                {"where": {"class_label": {0, 3}, "row": range(5, 30)}},
+                np.isin(label, [0, 3]) & _between(5, 30),
+            ),
+            ({"where": {"split_name": ["val", "test"]}}, split != 0),
+            ({"where": {"box": lambda box: np.isfinite(box).all((1, 2, 3))}}, np.ones(44, bool)),
+            # the function sees the samples of the splits, and no others
+            (
+                {"split": ["val", "train"], "where": {"radius": lambda values: values > np.median(values)}},
+                (split != 2) & (radius > middle),
+            ),
+        ):
+            dataset = make(**options)
+            assert dataset.rows.tolist() == np.flatnonzero(expected).tolist()
+            assert len(dataset) < 44 or "box" in options["where"]
+            assert equal(dataset[-1], TrajectoryDataset(tiny_store)[int(dataset.rows[-1])])
+            # what a worker gets: functions are not sent
+            assert pickle.loads(pickle.dumps(dataset)).rows.tolist() == dataset.rows.tolist()
+
+
+def _between(first: int, stop: int) -> Any:
+    return (np.arange(44) >= first) & (np.arange(44) < stop)
+
+
+def test_where_reads_only_what_is_written(tiny_copy: Path, stored: xarray.Dataset):
+    written = sorted(path.name for path in tiny_copy.glob("labels_written/c.*"))
+    assert written
+    (tiny_copy / FLAG.format(1)).unlink()
+    dataset = TrajectoryDataset(tiny_copy, where={"class_name": "Linear"}, only_written=True)
+    expected = [row for row in np.flatnonzero(stored.class_label == 0).tolist() if not 8 <= row < 16]
+    assert dataset.rows.tolist() == expected
+
+
+def test_several_splits(tiny_store: Path, stored: xarray.Dataset):
+    dataset = TrajectoryDataset(tiny_store, split=("test", "train", "test"))
+    assert dataset.rows.tolist() == np.flatnonzero(stored.split != 1).tolist()
+    assert pickle.loads(pickle.dumps(dataset)).rows.tolist() == dataset.rows.tolist()
+    with pytest.raises(RowRangeError, match="of splits 'test', 'train', 'test'"):
+        dataset[44]
+
+
+def test_slice_is_a_batch(tiny_store: Path, dataset: TrajectoryDataset):
+    for part in (slice(0, 4), slice(None, None, -20), slice(-3, 99)):
+        expected = [dataset[index] for index in range(44)[part]]
+        assert equal(dataset[part], default_collate(expected))
+    assert dataset[9:9]["video"].shape == (0, 2, 4, 3, 16, 16)
+    assert torch.equal(TrajectoryDataset(tiny_store, transform=double)[1:3][1], double(dataset[2]))
+
+
+def test_says_what_it_holds(tiny_store: Path, tiny_spec: DatasetSpec):
+    dataset = TrajectoryDataset(
+        tiny_store, split=["train", "val"], where={"class_name": "Linear"}, cameras=[0], layout="CTHW",
+        columns=["class_label", "extrinsics", "caption"], transform=double,
+    )  # fmt: skip
+    assert dataset.classes == ("Linear", "Circular", "Helical", "Parabolic")
+    assert repr(dataset).splitlines() == [
+        (
+            f"TrajectoryDataset of {tiny_store}: {len(dataset)} of 44 samples "
+            "(splits 'train', 'val' where class_name)"
+        ),
+        "    classes: Linear, Circular, Helical, Parabolic",
+        "    video: uint8 (3, 4, 16, 16) CTHW",
+        "    class_label: int64 ()",
+        "    extrinsics: float64 (3, 4)",
+        "    caption: str",
+        "    transform: double",
+    ]
+    dataset.samples.close()
+    assert "44 samples" in repr(dataset)  # of which a debugger shows this
+    assert repr(GeneratedDataset(tiny_spec)).startswith(
+        "GeneratedDataset of generated samples: 44 of 44 samples (all rows)"
+    )
+
+
+@pytest.mark.parametrize("layout", ["VTCHW", "CTHW"])
+def test_cameras_are_columns(tiny_store: Path, tiny_spec: DatasetSpec, stored: xarray.Dataset, layout: str):
+    options: dict[str, Any] = {
+        "cameras": [1, 0] if "V" in layout else [1],
+        "layout": layout,
+        "columns": ["intrinsics", "extrinsics"],
+    }
+    chosen = [1, 0] if "V" in layout else 1
+    read, drawn = TrajectoryDataset(tiny_store, **options), GeneratedDataset(tiny_spec, **options)
+    batch = read[4:7]
+    for name in options["columns"]:
+        expected = stored[name].values[chosen]
+        assert batch[name].dtype == torch.float64
+        np.testing.assert_array_equal(batch[name], np.stack([expected] * 3))
+        np.testing.assert_array_equal(pickle.loads(pickle.dumps(read))[4][name], expected)
+        np.testing.assert_array_equal(drawn[5][name], expected)
 
 
 def test_generated_samples_equal_the_stored_ones(tiny_store: Path, tiny_spec: DatasetSpec):
@@ -467,6 +599,33 @@ def test_sampler_refuses_the_state_of_another_order(dataset: TrajectoryDataset, 
         ShardShuffleSampler(dataset, seed=2).load_state_dict(state)
     with pytest.raises(SpecError, match="samples 44"):
         ShardShuffleSampler(TrajectoryDataset(tiny_store, split="train"), seed=1).load_state_dict(state)
+
+
+def test_sampler_shuffles_a_part_of_a_dataset(dataset: TrajectoryDataset):
+    first, second = random_split(dataset, [30, 14], torch.Generator().manual_seed(0))
+    for part in (first, Subset(second, range(3, 12)), Subset(dataset, [5, -1, 7])):
+        sampler = ShardShuffleSampler(part, seed=1, window=2)
+        assert sorted(sampler) == list(range(len(part)))
+        loader = DataLoader(part, batch_size=5, sampler=sampler, collate_fn=collate)
+        rows = torch.cat([batch["row"] for batch in loader]).tolist()
+        assert sorted(rows) == sorted(int(part[index]["row"]) for index in range(len(part)))
+        # read shard by shard: two at a time, and none comes again
+        shards = np.array(rows) // 8
+        assert all(set(shards[:at]).isdisjoint(shards[at:]) for at in _window_ends(shards, window=2))
+    with pytest.raises(SpecError, match="samples 30"):
+        ShardShuffleSampler(second).load_state_dict(ShardShuffleSampler(first).state_dict())
+    with pytest.raises(SpecError, match=r"found TensorDataset, expected a TrajectoryDataset, .* Subset"):
+        ShardShuffleSampler(Subset(TensorDataset(torch.zeros(3)), [0]))
+
+
+def _window_ends(shards: Any, *, window: int) -> list[int]:
+    """Where an order of so many shards at a time goes on to the next ones."""
+    ends, seen = [], set()
+    for at, shard in enumerate(shards.tolist()):
+        if shard not in seen and len(seen) == window:
+            ends, seen = [*ends, at], set()
+        seen.add(shard)
+    return ends
 
 
 def test_sampler_refuses_ranks_that_do_not_exist(dataset: TrajectoryDataset):

@@ -155,13 +155,16 @@ class SampleDataset(Dataset[Any]):
 
     def __repr__(self) -> str:
         nothing = np.empty(0, np.int64)
-        stored = [torch.from_numpy(np.empty(*room)) for room in self._measure(0)]
+        rooms = zip(self._arrays.items(), self._measure(0), strict=True)
+        empty: Sample = {
+            name: array.arrange(torch.from_numpy(np.empty(*room))) for (name, array), room in rooms
+        } | {name: self._read_column(name, nothing) for name in self._labels}
         counts = f"{format_count(len(self))} of {format_count(len(self.samples))} samples"
         lines = [
             f"{type(self).__name__} of {self.samples.location}: {counts} ({self._describe_choice()})",
             f"    classes: {', '.join(self.classes)}",
         ]
-        for name, values in self._fill(nothing, stored, threads=1).items():
+        for name, values in empty.items():
             if isinstance(values, torch.Tensor):
                 kind = f"{str(values.dtype).removeprefix('torch.')} {tuple(values.shape[1:])}"
             else:
