@@ -100,5 +100,7 @@ def test_a_value_that_people_try_is_refused_with_what_is_expected(spec: dict[str
 
 
 def test_a_field_that_is_misspelt_in_python_is_suggested_by_its_own_name():
-    with pytest.raises(SpecError, match=r"unknown field 'frame', expected some of .*; did you mean frames\?$"):
+    with pytest.raises(
+        SpecError, match=r"unknown field 'frame', expected some of .*; did you mean frames\?$"
+    ):
         DatasetSpec.from_fields(frame=3)

@@ -206,9 +206,9 @@ def build(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Build a store, or what is missing of it.
+    """Build a store, or finish one.
 
-    Running it again is resuming it; the path alone is enough then.
+    Run it again to resume; the path alone is enough then.
     """
     fields = {
         "samples": samples,
@@ -306,10 +306,10 @@ def annotate(
         int | None, Option(help="Points of each camera that tracks follows. [default: 64]")
     ] = None,
     is_list: Annotated[
-        bool, Option("--list", help="Show what there can be, how large it is and what is there.")
+        bool, Option("--list", help="List all annotations, their sizes, and which ones the store has.")
     ] = False,
     remove: Annotated[
-        list[str] | None, Option("--remove", metavar="NAME", help="Take an annotation away; repeatable.")
+        list[str] | None, Option("--remove", metavar="NAME", help="Remove an annotation; repeatable.")
     ] = None,
     workers: WorkersOption = None,
     executor: ExecutorOption = "threads",
@@ -324,7 +324,7 @@ def annotate(
 ) -> None:
     """Add masks, depth, flow, normals or tracks to a store.
 
-    Running it again is resuming it. The frames and labels stay as they are.
+    Run it again to resume. Frames and labels stay as they are.
     """
     location = _locate(store, storage_option)
     if bool(names) + bool(remove) + is_list != 1:
@@ -585,7 +585,7 @@ def verify(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Check everything in a store against its spec; changes nothing.
+    """Check everything in a store against its spec, without changing it.
 
     Exits with 4 if anything is damaged. Rows of an unfinished store that are not written yet are not damage.
     """

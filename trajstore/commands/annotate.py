@@ -48,7 +48,7 @@ def annotate(
     should_stop: Callable[[], int] | None = None,
     storage_options: Mapping[str, str] | None = None,
 ) -> BuildReport:
-    """Give a store annotations, or what is missing of them; interrupted at any instant it can be run again.
+    """Add annotations to a store. If it is interrupted, run it again.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def annotate(
     progress : bool or callable, optional
         True shows a bar; a function receives `trajstore.progress.Progress` events.
     force : bool
-        Go on although the estimate says that it will not fit.
+        Go on even if the estimate says that it will not fit.
     should_stop : callable, optional
         See `trajstore.build`.
     storage_options : mapping, optional
@@ -156,7 +156,7 @@ class AnnotationState:
 
 @dataclass(frozen=True, repr=False)
 class AnnotationList(Shown):
-    """All annotations that there can be in a store, and how much of each is there.
+    """All annotations, and how much of each a store has.
 
     Attributes
     ----------
@@ -193,7 +193,7 @@ class AnnotationList(Shown):
 def list_annotations(
     path: str | Path | Location, *, storage_options: Mapping[str, str] | None = None
 ) -> AnnotationList:
-    """List the annotations that there can be in a store, what is there, and how large each is or would be.
+    """List all annotations: whether a store has each of them, and how large it is or would be.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def list_annotations(
 def remove_annotations(
     path: str | Path | Location, *names: str, storage_options: Mapping[str, str] | None = None
 ) -> tuple[str, ...]:
-    """Take annotations away; interrupted at any instant it can be run again.
+    """Remove annotations from a store. If it is interrupted, run it again.
 
     First the store says that it does not have them, then their files are removed, and no others.
 

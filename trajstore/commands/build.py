@@ -66,7 +66,7 @@ def build(
     storage_options: Mapping[str, str] | None = None,
     **fields: Unpack[SpecFields],
 ) -> BuildReport:
-    """Build a store, or what is missing of it: running it again is resuming it.
+    """Build a store. Run it again to resume: only what is missing is built.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ def build(
     progress : bool or callable, optional
         True shows a bar; a function receives `trajstore.progress.Progress` events.
     force : bool
-        Go on although the estimate says that it will not fit.
+        Go on even if the estimate says that it will not fit.
     should_stop : callable, optional
         Asked before each task; anything but 0 is the number of a signal, and stops the build after the tasks in flight.
     storage_options : mapping, optional

@@ -91,11 +91,11 @@ def card(
     should_stop: Callable[[], int] | None = None,
     storage_options: Mapping[str, str] | None = None,
 ) -> CardReport:
-    """Describe a finished store or export for those who receive it.
+    """Write the dataset card of a finished store or export.
 
     Writes ``README.md`` (a card as Hugging Face shows it), ``croissant.json`` (Croissant 1.1), ``checksums.sha256`` (as
     ``sha256sum`` writes it, of all files of the dataset), ``spec.toml`` (from which it is made again), and
-    ``preview.png`` where the preview extra is installed. All of them are there, or none is.
+    ``preview.png`` where the preview extra is installed. Either all of them are written, or none.
 
     Parameters
     ----------

@@ -82,7 +82,7 @@ def export(
     should_stop: Callable[[], int] | None = None,
     storage_options: Mapping[str, str] | None = None,
 ) -> ExportReport:
-    """Export samples to loose files, or what is missing of them: running it again is resuming it.
+    """Export samples to files of another format. Run it again to resume: only what is missing is written.
 
     Parameters
     ----------
@@ -120,7 +120,7 @@ def export(
     allow_partial : bool
         Export what is written of a store that is not finished.
     force : bool
-        Go on although it seems not to fit.
+        Go on even if it seems not to fit.
     should_stop : callable, optional
         Asked before each task; anything but 0 is the number of a signal, and stops after the tasks in flight.
     storage_options : mapping, optional

@@ -35,7 +35,7 @@ def extend(
     should_stop: Callable[[], int] | None = None,
     storage_options: Mapping[str, str] | None = None,
 ) -> BuildReport:
-    """Give a store more rows; interrupted at any instant it can be run again.
+    """Give a store more rows. If it is interrupted, run it again.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def extend(
     progress : bool or callable, optional
         True shows a bar; a function receives `trajstore.progress.Progress` events.
     force : bool
-        Go on although the estimate says that it will not fit.
+        Go on even if the estimate says that it will not fit.
     should_stop : callable, optional
         See `trajstore.build`.
     storage_options : mapping, optional

@@ -20,14 +20,14 @@ from trajstore.store.layout import FRAMES
 
 @dataclass(frozen=True, repr=False)
 class Summary(Shown):
-    """A store in numbers.
+    """What a store holds, in numbers.
 
     Attributes
     ----------
     location : str
         Where it is.
     samples : int
-        Rows it is to have.
+        Rows that it has when it is finished.
     written : dict
         Rows that are written, by column group.
     is_complete : bool
@@ -87,7 +87,7 @@ class Summary(Shown):
 
 
 def info(path: str | Path | Location, *, storage_options: Mapping[str, str] | None = None) -> Summary:
-    """Sum up a store, finished or not.
+    """Summarize a store, finished or not.
 
     Parameters
     ----------

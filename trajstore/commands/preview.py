@@ -151,7 +151,7 @@ def preview(
     Raises
     ------
     SpecError
-        If an argument is invalid, there are no such rows, or nobody supports the ending of the file.
+        If an argument is invalid, there are no such rows, or the file's ending is not supported.
     DriftError
         If an annotation is asked for, and the installed generator does not make the rows of the store.
     StoreError

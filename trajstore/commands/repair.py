@@ -112,7 +112,7 @@ def repair(
     should_stop: Callable[[], int] | None = None,
     storage_options: Mapping[str, str] | None = None,
 ) -> RepairReport:
-    """Verify a store and make again what is damaged; interrupted at any instant it can be run again.
+    """Verify a store and rebuild what is damaged. If it is interrupted, run it again.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def repair(
     progress : bool or callable, optional
         True shows a bar; a function receives `trajstore.progress.Progress` events.
     force : bool
-        Go on although the estimate says that it will not fit.
+        Go on even if the estimate says that it will not fit.
     should_stop : callable, optional
         See `trajstore.build`.
     storage_options : mapping, optional

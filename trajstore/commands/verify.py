@@ -28,7 +28,7 @@ class VerifyReport(Shown):
     location : str
         The store.
     samples : int
-        Rows it is to have.
+        Rows that it has when it is finished.
     deep : bool
         Whether every sample was drawn again.
     checked : dict
@@ -104,7 +104,7 @@ def verify(
     should_stop: Callable[[], int] | None = None,
     storage_options: Mapping[str, str] | None = None,
 ) -> VerifyReport:
-    """Check a store, finished or not, while it is being built or not; changes nothing.
+    """Check a store without changing it. It may be unfinished, or being built meanwhile.
 
     Every index, checksum and flag is checked, labels are computed again, and one sample of each shard is drawn again.
 
@@ -128,7 +128,7 @@ def verify(
     Returns
     -------
     VerifyReport
-        What was found. In a store that has never been finished, what is not there yet is no damage.
+        What was found. What an unfinished store still lacks is not damage.
 
     Raises
     ------

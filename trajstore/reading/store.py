@@ -103,7 +103,7 @@ class _Kept:
 
 
 class StoreReader(Samples):
-    """Reads samples and labels out of a store; made by `open_reader`.
+    """Reads samples and labels from a store; `open_reader` makes one.
 
     ``reader[i]`` is the frames of row i, ``reader[0:4]`` and ``reader.read(rows)`` those of many rows,
     ``reader.read_group(name, rows)`` an annotation of them, ``reader.column(name)`` labels, ``len(reader)`` the rows
