@@ -7,11 +7,10 @@ import numpy as np
 import pytest
 from support.faults import tree
 from support.swift_server import SwiftServer
-from torch.utils.data import DataLoader
 
 import trajstore
 from trajstore import cli
-from trajstore.torch import ShardShuffleSampler, TrajectoryDataset, collate
+from trajstore.torch import TrajectoryDataset, loaders
 
 pytestmark = pytest.mark.torch
 
@@ -19,17 +18,11 @@ pytestmark = pytest.mark.torch
 def test_epoch_of_training_out_of_a_bucket(swift: SwiftServer, bucket: str, tiny_store: Path):
     """By two workers, although this process has read the bucket before them."""
     swift.upload(tiny_store, bucket)
-    dataset = TrajectoryDataset(f"s3://{bucket}/store.zarr", split="train", storage_options=swift.options())
+    storage_options = swift.options()
+    url = f"s3://{bucket}/store.zarr"
+    TrajectoryDataset(url, storage_options=storage_options)[0]
     multiprocessing.set_forkserver_preload(["trajstore.torch"])
-    loader = DataLoader(
-        dataset,
-        batch_size=4,
-        sampler=ShardShuffleSampler(dataset, seed=1),
-        collate_fn=collate,
-        num_workers=2,
-        multiprocessing_context="forkserver",
-        timeout=100,
-    )
+    loader = loaders(url, batch_size=4, seed=1, num_workers=2, storage_options=storage_options).train
     seen = []
     with trajstore.open_reader(tiny_store) as local:
         for batch in loader:
