@@ -154,7 +154,11 @@ def test_contributors_are_led_to_files_that_are_there():
     ]
     order = [layer for names in table for layer, row in enumerate(LAYERS) for name in names if name in row]
     assert order == sorted(order)
-    assert {name for names in table for name in names} == {*sum(LAYERS, ())} - {"__init__", "__main__", "schemas"}
+    assert {name for names in table for name in names} == {*sum(LAYERS, ())} - {
+        "__init__",
+        "__main__",
+        "schemas",
+    }
 
 
 def test_badges_and_citation_say_what_the_project_says(tmp_path: Path):
