@@ -44,6 +44,8 @@ OTHER_VALUES: dict[tuple[str, str], Any] = {
     ("video", "horizon"): 6,
     ("scene", "radius"): [0.08, 0.17],
     ("scene", "size"): [0.4, 0.9],
+    ("scene", "placement"): "matched",
+    ("scene", "path_length"): [0.4, 1.2],
     ("camera", "distance"): 5.0,
     ("camera", "elevation"): -10.0,
     ("camera", "azimuth"): 0.0,

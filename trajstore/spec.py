@@ -247,10 +247,19 @@ class SceneSection(_Section):
     """Half of a path's extent, smallest and largest, as a share of the room that the unit ball leaves the sphere: more
     than 0, less than 1."""
 
+    placement: Annotated[Literal["free", "matched"], Since("0.2")] = "free"
+    """Where paths lie: anywhere inside the unit ball; or so that neither the position at any one frame nor the mean
+    speed tells the class, whose paths then have the same distribution of both. Their size follows from `path_length`
+    in place of `size`."""
+
+    path_length: Annotated[Range, Since("0.2")] = (0.5, 0.9)
+    """Length of a path over the seen frames, smallest and largest, world units, where the placement is matched."""
+
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:
         _check_range("scene.radius", self.radius, below=1.0)
         _check_range("scene.size", self.size, below=1.0)
+        _check_range("scene.path_length", self.path_length, below=2.0)
         return self
 
 

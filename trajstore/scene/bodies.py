@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from trajstore.families import load_family
 from trajstore.kernels.portable import norm
 from trajstore.scene.appearance import choose_looks, is_dark, mix_object_colors
-from trajstore.scene.motion import ARRAYS, Motion, plan_motion
+from trajstore.scene.motion import ARRAYS, Motion, count_uniforms, plan_motion
 from trajstore.scene.randomness import Stream, uniforms
 from trajstore.scene.rotations import (
     multiply,
@@ -113,10 +113,10 @@ def make_bodies(spec: DatasetSpec, rows: range, *, label: NDArray[np.int8]) -> B
         targets,
         label,
         _draw(spec, Stream.SHAPE, rows, FAMILY_UNIFORMS),
-        _draw(spec, Stream.PLACEMENT, rows, 8),
+        _draw(spec, Stream.PLACEMENT, rows, count_uniforms(spec.scene)),
         times=times,
         radius=radius.astype(np.float64),
-        size=spec.scene.size,
+        scene=spec.scene,
     )
     target = Bodies(
         spec=spec,
@@ -235,13 +235,14 @@ def _move_others(
             placement,
             times=times,
             radius=flat_radius[chosen],
-            size=spec.scene.size,
+            scene=spec.scene,
         )
 
     clearance = spec.bodies.clearance
     tries = 1 if clearance is None else PLACES_TRIED
-    table = _draw(spec, Stream.BODY_PLACEMENT, rows, 8 * tries * (count + 1))
-    places = table.reshape(n, count + 1, tries, 8)[:, 1:].reshape(-1, tries, 8)
+    width = count_uniforms(spec.scene)
+    table = _draw(spec, Stream.BODY_PLACEMENT, rows, width * tries * (count + 1))
+    places = table.reshape(n, count + 1, tries, width)[:, 1:].reshape(-1, tries, width)
     motion, path = plan(places[:, 0], slice(None))
     if clearance is not None:
         frames = spec.video.frames
