@@ -252,8 +252,9 @@ class SceneSection(_Section):
     speed tells the class, whose paths then have the same distribution of both. Their size follows from `path_length`
     in place of `size`."""
 
-    path_length: Annotated[Range, Since("0.2")] = (0.5, 0.9)
-    """Length of a path over the seen frames, smallest and largest, world units, where the placement is matched."""
+    path_length: Annotated[NumberOrRange, Since("0.2")] = (0.5, 0.9)
+    """Length of a path over the seen frames, smallest and largest, world units, where the placement is matched: more
+    than 0, less than 2."""
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:
@@ -546,8 +547,10 @@ class SpecFields(TypedDict, total=False):
     height: int
     width: int
     horizon: int
-    radius: Sequence[float]
-    size: Sequence[float]
+    radius: float | Sequence[float]
+    size: float | Sequence[float]
+    placement: Literal["free", "matched"]
+    path_length: float | Sequence[float]
     distance: float
     elevation: float
     azimuth: float

@@ -15,7 +15,8 @@ from examples import train_classifier
 
 pytestmark = pytest.mark.torch
 
-PAGE = Path(__file__).parents[2] / "docs" / "tutorial" / "train.md"
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "tutorial" / "train.md"
 
 
 @pytest.fixture(autouse=True)
@@ -27,11 +28,32 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def test_the_tutorial_learns_motion(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where there is a store of the name that the pages use."""
+    path = tmp_path_factory.mktemp("pages")
+    trajstore.build(path / "store.zarr", samples=2000, cameras=1)
+    return path
+
+
+def test_the_readme_learns_motion(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ):
-    trajstore.build(tmp_path / "store.zarr", samples=2000, cameras=1)
-    monkeypatch.chdir(tmp_path)
+    monkeypatch.chdir(folder)
+    (block,) = re.findall(
+        r"```python\n(import torch\n.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL
+    )
+    torch.manual_seed(0)
+    exec(compile(block, "README", "exec"), {"__name__": "__main__"})
+    said = re.findall(r"epoch \d: loss \d\.\d\d, accuracy on val (\d+)%", capsys.readouterr().out)
+    assert len(said) == 5
+    assert int(said[-1]) > 60  # one still picture is right 49 % of the time
+
+
+def test_the_tutorial_learns_motion(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(folder)
     learn, compare = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[:2]
     names: dict[str, Any] = {"__name__": "__main__"}
     exec(compile(learn, PAGE.name, "exec"), names)
