@@ -585,7 +585,7 @@ def verify(
     quiet: QuietOption = False,
     debug: DebugOption = False,
 ) -> None:
-    """Check everything in a store against its spec, without changing it.
+    """Check everything in a store against its spec; change nothing.
 
     Exits with 4 if anything is damaged. Rows of an unfinished store that are not written yet are not damage.
     """

@@ -100,7 +100,7 @@ def test_a_cluster_builds_the_same_bytes_as_threads(
     assert_same_bytes(tmp_path / "a.zarr", tiny_store)
     assert (report.new_samples, report.summary.written) == (44, {"labels": 44, "video": 44})
     assert max(event.workers or 0 for event in events) in (1, 2)
-    assert events[-1].figures()[-1].rstrip("s").endswith("worker")
+    assert events[-1].figures()["workers"].rstrip("s").endswith("worker")
 
 
 def test_extending_on_a_cluster_is_building_the_larger_store(
@@ -410,6 +410,9 @@ def test_what_flags_do_not_say_is_built_again_and_not_for_ever(
 
         def watch(self) -> None:
             pass
+
+        def in_work(self) -> tuple[()]:
+            return ()
 
         def run(self, function: Callable[[Any], Any], tasks: Any) -> Iterator[Outcome[Any, Any]]:
             for task in tasks:

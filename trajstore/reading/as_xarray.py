@@ -59,7 +59,7 @@ def open(  # noqa: A001
     ...     dataset.sel(sample=dataset.split_name == "val").sizes["sample"]
     ...     dataset.groupby("class_name").count().class_label.values.tolist()
     (2,)
-    8
+    4
     [2, 2, 2, 2]
     """
     store = open_store(open_storage(Location.parse(path, storage_options)))
