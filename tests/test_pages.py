@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import textwrap
+import tomllib
 import unicodedata
 from dataclasses import dataclass
 from functools import cache
@@ -156,6 +157,8 @@ def test_a_recipe_is_well_formed(block: Block):
         compile(block.text, block.name, "exec")
     elif block.language == "json":
         json.loads(block.text)
+    elif block.language == "toml":
+        tomllib.loads(block.text)
     else:
         assert block.language == "sh"
         subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)

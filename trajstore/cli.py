@@ -181,13 +181,13 @@ def build(
         Option(metavar="FILE", help="TOML or JSON file with the spec; the options below override it."),
     ] = None,
     samples: Annotated[int | None, Option(help="Rows of the dataset. [default: 10000]")] = None,
-    seed: Annotated[int | None, Option(help="Key of all random numbers. [default: 0]")] = None,
+    seed: Annotated[int | None, Option(help="Seed of all random numbers. [default: 0]")] = None,
     classes: Annotated[
         str | None,
         Option(metavar="A,B,…", help="Trajectory families. [default: Linear,Circular,Helical,Parabolic]"),
     ] = None,
     cameras: Annotated[int | None, Option(help="Cameras around the scene. [default: 4]")] = None,
-    frames: Annotated[int | None, Option(help="Frames that are seen. [default: 32]")] = None,
+    frames: Annotated[int | None, Option(help="Frames of a clip. [default: 32]")] = None,
     height: Annotated[int | None, Option(help="Height of a frame, px. [default: 64]")] = None,
     width: Annotated[int | None, Option(help="Width of a frame, px. [default: 64]")] = None,
     horizon: Annotated[

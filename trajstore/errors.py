@@ -51,11 +51,11 @@ class RowRangeError(SpecError, IndexError):
 
 
 class StoreError(TrajstoreError):
-    """A path is no store, or cannot be used as one."""
+    """The path does not hold a store, or the store cannot be used."""
 
 
 class NotAStoreError(StoreError):
-    """There is something else than a store at a path, or nothing."""
+    """There is nothing at the path, or something that is not a store."""
 
 
 class FormatVersionError(StoreError):
@@ -67,7 +67,7 @@ class NewerStoreError(FormatVersionError):
 
 
 class IncompleteStoreError(StoreError):
-    """What was asked for is not written yet."""
+    """The rows that were asked for are not written yet."""
 
 
 class CorruptDataError(StoreError):
@@ -75,7 +75,7 @@ class CorruptDataError(StoreError):
 
 
 class ExportError(TrajstoreError):
-    """A folder is no export, or cannot be used as one."""
+    """The folder does not hold an export, or the export cannot be used."""
 
 
 class OutputError(TrajstoreError):
@@ -94,7 +94,7 @@ class ClusterError(TrajstoreError):
     message : str
         What was found where.
     exit_code : int
-        That of the error that a worker has met.
+                The exit code of the error in the worker.
     """
 
     def __init__(self, message: str, *, exit_code: int = 1) -> None:
@@ -103,11 +103,11 @@ class ClusterError(TrajstoreError):
 
 
 class DriftError(StoreError):
-    """The installed generator makes other rows than those of the store."""
+    """The installed generator would make other rows than those of the store."""
 
 
 class DamageError(TrajstoreError):
-    """A store or an export is damaged, as verify, repair or validate has found."""
+    """`verify`, `repair` or `validate` has found damage in a store or an export."""
 
     exit_code = 4
 
@@ -119,7 +119,7 @@ class NotEnoughSpaceError(TrajstoreError):
 
 
 class InterruptedBuildError(TrajstoreError):
-    """A command was asked to stop. What it had begun is finished, and running it again does the rest.
+    """A command was asked to stop. It has finished what it had begun; run it again to do the rest.
 
     Parameters
     ----------

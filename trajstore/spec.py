@@ -161,21 +161,22 @@ class DatasetSection(_Section):
     """Rows of the dataset. Does not change what a row holds."""
 
     seed: int = Field(default=0, ge=0, le=2**63 - 1)
-    """Key of all random numbers."""
+    """Seed of all random numbers."""
 
     classes: Annotated[tuple[str, ...], Field(strict=False, min_length=1, max_length=127)] = DEFAULT_CLASSES
     """Trajectory families, by name; the label of a class is its place in this list, counted from 0."""
 
     weights: Annotated[tuple[Count, ...], Field(strict=False), Since("0.2")] = ()
-    """How often each class occurs in every aligned group of as many rows as all weights make together, which are at
-    most 1000; by default each once."""
+    """How often each class occurs in a group of rows, in the order of `classes`; by default once each. A group has as
+    many rows as the sum of the weights, at most 1000."""
 
     motion_labels: Annotated[bool, Since("0.2")] = False
-    """Whether speed, path length, direction and the numbers that describe a path are stored as labels, too."""
+    """Whether to store the speed, length and direction of the target's path, and the parameters of its class, as
+    labels."""
 
     families: Annotated[tuple[FamilyRecord, ...], Field(strict=False), Since("0.2")] = ()
-    """What families of one's own among the classes and the motions of bodies were. Leave it out: trajstore records it
-    when a store is built."""
+    """Version and source hash of the families of your own that a store uses. Leave it out: trajstore records it when it
+    builds a store."""
 
     @field_validator("weights", mode="before")
     @classmethod
@@ -225,7 +226,7 @@ class VideoSection(_Section):
     """Cameras, spaced evenly around the world's z axis."""
 
     frames: int = Field(default=32, ge=1, le=100_000)
-    """Frames that are seen. Frames are numbered from 1: array index = frame − 1."""
+    """Frames of a clip. They are numbered from 1: array index = frame − 1."""
 
     height: int = Field(default=64, ge=1, le=16_384)
     """Height of a frame, px."""
@@ -234,27 +235,27 @@ class VideoSection(_Section):
     """Width of a frame, px."""
 
     horizon: int = Field(default=5, ge=1, le=100_000)
-    """How many frames after the last seen one `future_position` lies: frame 37 by default."""
+    """How many frames after the last one `future_position` lies: at frame 37 by default."""
 
 
 class SceneSection(_Section):
     """What moves, and how far."""
 
     radius: NumberOrRange = (0.08, 0.16)
-    """Smallest and largest radius of the sphere, world units: more than 0, less than 1."""
+    """Smallest and largest radius of a body, world units: more than 0, less than 1."""
 
     size: NumberOrRange = (0.5, 0.9)
-    """Half of a path's extent, smallest and largest, as a share of the room that the unit ball leaves the sphere: more
-    than 0, less than 1."""
+    """Smallest and largest half extent of a path, as a share of the room that the unit ball leaves the body: more than
+    0, less than 1."""
 
     placement: Annotated[Literal["free", "matched"], Since("0.2")] = "free"
-    """Where paths lie: anywhere inside the unit ball; or so that neither the position at any one frame nor the mean
-    speed tells the class, whose paths then have the same distribution of both. Their size follows from `path_length`
-    in place of `size`."""
+    """Where paths lie: ``free`` is anywhere inside the unit ball. With ``matched``, all classes have the same
+    distribution of positions at any one frame and of mean speed, so neither tells the class; `path_length` then
+    replaces `size`."""
 
     path_length: Annotated[NumberOrRange, Since("0.2")] = (0.5, 0.9)
-    """Length of a path over the seen frames, smallest and largest, world units, where the placement is matched: more
-    than 0, less than 2."""
+    """Smallest and largest length of a path over the clip, world units, if the placement is ``matched``: more than 0,
+    less than 2."""
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:
@@ -265,7 +266,7 @@ class SceneSection(_Section):
 
 
 class CameraSection(_Section):
-    """Where the cameras stand; their focal length follows, so that each sees the whole unit ball."""
+    """Where the cameras stand. Their focal length is chosen so that each sees the whole unit ball."""
 
     distance: float = Field(default=4.0, gt=1.0, le=1000.0)
     """Distance of the cameras from the origin, world units."""
@@ -277,25 +278,25 @@ class CameraSection(_Section):
     """Azimuth of the first camera from the x axis, degrees."""
 
     margin: float = Field(default=0.04, ge=-9.0, lt=1.0)
-    """What is left free around the image of the unit ball, as a share of half the image's shorter side. Below 0 the
-    ball is larger than the image, at -1 twice as large, and bodies may be out of view."""
+    """Free space around the image of the unit ball, as a share of half the image's shorter side. Below 0 the ball is
+    larger than the image (at −1 twice as large), and bodies may be out of view."""
 
     azimuth_jitter: Annotated[float, Since("0.2")] = Field(default=0.0, ge=0.0, le=180.0)
-    """By how much the azimuth of each camera departs from its own at most, degrees; drawn by row and camera."""
+    """Largest deviation of a camera's azimuth from its place, degrees; drawn for each row and camera."""
 
     elevation_jitter: Annotated[float, Since("0.2")] = Field(default=0.0, ge=0.0, le=178.0)
-    """By how much the elevation of each camera departs from `elevation` at most, degrees; drawn by row and camera."""
+    """Largest deviation of a camera's elevation from `elevation`, degrees; drawn for each row and camera."""
 
     distance_jitter: Annotated[float, Since("0.2")] = Field(default=0.0, ge=0.0, lt=1.0)
-    """By which share the distance of each camera departs from `distance` at most; drawn by row and camera. The focal
-    length is the same for all and follows from the nearest distance that may come."""
+    """Largest deviation of a camera's distance, as a share of `distance`; drawn for each row and camera. All cameras
+    have the same focal length, which suits the nearest possible distance."""
 
     roll_jitter: Annotated[float, Since("0.2")] = Field(default=0.0, ge=0.0, le=180.0)
-    """By how much each camera is turned around its own axis at most, degrees; drawn by row and camera."""
+    """Largest angle by which a camera is rolled around its viewing axis, degrees; drawn for each row and camera."""
 
     orbit: Annotated[NumberOrRange, Since("0.2")] = (0.0, 0.0)
-    """How far the cameras travel around the z axis from the first to the last seen frame, degrees, smallest and
-    largest; drawn by row, the same for all cameras. From -36000 to 36000."""
+    """How far the cameras travel around the z axis from the first to the last frame, degrees, smallest and largest;
+    drawn for each row, the same for all cameras. From −36000 to 36000."""
 
     @model_validator(mode="after")
     def _check_camera(self) -> Self:
@@ -331,20 +332,20 @@ class CameraSection(_Section):
 
 
 class RenderSection(_Section):
-    """How the picture looks."""
+    """How bodies are shaded."""
 
     ambient: float = Field(default=0.4, gt=0.0, le=1.0)
     """Brightness of a surface that is turned away from the light, as a share of full brightness."""
 
     contrast: int = Field(default=40, ge=1, le=255)
-    """In at least one channel every pixel of the sphere differs from the background by at least this many levels. How
-    many are possible depends on `ambient`."""
+    """In at least one channel, every pixel of a body differs from the background by at least this many levels. The
+    largest possible value depends on `ambient`."""
 
     light: Annotated[tuple[float, float, float], Field(strict=False)] = (0.4, -0.3, 0.85)
     """Direction towards the light in the world; its length does not matter."""
 
     light_jitter: Annotated[float, Since("0.2")] = Field(default=0.0, ge=0.0, le=180.0)
-    """By how much the direction towards the light departs from `light` at most, degrees; drawn by row."""
+    """Largest angle between the direction towards the light and `light`, degrees; drawn for each row."""
 
     @model_validator(mode="after")
     def _check_render(self) -> Self:
@@ -362,32 +363,34 @@ class RenderSection(_Section):
 
 
 class BodiesSection(_Section):
-    """What else moves beside the target, which is body 0, and what all bodies are."""
+    """The target, which is body 0, and the bodies beside it."""
 
     distractors: CountOrRange = (0, 0)
-    """Bodies beside the target that are there during the whole clip, fewest and most; drawn by row. A row has at most
-    254 bodies."""
+    """Fewest and most bodies that are there during the whole clip, besides the target; drawn for each row. A row has at
+    most 254 bodies."""
 
     transients: CountOrRange = (0, 0)
-    """Bodies that are there for a few frames only, fewest and most; drawn by row."""
+    """Fewest and most bodies that are there for a few frames only; drawn for each row."""
 
     transient_frames: CountOrRange = (1, 3)
-    """How many successive frames a transient is there, fewest and most; drawn by body. At least 1, at most the frames
-    of the clip."""
+    """Fewest and most successive frames for which a transient is there; drawn for each body. At least 1, at most the
+    frames of the clip."""
 
     shapes: Annotated[tuple[Shape, ...], Field(strict=False, min_length=1)] = ("sphere",)
-    """Shapes of bodies, the target among them; drawn by body. The radius is that of the sphere that encloses a body."""
+    """Shapes of all bodies, including the target; drawn for each body. A body's radius is that of the sphere around
+    it."""
 
     orientation: Literal["fixed", "tumbling"] = "fixed"
-    """Whether a body keeps its orientation, which is drawn by body, or turns around an axis at a rate drawn by body."""
+    """Whether a body keeps its orientation or turns around an axis. Orientation, axis and rate are drawn for each
+    body."""
 
     motion: Annotated[tuple[str, ...], Field(strict=False, min_length=1)] = ("Still",)
-    """Families of the paths of distractors and transients; drawn by body."""
+    """Families of the paths of distractors and transients; drawn for each body."""
 
     clearance: float | None = Field(default=None, ge=0.0, le=1.0)
     """Least distance between the enclosing spheres of the target and of any other body while both are there, world
-    units. By default bodies may touch the target and pass through it; among each other they always may. A body for
-    which no such place is found is left out."""
+    units. By default bodies may pass through the target; they may always pass through each other. A body for which no
+    such place is found is left out."""
 
     @field_validator("shapes")
     @classmethod
@@ -419,14 +422,14 @@ class BodiesSection(_Section):
 
 
 class BackgroundSection(_Section):
-    """What is behind the bodies: it stands still on the sensor."""
+    """What is behind the bodies. It is fixed to the sensor."""
 
     patterns: Annotated[tuple[Pattern, ...], Field(strict=False, min_length=1)] = ("plain",)
-    """Patterns; drawn by row. All but plain mix two colours of the same range."""
+    """Patterns; drawn for each row. All but plain mix two colours, both dark or both bright."""
 
     cell: NumberOrRange = (0.1, 0.3)
-    """Size of a checker's field, and distance of the points that value noise is interpolated between, smallest and
-    largest, as a share of the image's shorter side; drawn by row. From 0.01 to 10."""
+    """Smallest and largest size of a checker's square, or distance between the grid points of value noise, as a share
+    of the image's shorter side; drawn for each row. From 0.01 to 10."""
 
     @field_validator("patterns")
     @classmethod
@@ -440,15 +443,15 @@ class BackgroundSection(_Section):
 
 
 class SensorSection(_Section):
-    """What a real sensor adds."""
+    """What the sensor adds: noise and motion blur."""
 
     noise: NumberOrRange = (0.0, 0.0)
-    """Standard deviation of the noise of each pixel and channel, levels, smallest and largest; drawn by row. From 0
-    to 255."""
+    """Smallest and largest standard deviation of the noise of each pixel and channel, levels; drawn for each row. From
+    0 to 255."""
 
     blur: NumberOrRange = (0.0, 0.0)
-    """How long the shutter is open, as a share of the time between two frames, shortest and longest; drawn by row. The
-    labels are those of the middle of that time. From 0 to 1."""
+    """Shortest and longest time that the shutter is open, as a share of the time between two frames; drawn for each
+    row. Labels describe the middle of that time. From 0 to 1."""
 
     @model_validator(mode="after")
     def _check_sensor(self) -> Self:
@@ -480,9 +483,9 @@ class SplitsSection(_Section):
     """Share of the test split."""
 
     first_groups: Annotated[FirstGroups | None, Since("0.2", before="random")] = None
-    """Which splits the first groups of classes go to: ``each`` gives one group to train, the next to val, the next to
-    test, as far as they have a share, so that small datasets have all splits; ``random`` draws these as all later ones,
-    as version 0.1 did. None is settled when a store is created: ``each``."""
+    """Splits of the first groups of rows. ``each`` gives one to train, the next to val and the next to test, unless a
+    share is 0, so that small datasets have all splits. ``random`` draws them like all others, as version 0.1 did. By
+    default ``each``; a store records the choice."""
 
     @model_validator(mode="after")
     def _check_sum(self) -> Self:
@@ -497,31 +500,30 @@ class SplitsSection(_Section):
 
 
 class StorageSection(_Section):
-    """How rows are laid out in files. Does not change what a row holds."""
+    """How rows are stored. Does not change what a row holds."""
 
     samples_per_shard: int | None = Field(default=None, ge=1, le=1_000_000)
-    """Samples in one shard, which is one file, one task and one written flag. None is settled when a store is created:
-    about 32 MiB of stored bytes, fewer where there would be less than 40 shards."""
+    """Samples in one shard, which is one file, one task and one flag. By default about 32 MiB, or less so that there
+    are at least 40 shards; a store records the number."""
 
     compression_level: int = Field(default=COMPRESSION_LEVEL, ge=-100, le=22)
-    """Level of zstd, for whatever the library compresses. The default, -1, takes three quarters of the time of 1 for
-    5 % more bytes."""
+    """Level of the zstd library. The default, −1, takes three quarters of the time of level 1 for 5 % more bytes. The
+    encoder ``motion`` has no levels."""
 
     encoder: Annotated[Literal["motion", "zstd"] | None, Since("0.2", before="zstd")] = None
-    """What compresses frames: ``motion`` knows from the rasterizer what moves, and searches nothing, ``zstd`` is the
-    library, which has levels; both make zstd frames. None is settled when a store is created: ``motion``, or ``zstd``
-    where there is a level."""
+    """What compresses frames: ``motion``, which the rasterizer tells what has moved, or ``zstd``, the library. Any zstd
+    decoder reads both. By default ``motion``, or ``zstd`` if `compression_level` is set; a store records the choice."""
 
     chunk: Annotated[Literal["camera", "sample"] | None, Since("0.2", before="sample")] = None
-    """What is compressed by itself, and so read at once: a camera of a sample, or a sample, in parts of some frames
-    where that has more than 8 MiB. None is settled when a store is created: ``camera``."""
+    """What is compressed, and so read, in one piece: one camera of a sample, or a whole sample. Pieces of more than 8
+    MiB are split into runs of frames. By default ``camera``; a store records the choice."""
 
 
 class AnnotationsSection(_Section):
-    """What is stored of each pixel and of points on surfaces. Does not change frames and labels."""
+    """What is stored about pixels and points on surfaces. Does not change frames and labels."""
 
     groups: Annotated[tuple[Annotation, ...], Field(strict=False)] = ()
-    """Annotations by name, as `trajstore annotate` adds them to a store that is there."""
+    """Annotations to build with the frames. `trajstore annotate` adds them to a finished store."""
 
     points: int = Field(default=64, ge=1, le=65_536)
     """Points of each camera that ``tracks`` follows."""

@@ -49,12 +49,24 @@ def complete(member: griffe.Function | griffe.Class, errors: griffe.Object) -> N
                 if found is None:
                     continue
                 described.value = found.default
-                if found.annotation is not None and not str(described.annotation).startswith(("{", "(")):
-                    described.annotation = found.annotation  # not choices, which only the docstring has
+                if str(described.annotation).startswith(("{", "(")):  # choices, which only the docstring has
+                    described.annotation = name_choices(str(described.annotation))
+                elif found.annotation is not None:
+                    described.annotation = found.annotation
         elif isinstance(section, griffe.DocstringSectionRaises):
             for described in section.value:
                 if str(described.annotation) in errors.members:
                     described.annotation = griffe.ExprName(str(described.annotation), parent=errors)
+
+
+def name_choices(text: str) -> str:
+    """Choices as a docstring has them, which griffe has read as a tuple or a subtraction."""
+    *others, last = text.strip("{()}").replace(" - ", "-").split(", ")
+    return (
+        " or ".join([", ".join(others), last])
+        if others and " or " not in last
+        else ", ".join([*others, last])
+    )
 
 
 def find_value(name: griffe.ExprName) -> str | griffe.Expr:

@@ -181,6 +181,9 @@ def describe_parameter(parameter: Any) -> tuple[str, str, str]:
     else:
         value = "" if parameter.is_flag else " " + (parameter.metavar or "N")
         names = ", ".join(code(option + (value if len(option) > 2 else "")) for option in parameter.opts)
+        if parameter.secondary_opts:
+            names = ", ".join([names, *map(code, parameter.secondary_opts)])
+            default = parameter.opts[0] if parameter.default else parameter.secondary_opts[0]
     default = default.removesuffix("]") or ("required" if parameter.required else "")
     return names, default.replace("|", "&#124;").replace(",", ", "), help_text.replace("|", "&#124;")
 
@@ -213,7 +216,7 @@ def describe_field(
     if any(isinstance(mark, BeforeValidator) for mark in model.model_fields[name].metadata):
         kind = f"{schema['prefixItems'][0]['type']} or {kind}"  # one number stands for both
     unit = UNIT.search(text)
-    text = re.sub(rf", {UNIT.pattern}(?=[.,;])", "", text)  # it has a column
+    text = re.sub(rf", {UNIT.pattern}(?=[.,;:])", "", text)  # it has a column
     return (
         f"`{name}`{{#{section}.{name}}}",
         kind,
@@ -252,7 +255,7 @@ def name_limits(schema: dict[str, Any]) -> Iterator[str]:
 def format_limit(value: float) -> str:
     """A limit, with a power where there are many digits."""
     powers = {10**12: "10¹²", 2**63 - 1: "2⁶³ − 1"}
-    return powers.get(int(value), f"{value:,g}".replace("-", "−"))
+    return powers.get(int(value), f"{value:,.6g}" if value % 1 else f"{value:,.0f}").replace("-", "−")
 
 
 def make_errors() -> str:
