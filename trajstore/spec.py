@@ -825,7 +825,7 @@ class DatasetSpec(_Section):
 
     @property
     def changes(self) -> dict[tuple[str, str], Any]:
-        """The fields that have another value than by default, as `walk` gives them."""
+        """The fields that differ from their defaults, as `walk` gives them."""
         default = dict(type(self)().walk())
         return {path: value for path, value in self.walk() if value != default[path]}
 
@@ -868,7 +868,7 @@ class DatasetSpec(_Section):
 
     @property
     def content(self) -> dict[str, Any]:
-        """All that decides a row: the spec without its size, storage and annotations, with the generator's version.
+        """What decides a row: the spec without its size, storage and annotations, and the generator's version.
 
         A field that was added after 0.1 is part of it only where it has another value than 0.1 had without it.
         """

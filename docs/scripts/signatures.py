@@ -42,6 +42,11 @@ def complete(member: griffe.Function | griffe.Class, errors: griffe.Object) -> N
     for parameter in member.parameters:
         if isinstance(parameter.default, griffe.ExprName):
             parameter.default = find_value(parameter.default)
+        elif isinstance(parameter.default, griffe.ExprTuple):
+            elements = parameter.default.elements
+            parameter.default.elements = [
+                find_value(e) if isinstance(e, griffe.ExprName) else e for e in elements
+            ]
     for section in member.docstring.parsed:
         if isinstance(section, griffe.DocstringSectionParameters):
             for described in section.value:

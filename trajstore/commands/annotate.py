@@ -89,11 +89,12 @@ def annotate(
     StoreError
         If there is no store, or it cannot be written.
     NotEnoughSpaceError
-        If it will not fit: nothing is changed; or the disk became full: the store is valid, and this goes on.
+        If the data would not fit; then nothing is changed. Or if the disk became full; then annotate the store again.
     InterruptedBuildError
-        If ``should_stop`` said so: likewise.
+        If ``should_stop`` asked for it. Run it again to continue.
     ClusterError
-        If the cluster cannot be used, is lost, or a worker has failed for good: likewise; the worker is named.
+        If the cluster cannot be used or is lost, or a worker, which is named, has failed for good. Run it again to
+        continue.
 
     Examples
     --------

@@ -89,9 +89,9 @@ def build(
     force : bool
         Go on even if the estimate says that it will not fit.
     should_stop : callable, optional
-        Asked before each task; anything but 0 is the number of a signal, and stops the build after the tasks in flight.
+        Called before each task: 0 goes on; any other number, that of a signal, stops the build after the running tasks.
     storage_options : mapping, optional
-        Endpoint, region and the like of a bucket; see `trajstore.storage.location.Location.parse`.
+        Settings of a bucket, such as ``{"region": "eu-central-1"}``.
     **fields
         Single fields of the spec by name, such as ``samples=100, seed=7``; they override ``spec``.
 
@@ -109,11 +109,12 @@ def build(
     StoreError
         If the path cannot become a store, or cannot be written.
     NotEnoughSpaceError
-        If it will not fit, or the disk became full: the store is valid, and the next build goes on.
+        If the data would not fit, or the disk became full. The store stays valid, and the next build continues it.
     InterruptedBuildError
-        If ``should_stop`` said so: likewise.
+        If ``should_stop`` asked for it. Run it again to continue.
     ClusterError
-        If the cluster cannot be used, is lost, or a worker has failed for good: likewise; the worker is named.
+        If the cluster cannot be used or is lost, or a worker, which is named, has failed for good. Run it again to
+        continue.
 
     Examples
     --------

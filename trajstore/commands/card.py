@@ -140,7 +140,7 @@ def card(
     NotEnoughSpaceError
         If the disk is full.
     InterruptedBuildError
-        If ``should_stop`` said so.
+        If ``should_stop`` asked for it.
     """
     started = time.monotonic()
     identifier = check_license(license)

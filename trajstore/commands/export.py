@@ -122,7 +122,7 @@ def export(
     force : bool
         Go on even if it seems not to fit.
     should_stop : callable, optional
-        Asked before each task; anything but 0 is the number of a signal, and stops after the tasks in flight.
+        Called before each task: 0 goes on; any other number, that of a signal, stops after the running tasks.
     storage_options : mapping, optional
         Of the store; see `trajstore.build`.
 
@@ -146,9 +146,10 @@ def export(
     NotEnoughSpaceError
         If it will not fit, or the disk became full: what is there is right, and the next export goes on.
     InterruptedBuildError
-        If ``should_stop`` said so: likewise.
+        If ``should_stop`` asked for it. Run it again to continue.
     ClusterError
-        If the cluster cannot be used, is lost, or a worker has failed for good: likewise; the worker is named.
+        If the cluster cannot be used or is lost, or a worker, which is named, has failed for good. Run it again to
+        continue.
     """
     started = time.monotonic()
     run = RunOptions(workers, executor, scheduler, progress, should_stop, force)

@@ -69,9 +69,9 @@ def extend(
     StoreError
         If there is no store, or it cannot be written.
     NotEnoughSpaceError
-        If it will not fit: nothing is changed; or the disk became full: the store is valid, and can be extended again.
+        If the data would not fit; then nothing is changed. Or if the disk became full; then extend the store again.
     InterruptedBuildError
-        If ``should_stop`` said so: likewise.
+        If ``should_stop`` asked for it. Run it again to continue.
 
     Examples
     --------

@@ -113,7 +113,7 @@ def preview(
     """Draw some samples: pictures with path, boxes and future position, the path in the world, the labels in words.
 
     Boxes of the target, of distractors and of transients differ in colour; that of a body which others hide is dashed,
-    or dotted where nothing of it is seen. What cameras that move see of the future position is said in the legend.
+    or dotted where nothing of it is seen. The legend says how moving cameras see the future position.
 
     Parameters
     ----------

@@ -149,11 +149,11 @@ def repair(
     StoreError
         If there is no store, its spec cannot be found, or it cannot be written.
     SpecMismatchError
-        If ``spec`` is not the spec of a store that says itself what it is.
+        If the store still has its spec, and ``spec`` differs from it.
     DamageError
-        If what was written again is damaged again.
+        If a rebuilt part is damaged again.
     InterruptedBuildError
-        If ``should_stop`` said so.
+        If ``should_stop`` asked for it.
     ClusterError
         If the cluster cannot be used, is lost, or a worker has failed for good; the worker is named.
 

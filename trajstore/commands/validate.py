@@ -42,7 +42,7 @@ def validate(
     max_faults : int
         The most faults that the report lists; all are counted.
     should_stop : callable, optional
-        Asked before each task; anything but 0 is the number of a signal, and stops after the tasks in flight.
+        Called before each task: 0 goes on; any other number, that of a signal, stops after the running tasks.
     storage_options : mapping, optional
         Of the store; see `trajstore.build`.
 
@@ -60,7 +60,7 @@ def validate(
     MissingExtraError
         If a package that reads the format is not installed.
     InterruptedBuildError
-        If ``should_stop`` said so.
+        If ``should_stop`` asked for it.
     """
     root = Path(folder)
     ThreadExecutor(workers)  # checks the number

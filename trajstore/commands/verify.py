@@ -104,7 +104,7 @@ def verify(
     should_stop: Callable[[], int] | None = None,
     storage_options: Mapping[str, str] | None = None,
 ) -> VerifyReport:
-    """Check a store without changing it. It may be unfinished, or being built meanwhile.
+    """Check a store without changing it. It may be unfinished, or still being built.
 
     Every index, checksum and flag is checked, labels are computed again, and one sample of each shard is drawn again.
 
@@ -121,7 +121,7 @@ def verify(
     progress : bool or callable, optional
         True shows a bar; a function receives `trajstore.progress.Progress` events.
     should_stop : callable, optional
-        Asked before each task; anything but 0 is the number of a signal, and stops the verification.
+        Called before each task: 0 goes on; any other number, that of a signal, stops the verification.
     storage_options : mapping, optional
         See `trajstore.build`.
 
@@ -135,7 +135,7 @@ def verify(
     StoreError
         If there is no store, none that this version reads, or its root is damaged.
     InterruptedBuildError
-        If ``should_stop`` said so.
+        If ``should_stop`` asked for it.
     ClusterError
         If the cluster cannot be used, is lost, or a worker has failed for good; the worker is named.
 

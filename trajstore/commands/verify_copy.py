@@ -129,7 +129,7 @@ def verify_copy(
     ExportError
         If there is no such folder, or it cannot be listed.
     InterruptedBuildError
-        If ``should_stop`` said so.
+        If ``should_stop`` asked for it.
     """
     started = time.monotonic()
     ThreadExecutor(workers)  # checks the number

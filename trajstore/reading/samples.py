@@ -457,7 +457,7 @@ class Samples(Shown, ABC):
         Parameters
         ----------
         rows : (n,) integers, optional
-            Of which rows; has to be given where the cameras stand elsewhere in each row, or move.
+            Which rows; required if cameras move or stand in other places in each row.
 
         Returns
         -------

@@ -51,7 +51,7 @@ class NoSamplesError(SpecError):
 
 
 class Batch(Sequence[Sample]):
-    """Samples that lie one after the other in memory, made when they are asked for, and the tensors that hold them all.
+    """A batch: the tensors that hold its samples, and each sample as views of them.
 
     Attributes
     ----------
@@ -404,12 +404,12 @@ class TrajectoryDataset(SampleDataset):
         views of it; ``.contiguous()`` copies. Annotations follow it: C is u and v, or x, y and z, and left out where
         there is neither; bodies come first (``amodal``: body, V, T, H, W). ``tracks`` stay in the order that is stored.
     columns : sequence of str
-        What to give along. Annotations are of the cameras and frames that are chosen, each array under its own name:
-        ``"segmentation"``, ``"flow"`` for ``forward_flow`` and ``backward_flow``, or one of its arrays. Label columns
-        are of all cameras and frames; int8 becomes int64, other types stay what they are. ``"caption"`` is a sentence
-        that describes a sample, a str; in a batch, a list. ``"intrinsics"`` (V, 3, 3) and ``"extrinsics"`` (V, 3, 4),
-        float64, are of the cameras that are chosen; where cameras move, extrinsics are (V, T, 3, 4) of the frames that
-        are chosen. They have no V where the layout has none.
+        What a sample holds besides its frames. Annotations are of the cameras and frames that are chosen, each array
+        under its own name: ``"segmentation"``, ``"flow"`` for ``forward_flow`` and ``backward_flow``, or one of its
+        arrays. Label columns are of all cameras and frames; int8 becomes int64, other types stay what they are.
+        ``"caption"`` is a sentence that describes a sample, a str; in a batch, a list. ``"intrinsics"`` (V, 3, 3) and
+        ``"extrinsics"`` (V, 3, 4), float64, are of the cameras that are chosen; where cameras move, extrinsics are (V,
+        T, 3, 4) of the frames that are chosen. They have no V where the layout has none.
     only_written : bool
         Take the rows of which everything that is asked for is written now, instead of refusing a store that is not
         finished.
@@ -458,7 +458,7 @@ class TrajectoryDataset(SampleDataset):
 
 
 class GeneratedDataset(SampleDataset):
-    """The samples of a spec without a store, drawn when they are asked for: equal to the stored ones bit for bit.
+    """The samples of a spec without a store, drawn on access; they equal stored ones bit for bit.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ def loaders(
     num_workers : int
         Processes that read for each loader and live as long as it. With 0, this process reads, in threads.
     **dataset_options
-        Arguments of `TrajectoryDataset`, or of `GeneratedDataset`, but ``split``.
+        Arguments of `TrajectoryDataset` or `GeneratedDataset`, other than ``split``.
 
     Returns
     -------

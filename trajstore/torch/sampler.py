@@ -29,7 +29,7 @@ class ShardShuffleSampler(Sampler[int]):
     dataset : TrajectoryDataset, GeneratedDataset or Subset
         What to sample; a `torch.utils.data.Subset`, such as `random_split` makes, is one of a part of them.
     seed : int
-        Of the order; the same on all ranks.
+        Seed of the order; the same on all ranks.
     epoch : int
         The first epoch; see `set_epoch`.
     rank, world_size : int
@@ -70,7 +70,7 @@ class ShardShuffleSampler(Sampler[int]):
         self._deal()  # checks the arguments
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch; choosing the one that `load_state_dict` has restored goes on in its middle.
+        """Choose the epoch. The one that `load_state_dict` has restored continues in its middle.
 
         Parameters
         ----------
@@ -82,7 +82,7 @@ class ShardShuffleSampler(Sampler[int]):
             self._start = self._begun = self._handed_out = 0
 
     def state_dict(self, *, consumed: int | None = None) -> dict[str, int]:
-        """Where the sampler is.
+        """Position of the sampler in its epoch.
 
         Parameters
         ----------
@@ -107,7 +107,7 @@ class ShardShuffleSampler(Sampler[int]):
         }
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on where another sampler was, also with another number of ranks.
+        """Continue where another sampler stopped, even with another number of ranks.
 
         Parameters
         ----------
