@@ -23,7 +23,7 @@ class Signatures(griffe.Extension):
             if isinstance(member, griffe.Function | griffe.Class) and member.docstring is not None:
                 member.docstring.value = PUBLIC.sub(
                     lambda found: f"[{found[0]}][]" if found[1] in (pkg.exports or ()) else found[0],
-                    member.docstring.value.replace("``", "`"),
+                    member.docstring.value.replace("``", "`").replace("path-like", "path"),  # no subtraction
                 )
                 complete(member, pkg["errors"])
 
@@ -43,10 +43,7 @@ def complete(member: griffe.Function | griffe.Class, errors: griffe.Object) -> N
         if isinstance(parameter.default, griffe.ExprName):
             parameter.default = find_value(parameter.default)
         elif isinstance(parameter.default, griffe.ExprTuple):
-            elements = parameter.default.elements
-            parameter.default.elements = [
-                find_value(e) if isinstance(e, griffe.ExprName) else e for e in elements
-            ]
+            parameter.default.elements = [find_value(element) for element in parameter.default.elements]
     for section in member.docstring.parsed:
         if isinstance(section, griffe.DocstringSectionParameters):
             for described in section.value:
@@ -54,9 +51,11 @@ def complete(member: griffe.Function | griffe.Class, errors: griffe.Object) -> N
                 if found is None:
                     continue
                 described.value = found.default
-                if str(described.annotation).startswith(("{", "(")):  # choices, which only the docstring has
-                    described.annotation = name_choices(str(described.annotation))
-                elif found.annotation is not None:
+                if isinstance(described.annotation, griffe.ExprTuple):
+                    described.annotation.implicit = (
+                        True  # choices, which only the docstring has; without brackets
+                    )
+                elif found.annotation is not None and not str(described.annotation).startswith("("):
                     described.annotation = found.annotation
         elif isinstance(section, griffe.DocstringSectionRaises):
             for described in section.value:
@@ -64,18 +63,10 @@ def complete(member: griffe.Function | griffe.Class, errors: griffe.Object) -> N
                     described.annotation = griffe.ExprName(str(described.annotation), parent=errors)
 
 
-def name_choices(text: str) -> str:
-    """Choices as a docstring has them, which griffe has read as a tuple or a subtraction."""
-    *others, last = text.strip("{()}").replace(" - ", "-").split(", ")
-    return (
-        " or ".join([", ".join(others), last])
-        if others and " or " not in last
-        else ", ".join([*others, last])
-    )
-
-
-def find_value(name: griffe.ExprName) -> str | griffe.Expr:
-    """The value of a constant that is a default, or its name."""
+def find_value(name: str | griffe.Expr) -> str | griffe.Expr:
+    """The value of a constant that is a default, or whatever else is there."""
+    if not isinstance(name, griffe.ExprName):
+        return name
     try:
         constant = name.parent.modules_collection[name.canonical_path]  # type: ignore[union-attr]
     except (AttributeError, KeyError, griffe.GriffeError):
