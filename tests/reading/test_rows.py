@@ -42,7 +42,7 @@ def test_rows_may_be_anything_that_python_calls_a_slice(rows: Any) -> None:
 
 @pytest.mark.parametrize(
     "rows",
-    [5, (1,), (0, 4, 8), ("0", "4"), (0.0, 4.0), range(0, 8, 2), slice(0, 8, 2), range(-3, 4), [2, 30]],
+    [5, (1,), (0, 4, 8), ("0", "4"), (0.0, 4.0), range(0, 8, 2), slice(0, 8, 2), range(-3, 4), [2, 9]],
 )
 def test_nonsense_is_one_line(rows: Any) -> None:
     with pytest.raises(SpecError) as refused:

@@ -46,6 +46,8 @@ def _split(rows: Rows | None) -> tuple[int | None, int | None]:
         if rows.step not in (None, 1):
             raise ValueError
         return rows.start, rows.stop
+    if rows is not None and not isinstance(rows, tuple):  # a list would be taken for single rows
+        raise ValueError
     first, stop = (None, None) if rows is None else rows
     return first, stop
 
