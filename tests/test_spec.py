@@ -423,7 +423,7 @@ def test_comments_say_what_a_field_means_may_be_and_is_by_default():
     for (section, name), _ in DatasetSpec().walk():
         assert re.search(rf"^# .*\n(# )?{name} = ", text, re.MULTILINE), (section, name)
     for lines in (
-        "# Frames that are seen. Frames are numbered from 1: array index = frame − 1.\n",
+        "# Frames of a clip. They are numbered from 1: array index = frame − 1.\n",
         "# From 1 to 100000. Default: 32.\nframes = 16\n",
         '# One of "fixed", "tumbling". Default: "fixed".\norientation = "fixed"\n',
         "# More than 1.0, at most 1000.0. Default: 4.0.\n",
