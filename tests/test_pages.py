@@ -30,10 +30,11 @@ EXPAND = load_script("site_hook").expand
 """Puts into a page what the site makes from the code."""
 
 SMALLER = {
+    "--samples 12000": "--samples 56",
     "--samples 30000": "--samples 56",
     "samples = 2000": "samples = 24",
     "own.zarr --samples 400": "own.zarr --samples 48",
-    "export store.zarr folder": "export store.zarr folder --rows 0:8",
+    "folder --rows 0:100": "folder --rows 0:8",
     "range(5)": "range(1)",
     "train_classifier.py": "train_classifier.py --epochs 0",
     "_speed.py": "_speed.py --help",
@@ -195,6 +196,20 @@ def run_program(program: str, script: str) -> None:
         cli.main()
     runpy.run_path(script, run_name="__main__")
     sys.exit()
+
+
+def test_the_tutorial_shows_what_info_prints(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.chdir(tmp_path)
+    page = (ROOT / "docs/tutorial/first-dataset.md").read_text(encoding="utf-8")
+    [shown] = re.findall(r"(?:^    .*\n)+", page, re.MULTILINE)
+    run_line("trajstore build store.zarr", monkeypatch)
+    capsys.readouterr()
+    run_line("trajstore info store.zarr", monkeypatch)
+    printed = capsys.readouterr().out
+    number = r"[0-9a-f]{16}|\d[\d.,:T+-]*( [kMG]?B)?"
+    assert re.sub(number, "#", textwrap.dedent(shown)) == re.sub(number, "#", printed)
 
 
 def test_each_replacement_is_used_and_no_block_escapes():
