@@ -508,7 +508,7 @@ class StorageSection(_Section):
 
     compression_level: int = Field(default=COMPRESSION_LEVEL, ge=-100, le=22)
     """Level of the zstd library. The default, −1, takes three quarters of the time of level 1 for 5 % more bytes. The
-    encoder ``motion`` has no levels."""
+    encoder ``motion`` does not use it."""
 
     encoder: Annotated[Literal["motion", "zstd"] | None, Since("0.2", before="zstd")] = None
     """What compresses frames: ``motion``, which the rasterizer tells what has moved, or ``zstd``, the library. Any zstd
