@@ -229,6 +229,7 @@ def test_what_is_logged_is_shown_above_bars_and_in_lines(terminal: Terminal) -> 
     assert "nobody" not in text
 
 
+@pytest.mark.torch
 def test_every_command_says_how_far_its_tasks_are(
     tmp_path: Path, tiny_fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
